@@ -1,0 +1,40 @@
+"""From gene runs to crick t-digests; packing, checking and merging them.
+
+Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
+"""
+
+from median_spark.digests.build import Digest, cluster_ends, digest_runs
+from median_spark.digests.merge import (
+    DEFAULT_COMPRESSION,
+    check_compression,
+    from_crick,
+    median_of,
+    merge_digests,
+    to_crick,
+)
+from median_spark.digests.packed import (
+    PACKED_SCHEMA,
+    count_sources,
+    digest_task,
+    merge_batches,
+    pack,
+    unpack,
+)
+
+__all__ = [
+    "DEFAULT_COMPRESSION",
+    "PACKED_SCHEMA",
+    "Digest",
+    "check_compression",
+    "cluster_ends",
+    "count_sources",
+    "digest_runs",
+    "digest_task",
+    "from_crick",
+    "median_of",
+    "merge_batches",
+    "merge_digests",
+    "pack",
+    "to_crick",
+    "unpack",
+]

@@ -1,0 +1,70 @@
+"""What can go wrong, one class per thing a user can act on.
+
+Every message is one sentence that names the file, the field, what was found and what is allowed.
+"""
+
+
+class MedianSparkError(Exception):
+    """Anything that median_spark refuses; the message is meant for the person who runs it."""
+
+
+class UsageError(MedianSparkError):
+    """An option or argument that cannot be used as given."""
+
+
+class InputError(MedianSparkError):
+    """A matrix, or a folder of matrices, that cannot be read or does not hold what it must."""
+
+
+class GeneTableError(MedianSparkError):
+    """A gene table that cannot be read, or that names no gene of the chosen types."""
+
+
+class OutputError(MedianSparkError):
+    """A target that cannot be written, or that holds something else."""
+
+
+class BusyError(MedianSparkError):
+    """A folder that another run is writing to at this moment."""
+
+
+class TableError(MedianSparkError):
+    """An expression table or a result that is damaged, foreign, or of another format version."""
+
+
+class DigestError(MedianSparkError):
+    """Digests that cannot be built or merged: a compression, a centroid count or a weight out of bounds."""
+
+
+class EngineError(MedianSparkError):
+    """Spark cannot be started, or a Spark job failed for a reason that is not the data's."""
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``"1 gene"`` or ``"12,345 genes"``.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        The singular.
+    plural : str, optional
+        The plural, where it is not the singular and an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Return the first few names, quoted, and how many more there are.
+
+    Parameters
+    ----------
+    names : list of str
+        What to list.
+    most : int
+        How many to show.
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    more = len(names) - most
+    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -1,0 +1,45 @@
+"""The expression table: its schema and folders, writing and committing sources, listing row groups, reading a task's runs.
+
+    EXPRESSION/values/source=<url-encoded name>/part-*.parquet    gene: string, cell: string, value: double
+    EXPRESSION/sources/<url-encoded name>.json                    written last: the commit of that source
+    EXPRESSION/genes/<fingerprint>.parquet                        the gene universe of sources, each stored once
+    EXPRESSION/failed/<url-encoded name>.json                     why a source could not be converted
+    EXPRESSION/staging/                                           parts of sources that are not yet committed
+
+A part that no source's JSON lists does not exist.
+"""
+
+from median_spark.expression.parts import GENE_VALUE_COLUMNS, VALUES_SCHEMA, PartEntry, RowGroup, read_runs, write_part
+from median_spark.expression.plan import DigestPlan, plan_digests
+from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
+from median_spark.expression.table import (
+    ExpressionTable,
+    check_target,
+    committed_name,
+    conversion_fingerprint,
+    create_table,
+    open_table,
+    require_uniform,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "GENE_VALUE_COLUMNS",
+    "VALUES_SCHEMA",
+    "DigestPlan",
+    "ExpressionTable",
+    "FailureRecord",
+    "PartEntry",
+    "RowGroup",
+    "SourceRecord",
+    "UnitRecord",
+    "check_target",
+    "committed_name",
+    "conversion_fingerprint",
+    "create_table",
+    "open_table",
+    "plan_digests",
+    "read_runs",
+    "require_uniform",
+    "write_part",
+]

@@ -1,0 +1,219 @@
+"""Parquet parts of the expression table: runs in, runs out, one row group at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.errors import TableError
+from median_spark.runs import GeneRuns, join_runs
+
+VALUES_SCHEMA = pa.schema(
+    [pa.field("gene", pa.string(), False), pa.field("cell", pa.string(), False), pa.field("value", pa.float64(), False)]
+)
+"""What any engine sees in a part; ``source`` comes from the folder's name."""
+
+GENE_VALUE_COLUMNS = ("gene", "value")
+"""All that the medians need."""
+
+ROW_GROUP_ROWS = 1_000_000
+"""Rows that a row group should have, cut at gene boundaries."""
+
+_DICTIONARY_BYTES = 8 << 20
+"""Limit of a column chunk's dictionary, above which Parquet falls back to plain values. Normalised counts repeat: one
+of a few counts over one of some thousands of totals, so that their dictionary is small and halves the file."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of a part.
+
+    Attributes
+    ----------
+    rows : int
+        Its rows.
+    gene_min, gene_max : str
+        Its first and last gene.
+    """
+
+    rows: int
+    gene_min: str
+    gene_max: str
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """One Parquet file of a source.
+
+    Attributes
+    ----------
+    name : str
+        File name within the source's folder.
+    size : int
+        Bytes.
+    row_groups : tuple of RowGroup
+        In the order of the file.
+    """
+
+    name: str
+    size: int
+    row_groups: tuple[RowGroup, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all row groups."""
+        return sum(group.rows for group in self.row_groups)
+
+
+def write_part(
+    location: str, runs: GeneRuns, cell_ids: npt.NDArray[np.str_], row_group_rows: int = ROW_GROUP_ROWS
+) -> PartEntry:
+    """Write runs as one Parquet file that appears whole or not at all.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI of the file.
+    runs : GeneRuns
+        With cells, and at least one value.
+    cell_ids : ndarray of str, shape (cells,)
+        The id of each cell that `runs` counts.
+    row_group_rows : int
+        Rows that a row group should have.
+
+    Returns
+    -------
+    PartEntry
+        What was written.
+    """
+    if runs.cells is None:
+        message = "runs without cells cannot be written to an expression table"
+        raise ValueError(message)
+    runs = runs.detected()
+    stored = pa.schema(
+        [
+            pa.field("gene", pa.dictionary(pa.int32(), pa.string()), False),
+            pa.field("cell", pa.dictionary(pa.int32(), pa.string()), False),
+            pa.field("value", pa.float64(), False),
+        ]
+    )
+    ids = pa.array(cell_ids, pa.string())
+    groups = []
+    with (
+        storage.written_whole(location) as sink,
+        pq.ParquetWriter(
+            sink,
+            stored,
+            compression="zstd",
+            compression_level=1,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            store_schema=False,  # so that every reader sees plain strings, not Arrow dictionaries
+            write_statistics=["gene"],
+        ) as writer,
+    ):
+        for first, last in cut_at_genes(runs.offsets, row_group_rows):
+            begin, end = runs.offsets[first], runs.offsets[last]
+            genes = pa.array(runs.genes[first:last], pa.string())
+            gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), runs.lengths[first:last])
+            table = pa.Table.from_arrays(
+                [
+                    pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
+                    pa.DictionaryArray.from_arrays(pa.array(runs.cells[begin:end]), ids),
+                    pa.array(runs.values[begin:end]),
+                ],
+                schema=stored,
+            )
+            writer.write_table(table, row_group_size=len(table))
+            groups.append(RowGroup(len(table), str(runs.genes[first]), str(runs.genes[last - 1])))
+    written = storage.stat(location)
+    return PartEntry(location.rsplit("/", 1)[1], written.size if written else 0, tuple(groups))
+
+
+def cut_at_genes(offsets: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+    """Cut genes into consecutive ranges of about `rows` values each.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (genes + 1,)
+        Of runs.
+    rows : int
+        Values wanted a range; a gene is never cut, so that a range may have more or fewer.
+
+    Yields
+    ------
+    tuple of int
+        First gene, and the one after the last.
+    """
+    total = int(offsets[-1])
+    ranges = max(1, round(total / rows))
+    edges = np.searchsorted(offsets, np.linspace(0, total, ranges + 1))
+    edges[-1] = len(offsets) - 1
+    edges = np.unique(edges)
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        if offsets[last] > offsets[first]:
+            yield int(first), int(last)
+
+
+def read_runs(location: str, row_groups: list[int], expected_rows: int) -> GeneRuns:
+    """Read the genes and values of some row groups of a part.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI of the part.
+    row_groups : list of int
+        Which row groups.
+    expected_rows : int
+        Rows that they must have by the source's record.
+
+    Returns
+    -------
+    GeneRuns
+        Without cells.
+
+    Raises
+    ------
+    TableError
+        If the part is missing, damaged, or not what its record says.
+    """
+    filesystem, path = storage.resolve(location)
+    try:
+        with filesystem.open_input_file(path) as stream, pq.ParquetFile(
+            stream, read_dictionary=["gene"], pre_buffer=True
+        ) as part:
+            columns = list(GENE_VALUE_COLUMNS)
+            tables = [part.read_row_group(number, columns=columns, use_threads=False) for number in row_groups]
+    except FileNotFoundError as error:
+        message = f"{location}: this part is listed by its source's record and is not there: convert the source again"
+        raise TableError(message) from error
+    except (OSError, pa.ArrowException, IndexError) as error:
+        message = f"{location}: this part cannot be read ({error}): convert its source again"
+        raise TableError(message) from error
+    found = sum(len(table) for table in tables)
+    if found != expected_rows:
+        message = (
+            f"{location}: row groups {row_groups} have {found:,} rows where the source's record says "
+            f"{expected_rows:,}: convert the source again"
+        )
+        raise TableError(message)
+    return join_runs([runs for table in tables for runs in _runs_of(location, table)])
+
+
+def _runs_of(location: str, table: pa.Table) -> Iterator[GeneRuns]:
+    """Find the runs of one row group; Arrow may hand it over in several chunks."""
+    for batch in table.to_batches():
+        genes, values = batch.column(0), batch.column(1).to_numpy(zero_copy_only=False)
+        if genes.null_count or batch.column(1).null_count or not np.all(np.isfinite(values) & (values > 0)):
+            message = f"{location}: values must be finite and above 0, and genes present; convert the source again"
+            raise TableError(message)
+        codes = genes.indices.to_numpy(zero_copy_only=False)
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1]) if len(codes) else np.zeros(0, np.int64)
+        names = np.asarray(genes.dictionary.to_pylist(), dtype=np.str_)[codes[starts]]
+        if np.any(names[1:] <= names[:-1]):
+            message = f"{location}: genes do not ascend within a row group; convert the source again"
+            raise TableError(message)
+        yield GeneRuns(names, np.concatenate([starts, [len(codes)]]).astype(np.int64), values)

@@ -1,0 +1,64 @@
+"""Reading count matrices into GeneRuns.
+
+A format is one module with a class that satisfies `CountMatrix`, and one line in `_FORMATS`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from median_spark.errors import InputError
+from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
+from median_spark.matrices import sources
+from median_spark.matrices.loom import open_loom
+from median_spark.matrices.sources import SourceFile
+from median_spark.matrices.units import SourceOutline, Unit, outline, plan_units, read_unit, select_rows
+
+_FORMATS: dict[str, Callable[[str, AttributeNames], CountMatrix]] = {
+    ".loom": open_loom,
+}
+
+SUFFIXES = tuple(_FORMATS)
+"""The endings of files that can be read."""
+
+__all__ = [
+    "SUFFIXES",
+    "AttributeNames",
+    "CountMatrix",
+    "NonZeros",
+    "ReadOptions",
+    "SourceFile",
+    "SourceOutline",
+    "Unit",
+    "find_sources",
+    "open_matrix",
+    "outline",
+    "plan_units",
+    "read_unit",
+    "select_rows",
+]
+
+
+def open_matrix(location: str, names: AttributeNames) -> CountMatrix:
+    """Open a count matrix for reading; close it by using it as a context manager.
+
+    Parameters
+    ----------
+    location : str
+        Canonical path or URI; its ending tells the format.
+    names : AttributeNames
+        Where ids, totals and the filter are kept.
+
+    Raises
+    ------
+    InputError
+        If the ending is unknown, or the file is missing or not of its format.
+    """
+    for suffix, opener in _FORMATS.items():
+        if location.lower().endswith(suffix):
+            return opener(location, names)
+    message = f"{location}: not a matrix that can be read; its name must end in {' or '.join(SUFFIXES)}"
+    raise InputError(message)
+
+
+def find_sources(inputs: Sequence[str]) -> list[SourceFile]:
+    """Find all matrices in files and folders; see `median_spark.matrices.sources.find_sources`."""
+    return sources.find_sources(inputs, SUFFIXES)

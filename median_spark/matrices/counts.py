@@ -1,0 +1,160 @@
+"""What a count matrix is, whatever its format, and what a user may choose about reading one."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import UsageError
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable
+
+DEFAULT_TARGET_SUM = 10_000.0
+"""Counts that every cell is scaled to; the published procedure's figure."""
+
+
+@dataclass(frozen=True)
+class AttributeNames:
+    """Under which names a matrix keeps what is needed.
+
+    Attributes
+    ----------
+    n_counts : str
+        Total counts of each cell over all rows.
+    filter_pass : str
+        1 for cells that pass the quality filter.
+    gene_id : str
+        Ensembl id of each row.
+    gene_type : str
+        Gene type of each row; a matrix may lack it where a gene table supplies it.
+    cell_id : str or None
+        Barcode of each cell; None takes the first of `CELL_ID_CANDIDATES` that is there, else the cell's number.
+    """
+
+    n_counts: str = "n_counts"
+    filter_pass: str = "filter_pass"  # noqa: S105 (no password)
+    gene_id: str = "ensembl_id"
+    gene_type: str = "gene_type"
+    cell_id: str | None = None
+
+
+CELL_ID_CANDIDATES = ("cell_id", "CellID", "obs_names")
+"""Names under which cell barcodes are commonly kept."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Everything that decides what values a matrix yields.
+
+    Attributes
+    ----------
+    target_sum : float
+        Counts that every cell is scaled to.
+    gene_types : tuple of str
+        The chosen gene types.
+    gene_table : GeneTable or None
+        The corpus's genes.
+    names : AttributeNames
+        Attribute names.
+    cell_filter : bool
+        Whether only cells with ``filter_pass == 1`` are taken.
+    compute_n_counts : bool
+        Whether totals are summed from the matrix instead of read from it.
+    """
+
+    target_sum: float = DEFAULT_TARGET_SUM
+    gene_types: tuple[str, ...] = DEFAULT_GENE_TYPES
+    gene_table: GeneTable | None = None
+    names: AttributeNames = field(default_factory=AttributeNames)
+    cell_filter: bool = True
+    compute_n_counts: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.target_sum) and self.target_sum > 0):
+            message = f"--target-sum must be a number above 0, not {self.target_sum}"
+            raise UsageError(message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON; a gene table by its content's fingerprint."""
+        return {
+            "target_sum": self.target_sum,
+            "gene_types": sorted(set(self.gene_types)),
+            "gene_table": self.gene_table.fingerprint() if self.gene_table else None,
+            "names": asdict(self.names),
+            "cell_filter": self.cell_filter,
+            "compute_n_counts": self.compute_n_counts,
+        }
+
+
+@dataclass(frozen=True)
+class NonZeros:
+    """The entries other than zero of some rows and cells of a matrix, by row and then by cell.
+
+    Attributes
+    ----------
+    lengths : ndarray of int64, shape (rows asked for,)
+        Entries of each row, in the order of the rows asked for.
+    cells : ndarray of int32, shape (entries,)
+        Cell numbers, counted from the first cell asked for, ascending within a row.
+    counts : ndarray, shape (entries,)
+        Counts as stored, in the matrix's own dtype; NaN and negative ones included.
+    """
+
+    lengths: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int32]
+    counts: npt.NDArray[Any]
+
+
+class CountMatrix(Protocol):
+    """A matrix of counts, genes by cells, open for reading.
+
+    Attributes
+    ----------
+    location : str
+        Path or URI, for messages.
+    shape : tuple of int
+        Rows (genes) and cells.
+    """
+
+    location: str
+    shape: tuple[int, int]
+
+    def gene_ids(self) -> npt.NDArray[np.str_]:
+        """Ensembl id of each row, shape (rows,)."""
+
+    def gene_types(self) -> npt.NDArray[np.str_] | None:
+        """Gene type of each row, shape (rows,), or None if the matrix does not tell."""
+
+    def cell_ids(self) -> npt.NDArray[np.str_]:
+        """Barcode of each cell, shape (cells,)."""
+
+    def filter_pass(self) -> npt.NDArray[Any]:
+        """Quality filter of each cell, numeric, shape (cells,)."""
+
+    def n_counts(self) -> npt.NDArray[np.float64]:
+        """Total counts of each cell over all rows, shape (cells,)."""
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+
+    def nonzeros(
+        self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]
+    ) -> Iterator[NonZeros]:
+        """Yield the entries of ascending rows, for taken cells in ``first <= cell < last``, some rows at a time."""
+
+    def cells_per_tile(self) -> int:
+        """Cells that are stored, and so decompressed, together; 1 where it does not matter."""
+
+    def stored_bytes(self) -> int:
+        """Bytes that the matrix takes in the file, compressed."""
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what the file holds, as pairs of field and finding, for people."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

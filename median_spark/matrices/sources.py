@@ -1,0 +1,101 @@
+"""Finding the matrices that a user means, and naming them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from median_spark import storage
+from median_spark.errors import InputError, UsageError, listed
+from median_spark.storage import FileStat
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One input file.
+
+    Attributes
+    ----------
+    name : str
+        Its path relative to the input it was found in, without suffix: ``database1/data/study1``.
+    file : FileStat
+        Where it is, and in what state.
+    """
+
+    name: str
+    file: FileStat
+
+
+def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceFile]:
+    """Find all matrices in files and folders, ascending by name.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Paths or URIs of files, or of folders that are searched at any depth.
+    suffixes : sequence of str
+        Endings of files that can be read, such as ``.loom``.
+
+    Raises
+    ------
+    InputError
+        If an input is not there, cannot be read by its ending, or holds no matrix.
+    UsageError
+        If two files would have the same name, or one file two names.
+    """
+    if not inputs:
+        message = "no input was given: name a matrix, or a folder of matrices"
+        raise UsageError(message)
+    found: list[SourceFile] = []
+    for given in inputs:
+        root = storage.canonical(given)
+        what = storage.kind(root)
+        if what == "nothing":
+            message = f"{root}: there is no such file or folder"
+            raise InputError(message)
+        found.extend(_one_file(root, suffixes) if what == "file" else _in_folder(root, suffixes))
+    by_name: dict[str, str] = {}
+    by_path: dict[str, str] = {}
+    for source in found:
+        other = by_name.setdefault(source.name, source.file.path)
+        if other != source.file.path:
+            message = (
+                f"{other} and {source.file.path} would both be the source '{source.name}': "
+                "give the folder above both as the input, so that their names tell them apart"
+            )
+            raise UsageError(message)
+        name = by_path.setdefault(source.file.path, source.name)
+        if name != source.name:
+            message = f"{source.file.path} was given twice, as the sources '{name}' and '{source.name}': give it once"
+            raise UsageError(message)
+    return sorted({source.name: source for source in found}.values(), key=lambda source: source.name)
+
+
+def _one_file(path: str, suffixes: Sequence[str]) -> list[SourceFile]:
+    ending = _ending(path, suffixes)
+    file = storage.stat(path)
+    if ending is None or file is None:
+        message = f"{path}: this is not a matrix that can be read; its name must end in {' or '.join(suffixes)}"
+        raise InputError(message)
+    return [SourceFile(path.rsplit("/", 1)[1].removesuffix(ending), file)]
+
+
+def _in_folder(folder: str, suffixes: Sequence[str]) -> list[SourceFile]:
+    files = storage.files_below(folder)
+    matrices = []
+    for file in files:
+        ending = _ending(file.path, suffixes)
+        if ending is not None:
+            matrices.append(SourceFile(file.path[len(folder.rstrip("/")) + 1 :].removesuffix(ending), file))
+    if not matrices:
+        held = [file.path[len(folder) + 1 :] for file in files]
+        holds = f"it holds {listed(held, 3)}" if held else "it is empty"
+        message = f"{folder}: there is no {' or '.join(suffixes)} file in this folder or below it; {holds}"
+        raise InputError(message)
+    return matrices
+
+
+def _ending(path: str, suffixes: Sequence[str]) -> str | None:
+    """Return the ending as it stands in the path, whatever its case."""
+    for suffix in suffixes:
+        if path.lower().endswith(suffix):
+            return path[-len(suffix) :]
+    return None

@@ -1,0 +1,95 @@
+"""The figures of a result: what went in, and how often genes are detected."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from median_spark.expression import FailureRecord, SourceRecord
+
+FEW_CELLS = 1_000_000
+"""Below this many cells, medians depend too much on which tissues happen to be in."""
+
+
+@dataclass(frozen=True)
+class ResultSummary:
+    """The figures that the published procedure prints, and those of the corpus.
+
+    Attributes
+    ----------
+    sources, cells, cells_passed, values : int
+        Of the corpus.
+    failed_sources : list of dict
+        Source, path and reason of those that could not be converted.
+    genes : int
+        Of the universe.
+    genes_detected, genes_in_more_than_100_cells, genes_in_more_than_1000_cells : int
+        By the number of cells with a value.
+    median_detection_count : float
+        Median over all genes of the universe of the number of cells with a value.
+    median_detection_count_of_detected : float or None
+        The same over detected genes.
+    target_sum : float
+        Counts that every cell is scaled to.
+    compression : float
+        Of the digests.
+    medians_are : str
+        ``"digest estimates"``: exact for genes with so few values that each has a centroid of its own.
+    """
+
+    sources: int
+    cells: int
+    cells_passed: int
+    values: int
+    failed_sources: list[dict[str, Any]]
+    genes: int
+    genes_detected: int
+    genes_in_more_than_100_cells: int
+    genes_in_more_than_1000_cells: int
+    median_detection_count: float
+    median_detection_count_of_detected: float | None
+    target_sum: float
+    compression: float
+    medians_are: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as plain JSON."""
+        return asdict(self)
+
+
+def summarise(
+    table: pa.Table, records: Sequence[SourceRecord], failures: Sequence[FailureRecord], compression: float
+) -> ResultSummary:
+    """Return the figures of a median table over some sources.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of `median_spark.results.MEDIANS_SCHEMA`.
+    records : sequence of SourceRecord
+        The sources that went in.
+    failures : sequence of FailureRecord
+        Those that did not.
+    compression : float
+        Of the digests.
+    """
+    counts = table["n_cells"].to_numpy()
+    detected = counts[counts > 0]
+    return ResultSummary(
+        sources=len(records),
+        cells=sum(record.cells for record in records),
+        cells_passed=sum(record.cells_passed for record in records),
+        values=sum(record.values for record in records),
+        failed_sources=[failure.as_json() for failure in failures],
+        genes=len(counts),
+        genes_detected=len(detected),
+        genes_in_more_than_100_cells=int(np.sum(counts > 100)),
+        genes_in_more_than_1000_cells=int(np.sum(counts > 1000)),
+        median_detection_count=float(np.median(counts)),
+        median_detection_count_of_detected=float(np.median(detected)) if len(detected) else None,
+        target_sum=records[0].parameters["target_sum"],
+        compression=compression,
+        medians_are="digest estimates",
+    )

@@ -1,0 +1,210 @@
+"""Gene medians of an expression table on Spark: digest row groups, shuffle the digests by gene, merge them in order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from median_spark import storage
+from median_spark.digests import (
+    DEFAULT_COMPRESSION,
+    PACKED_SCHEMA,
+    check_compression,
+    count_sources,
+    digest_task,
+    merge_batches,
+    unpack,
+)
+from median_spark.errors import EngineError, TableError, counted, listed
+from median_spark.expression import (
+    DigestPlan,
+    ExpressionTable,
+    FailureRecord,
+    SourceRecord,
+    open_table,
+    plan_digests,
+    require_uniform,
+)
+from median_spark.results import (
+    GeneDigests,
+    ResultSummary,
+    check_result_target,
+    median_table,
+    provenance_of,
+    write_result,
+)
+from median_spark.spark.progress import Reporter, Silent
+from median_spark.spark.tasks import collect, run_tasks
+
+_PACKED_DDL = (
+    "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
+)
+
+_TASKS_A_MERGE = 4
+_MOST_MERGES = 512
+
+
+@dataclass(frozen=True)
+class CorpusMedians:
+    """The medians of a corpus, in memory.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        One row a gene of the universe, see `median_spark.results.MEDIANS_SCHEMA`.
+    merged : GeneDigests
+        The digests that they are read from.
+    records : list of SourceRecord
+        The sources that went in.
+    failures : list of FailureRecord
+        Sources whose last conversion failed, and so are missing or of an earlier state.
+    """
+
+    table: pa.Table
+    merged: GeneDigests
+    records: list[SourceRecord]
+    failures: list[FailureRecord]
+
+
+def gene_medians(
+    expression: str,
+    *,
+    spark: SparkSession,
+    compression: float = DEFAULT_COMPRESSION,
+    sources: Sequence[str] | None = None,
+    report: Reporter | None = None,
+) -> CorpusMedians:
+    """Compute every gene's non-zero median over an expression table.
+
+    Parameters
+    ----------
+    expression : str
+        Path or URI of the table.
+    spark : SparkSession
+        What the work runs on; the answer does not depend on its size.
+    compression : float
+        Of the digests, 20 to 1000: twice as much halves the error and doubles their size.
+    sources : sequence of str, optional
+        The sources to take; by default all.
+    report : Reporter, optional
+        Who is told how it goes.
+
+    Returns
+    -------
+    CorpusMedians
+        Values in counts per target sum.
+
+    Raises
+    ------
+    TableError
+        If the table is damaged, empty, of another format version, or its sources cannot be pooled.
+    DigestError
+        If the compression is out of range.
+    EngineError
+        If the Spark job fails.
+    """
+    check_compression(compression)
+    table = open_table(expression)
+    records = _chosen(table, sources)
+    require_uniform(table.location, records)
+    plan = plan_digests(table.values, records)
+    if not plan.tasks:
+        message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
+        raise TableError(message)
+    values = sum(record.values for record in records)
+    report = report or Silent()
+    with report.working(f"digesting {counted(values, 'value')} in {counted(plan.tasks, 'task')}"):
+        merged = _merged_digests(spark, plan, table.universe(records), compression)
+    digested = sum(digest.n for digest in merged.digests.values())
+    if digested != values:
+        message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
+        raise TableError(message)
+    return CorpusMedians(median_table(merged), merged, records, table.failures())
+
+
+def medians(
+    expression: str,
+    out: str,
+    *,
+    spark: SparkSession,
+    compression: float = DEFAULT_COMPRESSION,
+    sources: Sequence[str] | None = None,
+    overwrite: bool = False,
+    report: Reporter | None = None,
+) -> ResultSummary:
+    """Compute every gene's non-zero median over an expression table, and write a result folder.
+
+    Parameters
+    ----------
+    expression, spark, compression, sources, report
+        See `gene_medians`.
+    out : str
+        Path or URI of the result folder.
+    overwrite : bool
+        Whether a result that lies there is replaced.
+
+    Returns
+    -------
+    ResultSummary
+        What ``summary.json`` holds.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something else, or a result that may not be replaced, or cannot be written.
+    TableError, DigestError, EngineError
+        See `gene_medians`.
+    """
+    report = report or Silent()
+    target = storage.canonical(out)
+    check_result_target(target, overwrite=overwrite)
+    found = gene_medians(expression, spark=spark, compression=compression, sources=sources, report=report)
+    provenance = provenance_of(
+        storage.canonical(expression), found.records, found.failures, {"compression": compression}, spark.version
+    )
+    with report.working("writing the result"):
+        return write_result(target, found.table, found.merged, found.records, found.failures, provenance)
+
+
+def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[SourceRecord]:
+    records = table.sources()
+    if sources is None:
+        return records
+    missing = sorted(set(sources) - {record.source for record in records})
+    if missing:
+        message = f"{table.location}: the table has no source {listed(missing)}"
+        raise TableError(message)
+    return [record for record in records if record.source in set(sources)]
+
+
+def _merged_digests(spark: SparkSession, plan: DigestPlan, universe: list[str], compression: float) -> GeneDigests:
+    """Run the one Spark job: digest, shuffle by gene, merge in the order of tasks."""
+
+    def digest(number: int) -> Iterator[pa.RecordBatch]:
+        yield digest_task(plan, number, compression)
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return merge_batches(batches, compression)
+
+    merges = min(_MOST_MERGES, -(-plan.tasks // _TASKS_A_MERGE))
+    frame = (
+        run_tasks(spark, plan.tasks, _PACKED_DDL, digest)
+        .repartition(merges, "gene")
+        .sortWithinPartitions("gene", "task")
+        .mapInArrow(merge, _PACKED_DDL)
+    )
+    digests, n_sources = {}, {}
+    for row in collect(frame, "digesting"):
+        if row["error"] is not None:
+            raise TableError(row["error"])
+        gene = row["gene"]
+        if gene in digests:
+            message = f"Spark yielded gene {gene} twice after merging by gene"
+            raise EngineError(message)
+        digests[gene] = unpack(row["n"], row["min"], row["max"], row["centroids"])
+        n_sources[gene] = count_sources(row["sources"])
+    return GeneDigests(tuple(universe), digests, n_sources, compression)
+
+
+assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]  # noqa: S101

@@ -1,0 +1,111 @@
+"""The whole way: matrices in, a result folder out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from median_spark import storage
+from median_spark.digests import DEFAULT_COMPRESSION, check_compression
+from median_spark.errors import OutputError, listed
+from median_spark.expression import check_target
+from median_spark.matrices import ReadOptions, find_sources
+from median_spark.results import ResultSummary, check_result_target
+from median_spark.spark.convert import ConvertReport, convert
+from median_spark.spark.medians import medians
+from median_spark.spark.progress import Reporter, Silent
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    conversion : ConvertReport
+        What is in the expression table.
+    summary : ResultSummary
+        What the result holds.
+    """
+
+    conversion: ConvertReport
+    summary: ResultSummary
+
+
+def run(
+    inputs: str | Sequence[str],
+    out: str,
+    *,
+    spark: SparkSession,
+    options: ReadOptions | None = None,
+    compression: float = DEFAULT_COMPRESSION,
+    on_error: str = "fail",
+    overwrite: bool = False,
+    report: Reporter | None = None,
+) -> RunReport:
+    """Convert matrices to ``out/expression`` and write their medians to ``out/medians``.
+
+    The medians are those of the inputs named here, also where the expression table holds other sources of earlier runs.
+
+    Parameters
+    ----------
+    inputs : str or sequence of str
+        Matrices, or folders of them, as paths or URIs.
+    out : str
+        Folder for everything; a second run into it converts only what is new or changed.
+    spark : SparkSession
+        What the work runs on.
+    options : ReadOptions, optional
+        What decides the values.
+    compression : float
+        Of the digests.
+    on_error : {"fail", "skip"}
+        Whether a source that cannot be converted ends the run, or is reported while the others are finished.
+    overwrite : bool
+        Whether sources that are up to date are converted again.
+    report : Reporter, optional
+        Who is told how it goes.
+
+    Returns
+    -------
+    RunReport
+        Sources converted and failed, and the result's figures.
+
+    Raises
+    ------
+    MedianSparkError
+        See `median_spark.convert` and `median_spark.medians`.
+    """
+    report = report or Silent()
+    check_compression(compression)
+    find_sources([inputs] if isinstance(inputs, str) else inputs)  # what is not there is said before anything is made
+    out = storage.canonical(out)
+    expression, result = storage.join(out, "expression"), storage.join(out, "medians")
+    _check_folder(out)
+    check_target(expression)
+    check_result_target(result, overwrite=True)
+    with storage.locked(out, "median-spark run"):
+        conversion = convert(
+            inputs, expression, spark=spark, options=options, on_error=on_error, overwrite=overwrite, report=report
+        )
+        names = [record.source for record in conversion.records]
+        summary = medians(
+            expression, result, spark=spark, compression=compression, sources=names, overwrite=True, report=report
+        )
+    return RunReport(conversion, summary)
+
+
+def _check_folder(out: str) -> None:
+    if storage.kind(out) == "file":
+        message = f"{out}: this is a file; the results need a folder"
+        raise OutputError(message)
+    held = [name for name in storage.names_in(out) if name not in {"expression", "medians", "lock"}]
+    others = [name for name in held if not name.startswith(".medians.")]
+    if others:
+        message = (
+            f"{out}: this folder holds something else than an earlier run ({listed(others, 3)}): "
+            "choose an empty or new one"
+        )
+        raise OutputError(message)
+
+

@@ -1,0 +1,109 @@
+"""The Spark session of the command line: the one that is there already, or a local one set up from conf/."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from median_spark.errors import EngineError
+from median_spark.spark.java import java_problem
+
+
+@contextlib.contextmanager
+def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator[SparkSession]:
+    """Give the session that spark-submit, a notebook or a Connect server provides, else start a local one.
+
+    Parameters
+    ----------
+    master : str, optional
+        Spark's master URL, such as ``local[4]``, ``spark://host:7077`` or ``sc://host:15002``; by default all local cores.
+    debug : bool
+        Whether what the JVM says goes to the console; otherwise it goes to a file that errors name.
+
+    Yields
+    ------
+    SparkSession
+        One that was started here is stopped when the block ends.
+
+    Raises
+    ------
+    EngineError
+        If there is no Java 17, or Spark does not start.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    builder = SparkSession.builder.appName("median-spark")
+    if master is not None and master.startswith("sc://"):
+        builder = builder.remote(master)
+    elif not _provided():
+        problem = java_problem()
+        if problem:
+            raise EngineError(problem)
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        for key, value in local_properties().items():
+            builder = builder.config(key, value)
+        builder = builder.master(master or "local[*]")
+    elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.master(master)
+    with _jvm_output_to_file(debug=debug) as log:
+        try:
+            spark = builder.getOrCreate()
+        except Exception as error:
+            said = Path(log).read_text(errors="replace").strip().splitlines()[-1:] if log else []
+            message = f"Spark did not start ({' '.join([_first_line(error), *said])}); see {log or 'the output above'}"
+            raise EngineError(message) from error
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def local_properties() -> dict[str, str]:
+    """Return the properties of ``conf/spark-local.conf``, with the place of ``log4j2.properties`` filled in."""
+    properties = {}
+    for line in _conf_file("spark-local.conf").read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text and not text.startswith("#"):
+            key, value = text.split(None, 1)
+            properties[key] = value.replace("conf/log4j2.properties", str(_conf_file("log4j2.properties")))
+    return properties
+
+
+def _provided() -> bool:
+    """Say whether whoever started this process has set Spark up: spark-submit, a Connect address, or a platform."""
+    return any(name in os.environ for name in ("PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION"))
+
+
+def _conf_file(name: str) -> Path:
+    """Return a file of conf/, from the installed package or from the checkout that this file is in."""
+    installed = Path(str(resources.files("median_spark"))) / "conf" / name
+    return installed if installed.exists() else Path(__file__).parents[2] / "conf" / name
+
+
+@contextlib.contextmanager
+def _jvm_output_to_file(*, debug: bool) -> Iterator[str | None]:
+    """While the JVM is started, let standard error be a file: the JVM inherits it and keeps it for as long as it runs."""
+    if debug or _provided():
+        yield None
+        return
+    descriptor, name = tempfile.mkstemp(prefix="median-spark-", suffix=".log")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    try:
+        yield name
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,62 @@
+"""Running n numbered tasks on Spark, in the way that works on every Spark from 3.5, classic and Connect."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from median_spark.errors import EngineError
+
+
+def run_tasks(
+    spark: SparkSession, tasks: int, schema: str, task: Callable[[int], Iterator[pa.RecordBatch]]
+) -> DataFrame:
+    """Return a lazy DataFrame of what numbered tasks yield, one Spark partition a task.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Any session.
+    tasks : int
+        How many; task i is called with i.
+    schema : str
+        Of the batches, in Spark's DDL.
+    task : callable
+        Pure but for what it reads and writes; shipped to the workers, and perhaps called again after a failure.
+    """
+
+    def on_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield from task(number)
+
+    return spark.range(0, tasks, numPartitions=tasks).mapInArrow(on_worker, schema)
+
+
+def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
+    """Return the rows of a DataFrame as dictionaries.
+
+    Raises
+    ------
+    EngineError
+        If the Spark job fails; the message is the last line of the worker's own words.
+    """
+    try:
+        if hasattr(frame, "toArrow"):
+            found: list[dict[str, Any]] = frame.toArrow().to_pylist()
+            return found
+        return [row.asDict() for row in frame.collect()]
+    except PySparkException as error:
+        raise EngineError(f"{what}: the Spark job failed: {reason_of(error)}") from error  # noqa: EM102
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the one line that tells why a Spark job failed: the innermost Python error, else the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in reversed(lines):
+        head = line.split(":", 1)[0]
+        if head.endswith(("Error", "Exception")) and " " not in head and not head.startswith(("at ", "org.", "java.")):
+            return line
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,19 @@
+"""The versions of what computes, for the record."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from median_spark import __version__
+
+_LIBRARIES = ("crick", "h5py", "numpy", "pandas", "pyarrow", "pyspark")
+
+
+def software_versions() -> dict[str, str]:
+    """Return name and version of this package, of Python and of the libraries that are installed."""
+    found = {"median_spark": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
