@@ -1,3 +1,49 @@
-"""Per-gene non-zero medians of normalised expression over a whole single-cell corpus, on Spark."""
+"""Per-gene non-zero medians of normalised expression over a whole single-cell corpus, on Spark.
 
-__version__ = "0.1.0"
+The public names. Those that need pyspark are loaded when they are first asked for, so that a Spark worker, which only
+reads and digests, does not import it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from median_spark.versions import __version__
+
+if TYPE_CHECKING:
+    from median_spark.demo import write_demo as write_demo
+    from median_spark.errors import MedianSparkError as MedianSparkError
+    from median_spark.genes import GeneTable as GeneTable
+    from median_spark.genes import read_gene_table as read_gene_table
+    from median_spark.inspection import inspect as inspect
+    from median_spark.matrices import AttributeNames as AttributeNames
+    from median_spark.matrices import ReadOptions as ReadOptions
+    from median_spark.spark.convert import convert as convert
+    from median_spark.spark.medians import gene_medians as gene_medians
+    from median_spark.spark.medians import medians as medians
+    from median_spark.spark.run import run as run
+    from median_spark.spark.session import spark_session as spark_session
+
+
+_HOME = {
+    "AttributeNames": "matrices",
+    "GeneTable": "genes",
+    "MedianSparkError": "errors",
+    "ReadOptions": "matrices",
+    "convert": "spark.convert",
+    "gene_medians": "spark.medians",
+    "inspect": "inspection",
+    "medians": "spark.medians",
+    "read_gene_table": "genes",
+    "run": "spark.run",
+    "spark_session": "spark.session",
+    "write_demo": "demo",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        message = f"module 'median_spark' has no attribute '{name}'"
+        raise AttributeError(message)
+    return getattr(import_module(f"median_spark.{_HOME[name]}"), name)

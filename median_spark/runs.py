@@ -63,9 +63,7 @@ class GeneRuns:
         return GeneRuns(self.genes[keep], offsets.astype(np.int64), self.values, self.cells)
 
 
-def segment_indices(
-    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def segment_indices(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the indices of several segments, one after the other.
 
     Parameters
@@ -80,7 +78,8 @@ def segment_indices(
     """
     ends = np.cumsum(lengths)
     shifts = np.repeat(starts - (ends - lengths), lengths)
-    return np.arange(len(shifts), dtype=np.int64) + shifts
+    shifts += np.arange(len(shifts), dtype=np.int64)
+    return shifts
 
 
 def join_runs(parts: Sequence[GeneRuns]) -> GeneRuns:

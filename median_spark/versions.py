@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from median_spark import __version__
+__version__ = "0.1.0"
 
 _LIBRARIES = ("crick", "h5py", "numpy", "pandas", "pyarrow", "pyspark")
 

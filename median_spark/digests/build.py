@@ -113,7 +113,5 @@ def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
     bounds = np.searchsorted(gene, np.arange(len(runs.genes) + 1))
     return [
         Digest(int(lengths[i]), float(values[b]), float(values[e - 1]), means[c:d], weights[c:d])
-        for i, (b, e, c, d) in enumerate(
-            zip(runs.offsets[:-1], runs.offsets[1:], bounds[:-1], bounds[1:], strict=True)
-        )
+        for i, (b, e, c, d) in enumerate(zip(runs.offsets[:-1], runs.offsets[1:], bounds[:-1], bounds[1:], strict=True))
     ]

@@ -28,7 +28,9 @@ def check_compression(compression: float) -> None:
     """
     low, high = _COMPRESSION_RANGE
     if not low <= compression <= high:
-        message = f"--compression must lie between {low:g} and {high:g}, the range of crick's digests; not {compression:g}"
+        message = (
+            f"--compression must lie between {low:g} and {high:g}, the range of crick's digests; not {compression:g}"
+        )
         raise DigestError(message)
 
 

@@ -1,6 +1,7 @@
 """Digests in Arrow batches: what a digest task emits, what is shuffled, and what merging by gene yields."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,9 @@ def merge_batches(batches: Iterator[pa.RecordBatch], compression: float) -> Iter
         Of `PACKED_SCHEMA`, each gene once; rows with an error pass through.
     """
     merged: list[dict[str, object]] = []
-    gene, digests, sources = "", [], []
+    gene = ""
+    digests: list[Digest] = []
+    sources: list[bytes] = []
     for row in _rows(batches):
         if row["error"] is not None:
             merged.append(row)
@@ -160,4 +163,4 @@ def _sources_by_gene(genes: npt.NDArray[np.str_], runs: list[GeneRuns], sources:
     pairs = np.unique(gene_of_pair * width + source_of_pair)
     numbers = (pairs % width).astype("<i4")
     bounds = np.searchsorted(pairs // width, np.arange(len(genes) + 1)).tolist()
-    return [numbers[begin:end].tobytes() for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [numbers[begin:end].tobytes() for begin, end in pairwise(bounds)]

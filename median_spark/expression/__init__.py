@@ -1,4 +1,4 @@
-"""The expression table: its schema and folders, writing and committing sources, listing row groups, reading a task's runs.
+"""The expression table: its schema and folders, writing and committing sources, planning and reading tasks.
 
     EXPRESSION/values/source=<url-encoded name>/part-*.parquet    gene: string, cell: string, value: double
     EXPRESSION/sources/<url-encoded name>.json                    written last: the commit of that source
@@ -9,7 +9,14 @@
 A part that no source's JSON lists does not exist.
 """
 
-from median_spark.expression.parts import GENE_VALUE_COLUMNS, VALUES_SCHEMA, PartEntry, RowGroup, read_runs, write_part
+from median_spark.expression.parts import (
+    GENE_VALUE_COLUMNS,
+    VALUES_SCHEMA,
+    PartEntry,
+    RowGroup,
+    read_runs,
+    write_part,
+)
 from median_spark.expression.plan import DigestPlan, plan_digests
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
 from median_spark.expression.table import (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,22 @@ from median_spark.errors import TableError
 from median_spark.runs import GeneRuns, join_runs
 
 VALUES_SCHEMA = pa.schema(
-    [pa.field("gene", pa.string(), False), pa.field("cell", pa.string(), False), pa.field("value", pa.float64(), False)]
+    [
+        pa.field("gene", pa.string(), False),
+        pa.field("cell", pa.string(), False),
+        pa.field("value", pa.float64(), False),
+    ]
 )
 """What any engine sees in a part; ``source`` comes from the folder's name."""
+
+_STORED_SCHEMA = pa.schema(
+    [
+        pa.field("gene", pa.dictionary(pa.int32(), pa.string()), False),
+        pa.field("cell", pa.dictionary(pa.int32(), pa.string()), False),
+        pa.field("value", pa.float64(), False),
+    ]
+)
+"""The same as it is handed to the writer: one small dictionary a row group, not one of the whole part in each."""
 
 GENE_VALUE_COLUMNS = ("gene", "value")
 """All that the medians need."""
@@ -90,24 +104,17 @@ def write_part(
     PartEntry
         What was written.
     """
-    if runs.cells is None:
-        message = "runs without cells cannot be written to an expression table"
-        raise ValueError(message)
     runs = runs.detected()
-    stored = pa.schema(
-        [
-            pa.field("gene", pa.dictionary(pa.int32(), pa.string()), False),
-            pa.field("cell", pa.dictionary(pa.int32(), pa.string()), False),
-            pa.field("value", pa.float64(), False),
-        ]
-    )
+    if runs.cells is None or not len(runs.values):
+        message = "a part needs runs with cells, and at least one value"
+        raise ValueError(message)
     ids = pa.array(cell_ids, pa.string())
     groups = []
     with (
         storage.written_whole(location) as sink,
         pq.ParquetWriter(
             sink,
-            stored,
+            _STORED_SCHEMA,
             compression="zstd",
             compression_level=1,
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
@@ -125,7 +132,7 @@ def write_part(
                     pa.DictionaryArray.from_arrays(pa.array(runs.cells[begin:end]), ids),
                     pa.array(runs.values[begin:end]),
                 ],
-                schema=stored,
+                schema=_STORED_SCHEMA,
             )
             writer.write_table(table, row_group_size=len(table))
             groups.append(RowGroup(len(table), str(runs.genes[first]), str(runs.genes[last - 1])))
@@ -153,7 +160,7 @@ def cut_at_genes(offsets: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[in
     edges = np.searchsorted(offsets, np.linspace(0, total, ranges + 1))
     edges[-1] = len(offsets) - 1
     edges = np.unique(edges)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         if offsets[last] > offsets[first]:
             yield int(first), int(last)
 
@@ -182,9 +189,10 @@ def read_runs(location: str, row_groups: list[int], expected_rows: int) -> GeneR
     """
     filesystem, path = storage.resolve(location)
     try:
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(
-            stream, read_dictionary=["gene"], pre_buffer=True
-        ) as part:
+        with (
+            filesystem.open_input_file(path) as stream,
+            pq.ParquetFile(stream, read_dictionary=["gene"], pre_buffer=True) as part,
+        ):
             columns = list(GENE_VALUE_COLUMNS)
             tables = [part.read_row_group(number, columns=columns, use_threads=False) for number in row_groups]
     except FileNotFoundError as error:

@@ -74,8 +74,8 @@ def plan_digests(values_folder: str, records: Sequence[SourceRecord], task_rows:
     DigestPlan
         A task sees a narrow range of genes over many sources.
     """
-    parts, source_of_part = [], []
-    part_of_group, group_in_part, rows, first_genes = [], [], [], []
+    parts: list[str] = []
+    source_of_part, part_of_group, group_in_part, rows, first_genes = [], [], [], [], []
     for source, record in enumerate(records):
         for part in record.parts:
             for number, group in enumerate(part.row_groups):

@@ -60,7 +60,8 @@ class UnitRecord:
         with _naming_faults(location):
             found = json.loads(content)
             part = _part_from_json(found["part"]) if found["part"] else None
-            return cls(*found["cells"], found["values"], part, found["error"])
+            first, last = found["cells"]
+            return cls(first, last, found["values"], part, found["error"])
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ A format is one module with a class that satisfies `CountMatrix`, and one line i
 from collections.abc import Callable, Sequence
 
 from median_spark.errors import InputError
-from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
 from median_spark.matrices import sources
+from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
 from median_spark.matrices.loom import open_loom
 from median_spark.matrices.sources import SourceFile
 from median_spark.matrices.units import SourceOutline, Unit, outline, plan_units, read_unit, select_rows

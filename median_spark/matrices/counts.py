@@ -34,7 +34,7 @@ class AttributeNames:
     """
 
     n_counts: str = "n_counts"
-    filter_pass: str = "filter_pass"  # noqa: S105 (no password)
+    filter_pass: str = "filter_pass"
     gene_id: str = "ensembl_id"
     gene_type: str = "gene_type"
     cell_id: str | None = None

@@ -125,7 +125,10 @@ class LoomMatrix:
         tiles = f"tiles of {matrix.chunks[0]} × {matrix.chunks[1]}" if matrix.chunks else "contiguous"
         return [
             ("format", f"loom (specification {self._specification()})"),
-            ("matrix", f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {matrix.dtype}, {tiles}, {stored}"),
+            (
+                "matrix",
+                f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {matrix.dtype}, {tiles}, {stored}",
+            ),
             ("stored bytes", f"{self.stored_bytes():,}"),
             ("row attributes", ", ".join(self._attributes("row")) or "none"),
             ("column attributes", ", ".join(self._attributes("col")) or "none"),

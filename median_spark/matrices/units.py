@@ -67,9 +67,7 @@ class SourceOutline:
 
 def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
     """Return which rows of a matrix make which genes; see `median_spark.genes.select_genes`."""
-    return select_genes(
-        matrix.location, matrix.gene_ids(), matrix.gene_types(), options.gene_table, options.gene_types
-    )
+    return select_genes(matrix.location, matrix.gene_ids(), matrix.gene_types(), options.gene_table, options.gene_types)
 
 
 def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
@@ -309,9 +307,7 @@ def _sum_shared(
     """Sum the counts of one gene and cell where several rows make a gene; other entries stay as they are."""
     several = shared[gene_of_entry]
     width = int(cells.max()) + 1 if len(cells) else 1
-    keys, place = np.unique(
-        gene_of_entry[several] * width + cells[several].astype(np.int64), return_inverse=True
-    )
+    keys, place = np.unique(gene_of_entry[several] * width + cells[several].astype(np.int64), return_inverse=True)
     sums = np.bincount(place, weights=counts[several], minlength=len(keys))
     all_genes = np.concatenate([gene_of_entry[~several], keys // width])
     all_cells = np.concatenate([cells[~several], (keys % width).astype(np.int32)])

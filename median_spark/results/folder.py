@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from median_spark import storage
@@ -143,9 +142,7 @@ def _staging_folder(location: str) -> Path:
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     """Write with the fewest digits that read back to the same float64; an undetected gene's fields are empty."""
-    options = pyarrow.csv.WriteOptions(quoting_style="needed")
-    with path.open("wb") as sink:
-        pyarrow.csv.write_csv(table, sink, options)
+    table.to_pandas().to_csv(path, index=False, lineterminator="\n")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Converting matrices to an expression table on Spark: outline the sources, read their units, commit each as it is done."""
+"""Converting matrices to an expression table on Spark: outline the sources, read their units, commit each."""
 
 import json
 import threading
@@ -129,7 +129,7 @@ def convert(
     options, report = options or ReadOptions(), report or Silent()
     started = time.monotonic()
     if options.gene_table is not None:
-        options.gene_table.universe(options.gene_types)  # a table without such a gene is refused before anything is read
+        options.gene_table.universe(options.gene_types)  # refuses a table without such a gene, before all else
     sources = find_sources([inputs] if isinstance(inputs, str) else inputs)
     check_target(out)
     with storage.locked(storage.canonical(out), "median-spark convert"):
@@ -332,9 +332,7 @@ class _Conversion:
             del self._pending[source.conversion]
             self._settled += 1
         self._report.convert_state(
-            ConvertState(
-                self._settled, self._settled + len(self._pending), self._cells_done, self._cells, self._values
-            )
+            ConvertState(self._settled, self._settled + len(self._pending), self._cells_done, self._cells, self._values)
         )
 
     def _changed(self, source: _Pending) -> str | None:
@@ -393,7 +391,7 @@ class _Job(threading.Thread):
 
         try:
             collect(run_tasks(self._spark, len(units), "unit long", task), "converting")
-        except BaseException as error:  # noqa: BLE001 (raised again in the driver's thread)
+        except BaseException as error:
             self._error = error
 
     def wait(self, seconds: float) -> bool:

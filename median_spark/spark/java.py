@@ -1,4 +1,4 @@
-"""Whether there is a Java that Spark can run on. Standard library only: `make` runs this file before anything is installed."""
+"""Whether there is a Java that Spark can run on. Standard library only: `make` runs it before anything is installed."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def java_problem() -> str | None:
     if java is None:
         return f"Spark needs Java {NEEDED} or newer and there is none on this machine: {_REMEDY}"
     try:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"Spark needs Java {NEEDED} or newer and {java} cannot be run ({error}): {_REMEDY}"
     found = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)

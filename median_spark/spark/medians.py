@@ -37,9 +37,7 @@ from median_spark.results import (
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.tasks import collect, run_tasks
 
-_PACKED_DDL = (
-    "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
-)
+_PACKED_DDL = "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
 
 _TASKS_A_MERGE = 4
 _MOST_MERGES = 512
@@ -161,7 +159,11 @@ def medians(
     check_result_target(target, overwrite=overwrite)
     found = gene_medians(expression, spark=spark, compression=compression, sources=sources, report=report)
     provenance = provenance_of(
-        storage.canonical(expression), found.records, found.failures, {"compression": compression}, spark.version
+        storage.canonical(expression),
+        found.records,
+        found.failures,
+        {"compression": compression},
+        spark.version,
     )
     with report.working("writing the result"):
         return write_result(target, found.table, found.merged, found.records, found.failures, provenance)
@@ -207,4 +209,4 @@ def _merged_digests(spark: SparkSession, plan: DigestPlan, universe: list[str], 
     return GeneDigests(tuple(universe), digests, n_sources, compression)
 
 
-assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]  # noqa: S101
+assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]

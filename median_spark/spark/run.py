@@ -86,11 +86,23 @@ def run(
     check_result_target(result, overwrite=True)
     with storage.locked(out, "median-spark run"):
         conversion = convert(
-            inputs, expression, spark=spark, options=options, on_error=on_error, overwrite=overwrite, report=report
+            inputs,
+            expression,
+            spark=spark,
+            options=options,
+            on_error=on_error,
+            overwrite=overwrite,
+            report=report,
         )
         names = [record.source for record in conversion.records]
         summary = medians(
-            expression, result, spark=spark, compression=compression, sources=names, overwrite=True, report=report
+            expression,
+            result,
+            spark=spark,
+            compression=compression,
+            sources=names,
+            overwrite=True,
+            report=report,
         )
     return RunReport(conversion, summary)
 
@@ -107,5 +119,3 @@ def _check_folder(out: str) -> None:
             "choose an empty or new one"
         )
         raise OutputError(message)
-
-

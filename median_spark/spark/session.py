@@ -21,7 +21,7 @@ def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator
     Parameters
     ----------
     master : str, optional
-        Spark's master URL, such as ``local[4]``, ``spark://host:7077`` or ``sc://host:15002``; by default all local cores.
+        Spark's master URL: ``local[4]``, ``spark://host:7077``, ``sc://host:15002``; by default all local cores.
     debug : bool
         Whether what the JVM says goes to the console; otherwise it goes to a file that errors name.
 
@@ -63,6 +63,8 @@ def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator
         yield spark
     finally:
         spark.stop()
+        if log:
+            Path(log).unlink(missing_ok=True)
 
 
 def local_properties() -> dict[str, str]:
@@ -89,7 +91,7 @@ def _conf_file(name: str) -> Path:
 
 @contextlib.contextmanager
 def _jvm_output_to_file(*, debug: bool) -> Iterator[str | None]:
-    """While the JVM is started, let standard error be a file: the JVM inherits it and keeps it for as long as it runs."""
+    """While the JVM is started, let standard error be a file: the JVM inherits it and keeps it while it runs."""
     if debug or _provided():
         yield None
         return

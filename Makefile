@@ -1,0 +1,38 @@
+# median_spark: `make` alone lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup java run test lint clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s: name another with make PYTHON=python3.11" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev]'
+	@touch $@
+
+java:
+	@$(PYTHON) median_spark/spark/java.py
+
+run: java setup  ## Write a demo corpus to demo/corpus and compute its medians into demo/result
+	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --out $(DEMO)/corpus; }
+	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
+
+test: java setup  ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (import-linter)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## Remove what run, test and setup have made
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis spark-warehouse

@@ -1,0 +1,161 @@
+"""The arguments of every command, and what they say to someone who asks for help."""
+
+import argparse
+from collections.abc import Callable
+
+from median_spark import __version__
+from median_spark.digests import DEFAULT_COMPRESSION
+from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_table
+from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
+from median_spark.matrices.counts import DEFAULT_TARGET_SUM
+
+_ABOUT = """\
+Computes, for every gene, the non-zero median of its normalised expression over a whole single-cell corpus: the
+normalisation factor that a Geneformer-style model needs to be pretrained on that corpus. For pretraining anew only:
+to use an existing model, use the factor published with it.
+"""
+
+_STATUS = """\
+exit status: 0 done; 1 some sources failed and were reported; 2 the arguments or the input cannot be used.
+"""
+
+_INPUT_HELP = (
+    f"a matrix ({', '.join(SUFFIXES)}), or a folder that is searched at any depth; a path, or a URI such as s3://…"
+)
+
+
+def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; each sets ``command`` to its function.
+
+    Parameters
+    ----------
+    commands : dict of str to function
+        What runs each command, by its name.
+    """
+    parser = argparse.ArgumentParser(
+        prog="median-spark",
+        description=_ABOUT,
+        epilog=_STATUS + "'median-spark COMMAND --help' explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"median_spark {__version__}")
+    sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, help_text: str) -> argparse.ArgumentParser:
+        made = sub.add_parser(
+            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", epilog=_STATUS
+        )
+        made.set_defaults(command=commands[name], name=name)
+        return made
+
+    run = command("run", "convert matrices and compute their medians: DIR/expression and DIR/medians")
+    run.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
+    run.add_argument("--out", required=True, metavar="DIR", help="folder for everything; run again to resume or update")
+    _add_reading(run)
+    _add_digests(run)
+    _add_conversion(run)
+    _add_running(run)
+
+    convert = command("convert", "convert matrices to an expression table: Parquet of gene, cell, normalised value")
+    convert.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
+    convert.add_argument("--out", required=True, metavar="EXPRESSION", help="folder of the expression table")
+    _add_reading(convert)
+    _add_conversion(convert)
+    _add_running(convert)
+
+    medians = command("medians", "compute every gene's non-zero median over an expression table")
+    medians.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
+    medians.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
+    _add_digests(medians)
+    medians.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
+    _add_running(medians)
+
+    inspect = command("inspect", "say what a matrix, an expression table or a result holds, and whether it can be used")
+    inspect.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
+    _add_reading(inspect)
+    _add_debug(inspect)
+
+    demo = command("demo", "write a small corpus of looms to try everything on")
+    demo.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    _add_debug(demo)
+    return parser
+
+
+def read_options(given: argparse.Namespace) -> ReadOptions:
+    """Return the options for reading matrices, with the gene table read."""
+    return ReadOptions(
+        target_sum=given.target_sum,
+        gene_types=tuple(kind for part in given.gene_types for kind in part.split(",") if kind),
+        gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
+        names=AttributeNames(
+            n_counts=given.n_counts_attr,
+            filter_pass=given.filter_attr,
+            gene_id=given.gene_id_attr,
+            gene_type=given.gene_type_attr,
+            cell_id=given.cell_id_attr,
+        ),
+        cell_filter=not given.no_cell_filter,
+        compute_n_counts=given.compute_n_counts,
+    )
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    genes = parser.add_argument_group("which genes")
+    genes.add_argument(
+        "--gene-table",
+        metavar="CSV",
+        help="table with the columns ensembl_id and gene_type: its genes of the chosen types are the corpus's genes, "
+        "and it supplies the gene type of matrices that have none; without it, whatever the matrices hold",
+    )
+    genes.add_argument(
+        "--gene-types",
+        nargs="+",
+        default=list(DEFAULT_GENE_TYPES),
+        metavar="TYPE",
+        help=f"gene types to take (default: {' '.join(DEFAULT_GENE_TYPES)})",
+    )
+    genes.add_argument("--gene-id-attr", default="ensembl_id", metavar="NAME",
+                       help="row attribute with Ensembl ids (default: %(default)s)")  # fmt: skip
+    genes.add_argument("--gene-type-attr", default="gene_type", metavar="NAME",
+                       help="row attribute with gene types (default: %(default)s)")  # fmt: skip
+    cells = parser.add_argument_group("which cells, and their totals")
+    cells.add_argument("--filter-attr", default="filter_pass", metavar="NAME",
+                       help="column attribute that is 1 for cells of good quality (default: %(default)s)")  # fmt: skip
+    cells.add_argument("--no-cell-filter", action="store_true", help="take every cell, whatever its quality")
+    cells.add_argument("--n-counts-attr", default="n_counts", metavar="NAME",
+                       help="column attribute with each cell's total over all rows (default: %(default)s)")  # fmt: skip
+    cells.add_argument("--compute-n-counts", action="store_true",
+                       help="sum each cell's total over all rows of the matrix instead of reading it")  # fmt: skip
+    cells.add_argument("--cell-id-attr", metavar="NAME",
+                       help="column attribute with cell ids (default: cell_id, else CellID, else obs_names, "
+                       "else the cell's number)")  # fmt: skip
+    cells.add_argument("--target-sum", type=float, default=DEFAULT_TARGET_SUM, metavar="N",
+                       help="scale every cell to this total (default: %(default)g)")  # fmt: skip
+
+
+def _add_digests(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("digests")
+    group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
+                       help="of the t-digests, 20 to 1000: twice as much halves the error of an estimate "
+                       "(default: %(default)g)")  # fmt: skip
+
+
+def _add_conversion(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("converting")
+    group.add_argument("--on-error", choices=("fail", "skip"), default="fail",
+                       help="a source that cannot be converted: end the run (fail, the default), or finish the others, "
+                       "report it and exit with 1 (skip)")  # fmt: skip
+    group.add_argument("--overwrite", action="store_true", help="convert sources anew that are there and unchanged")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument("--master", metavar="URL",
+                       help="Spark master, such as local[4], spark://host:7077 or sc://host:15002 "
+                       "(default: that of spark-submit, else all local cores)")  # fmt: skip
+    group.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    _add_debug(parser)
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show tracebacks, and what Spark itself says")

@@ -1,0 +1,88 @@
+"""What is printed when the work is done."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.errors import counted, listed
+from median_spark.expression import FailureRecord
+from median_spark.results import ResultSummary
+from median_spark.results.summary import FEW_CELLS
+from median_spark.spark.convert import ConvertReport
+
+_SHOWN_GENES = 6
+
+
+def pairs_text(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return pairs of field and finding as two columns."""
+    width = max(len(field) for field, _ in pairs)
+    return "\n".join(f"{field:<{width}}  {found}" for field, found in pairs)
+
+
+def conversion_text(done: ConvertReport, expression: str) -> str:
+    """Return what a conversion did, what was left out, and what failed."""
+    passed = sum(record.cells_passed for record in done.records)
+    cells = sum(record.cells for record in done.records)
+    values = sum(record.values for record in done.records)
+    lines = [
+        f"{counted(len(done.converted), 'source')} converted, {len(done.unchanged):,} unchanged: "
+        f"{passed:,} of {counted(cells, 'cell')} pass, {counted(values, 'value')}"
+    ]
+    for field, why in (
+        ("unknown_rows", "with an id that the gene table lacks"),
+        ("disputed_rows", "of another gene type than the gene table says"),
+    ):
+        affected = [record.source for record in done.records if record.census[field]]
+        if affected:
+            rows = sum(record.census[field] for record in done.records)
+            lines.append(
+                f"left out: {counted(rows, 'row')} {why}, in {counted(len(affected), 'source')}: {listed(affected, 3)}"
+            )
+    summed = sum(record.census["summed_rows"] for record in done.records)
+    if summed:
+        lines.append(f"summed: {counted(summed, 'row')} whose gene stands in another row of its source too")
+    lines += failures_text(done.failures)
+    lines.append(f"expression table: {expression}")
+    return "\n".join(lines)
+
+
+def failures_text(failures: Sequence[FailureRecord]) -> list[str]:
+    """Return a line for each source that failed."""
+    if not failures:
+        return []
+    return [f"FAILED: {counted(len(failures), 'source')}", *(f"  {failure.reason}" for failure in failures)]
+
+
+def result_text(summary: ResultSummary, result: str) -> str:
+    """Return the figures of a result, a few of its genes, and where it is."""
+    lines = [
+        f"{counted(summary.genes, 'gene')}: {summary.genes_detected:,} detected, "
+        f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
+        f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
+        f"median detection count {summary.median_detection_count:,g}"
+    ]
+    if summary.cells_passed < FEW_CELLS:
+        lines.append(
+            f"note: {counted(summary.cells_passed, 'cell')} are few: to pretrain on, take millions of cells from many "
+            "tissues, or these medians speak of this sample only"
+        )
+    lines += ["", _few_genes(result), "", f"results: {result}"]
+    return "\n".join(lines)
+
+
+def _few_genes(result: str) -> str:
+    """Return a small table of the genes detected in most cells."""
+    content = storage.read_bytes(storage.join(storage.canonical(result), "medians.parquet"))
+    # Not a BytesIO: pyarrow's own threads may still hold a Python object when the interpreter ends, and abort it.
+    table = pq.read_table(pa.BufferReader(content), columns=["gene", "median", "n_cells", "n_sources"])
+    rows = table.sort_by([("n_cells", "descending"), ("gene", "ascending")]).slice(0, _SHOWN_GENES).to_pylist()
+    lines = [f"{'gene':<20}{'median':>12}{'cells':>14}{'sources':>10}"]
+    lines += [
+        f"{row['gene']:<20}{row['median']:>12.4f}{row['n_cells']:>14,}{row['n_sources']:>10,}"
+        for row in rows
+        if row["n_cells"]
+    ]
+    lines.append(f"… and {max(0, len(table) - _SHOWN_GENES):,} more in medians.csv")
+    return "\n".join(lines)
