@@ -9,8 +9,8 @@ import numpy as np
 def write_loom(path, counts, **changes):
     """Write a loom (specification 3) of counts, rows by cells; `changes` replace or, if None, leave out an attribute.
 
-    Row attributes: ensembl_id, gene_type, and any named ``row_…``. Column attributes: cell_id, n_counts, filter_pass, and
-    any named ``col_…``. `storage` goes to h5py's create_dataset.
+    Row attributes: ensembl_id, gene_type, and any named ``row_…``. Column attributes: cell_id, n_counts,
+    filter_pass, and any named ``col_…``. `storage` goes to h5py's create_dataset.
     """
     counts = np.asarray(counts)
     rows, cells = counts.shape

@@ -129,7 +129,7 @@ def convert(
     options, report = options or ReadOptions(), report or Silent()
     started = time.monotonic()
     if options.gene_table is not None:
-        options.gene_table.universe(options.gene_types)  # refuses a table without such a gene, before all else
+        options.gene_table.universe(options.gene_types)  # refused before anything is read if there is none
     sources = find_sources([inputs] if isinstance(inputs, str) else inputs)
     check_target(out)
     with storage.locked(storage.canonical(out), "median-spark convert"):
