@@ -34,6 +34,9 @@ _STORED_SCHEMA = pa.schema(
 GENE_VALUE_COLUMNS = ("gene", "value")
 """All that the medians need."""
 
+_READ_TYPES = [pa.dictionary(pa.int32(), pa.string()), pa.float64()]
+"""Of these, as they are read."""
+
 ROW_GROUP_ROWS = 1_000_000
 """Rows that a row group should have, cut at gene boundaries."""
 
@@ -198,9 +201,12 @@ def read_runs(location: str, row_groups: list[int], expected_rows: int) -> GeneR
     except FileNotFoundError as error:
         message = f"{location}: this part is listed by its source's record and is not there: convert the source again"
         raise TableError(message) from error
-    except (OSError, pa.ArrowException, IndexError) as error:
+    except (OSError, pa.ArrowException, IndexError, KeyError) as error:
         message = f"{location}: this part cannot be read ({error}): convert its source again"
         raise TableError(message) from error
+    if any(table.schema.types != _READ_TYPES for table in tables):
+        message = f"{location}: this part is not gene: string, value: double: convert its source again"
+        raise TableError(message)
     found = sum(len(table) for table in tables)
     if found != expected_rows:
         message = (

@@ -10,7 +10,7 @@ from median_spark.matrices import sources
 from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
 from median_spark.matrices.loom import open_loom
 from median_spark.matrices.sources import SourceFile
-from median_spark.matrices.units import SourceOutline, Unit, outline, plan_units, read_unit, select_rows
+from median_spark.matrices.units import UNIT_ENTRIES, SourceOutline, Unit, outline, plan_units, read_unit, select_rows
 
 _FORMATS: dict[str, Callable[[str, AttributeNames], CountMatrix]] = {
     ".loom": open_loom,
@@ -21,6 +21,7 @@ SUFFIXES = tuple(_FORMATS)
 
 __all__ = [
     "SUFFIXES",
+    "UNIT_ENTRIES",
     "AttributeNames",
     "CountMatrix",
     "NonZeros",

@@ -15,7 +15,7 @@ from median_spark.genes import GeneSelection, RowCensus, select_genes
 from median_spark.matrices.counts import CountMatrix, ReadOptions
 from median_spark.runs import GeneRuns, segment_indices
 
-_UNIT_ENTRIES = 16_000_000
+UNIT_ENTRIES = 16_000_000
 """Entries other than zero that a unit should hold at most: about 0.6 GB in a worker while it is put in order."""
 
 _BYTES_PER_ENTRY = 1.3
@@ -77,8 +77,17 @@ def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.b
     return np.asarray(matrix.filter_pass() == 1, dtype=np.bool_)
 
 
-def outline(matrix: CountMatrix, options: ReadOptions) -> SourceOutline:
+def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
     """Look at everything but the counts, and refuse what cannot be converted.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+        An open matrix.
+    options : ReadOptions
+        What is chosen of it.
+    unit_entries : int
+        See `plan_units`.
 
     Raises
     ------
@@ -106,11 +115,11 @@ def outline(matrix: CountMatrix, options: ReadOptions) -> SourceOutline:
         cells_passed=int(passed.sum()),
         genes=selection.genes,
         census=selection.census,
-        units=tuple(plan_units(matrix)),
+        units=tuple(plan_units(matrix, unit_entries)),
     )
 
 
-def plan_units(matrix: CountMatrix, entries: int = _UNIT_ENTRIES) -> Iterator[Unit]:
+def plan_units(matrix: CountMatrix, entries: int = UNIT_ENTRIES) -> Iterator[Unit]:
     """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
 
     Parameters

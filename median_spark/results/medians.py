@@ -62,7 +62,7 @@ def median_table(merged: GeneDigests) -> pa.Table:
     """Return the median table, see `MEDIANS_SCHEMA`.
 
     Values are counts per target sum. The median is exact for a gene whose every value has a centroid of its own
-    (about 130 values at compression 100), and crick's estimate otherwise, as are the other quantiles.
+    (about 250 values at compression 200), and crick's estimate otherwise, as are the other quantiles.
     """
     columns: dict[str, list[Any]] = {name: [] for name in MEDIANS_SCHEMA.names}
     for gene in merged.universe:

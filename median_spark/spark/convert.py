@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.errors import EngineError, InputError, counted
+from median_spark.errors import EngineError, InputError, UsageError, counted
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
@@ -24,6 +24,7 @@ from median_spark.expression import (
     write_part,
 )
 from median_spark.matrices import (
+    UNIT_ENTRIES,
     ReadOptions,
     SourceFile,
     Unit,
@@ -91,6 +92,7 @@ def convert(
     options: ReadOptions | None = None,
     on_error: str = "fail",
     overwrite: bool = False,
+    unit_entries: int = UNIT_ENTRIES,
     report: Reporter | None = None,
 ) -> ConvertReport:
     """Convert matrices to an expression table, source by source; those that are there already stay as they are.
@@ -109,6 +111,9 @@ def convert(
         Whether a source that cannot be converted ends the run, or is reported while the others are finished.
     overwrite : bool
         Whether sources that are up to date are converted again.
+    unit_entries : int
+        Entries other than zero that a task reads at most; a worker needs about 40 bytes for each. What comes out does
+        not depend on it.
     report : Reporter, optional
         Who is told how it goes.
 
@@ -128,6 +133,9 @@ def convert(
     """
     options, report = options or ReadOptions(), report or Silent()
     started = time.monotonic()
+    if on_error not in {"fail", "skip"}:
+        message = f"on_error must be 'fail' or 'skip', not {on_error!r}"
+        raise UsageError(message)
     if options.gene_table is not None:
         options.gene_table.universe(options.gene_types)  # refused before anything is read if there is none
     sources = find_sources([inputs] if isinstance(inputs, str) else inputs)
@@ -148,7 +156,7 @@ def convert(
         failures: list[FailureRecord] = []
         if to_convert:
             with report.working(f"looking at {counted(len(to_convert), 'source')}"):
-                pending, failures = _outline_sources(spark, table, to_convert, wanted, options)
+                pending, failures = _outline_sources(spark, table, to_convert, wanted, options, unit_entries)
             _stop_if_told(failures, on_error)
             conversion = _Conversion(spark, table, pending, options, parameters, on_error, report)
             conversion.run()
@@ -174,8 +182,9 @@ def _outline_sources(
     sources: list[SourceFile],
     conversions: Mapping[str, str],
     options: ReadOptions,
+    unit_entries: int,
 ) -> tuple[list[_Pending], list[FailureRecord]]:
-    """Look at every source but for its counts, on the workers, so that all that is wrong is known before work begins."""
+    """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
     universe = options.gene_table.universe(options.gene_types) if options.gene_table else None
     gene_list = table.store_genes(universe) if universe else None
     tasks = -(-len(sources) // _OUTLINES_A_TASK) if len(sources) > _OUTLINES_A_TASK else len(sources)
@@ -185,7 +194,7 @@ def _outline_sources(
         for place in range(number, len(sources), tasks):
             try:
                 with open_matrix(sources[place].file.path, options.names) as matrix:
-                    seen = outline(matrix, options)
+                    seen = outline(matrix, options, unit_entries)
                 found = {
                     "rows": seen.rows,
                     "cells": seen.cells,

@@ -1,0 +1,115 @@
+"""A run that is killed, and one that comes too early, as processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from looms import random_counts, write_loom
+
+from median_spark import convert
+from median_spark.errors import BusyError
+from median_spark.expression import open_table
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+SOURCES = 10
+PATIENCE = 120
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(11)
+    for number in range(SOURCES):
+        write_loom(tmp_path / "corpus" / f"study{number}.loom", random_counts(rng, 2_000, 1_000, density=0.15))
+    return tmp_path / "corpus"
+
+
+def start(*arguments):
+    """Start the command line in a process group of its own."""
+    return subprocess.Popen([sys.executable, "-m", "median_spark", *arguments], start_new_session=True)
+
+
+def kill(process):
+    """Kill the process, its JVM and its Python workers."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(what, process):
+    """Wait until `what` holds, or the process has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def rows(expression):
+    table = ds.dataset(f"{expression}/values", partitioning="hive").to_table()
+    return table.select(["source", "gene", "cell", "value"]).to_pandas()
+
+
+def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, corpus, tmp_path):
+    expression = tmp_path / "x"
+    process = start("convert", str(corpus), "--out", str(expression), "--master", "local[2]", "--quiet")
+    try:
+        wait_for(lambda: list((expression / "sources").glob("*.json")), process)
+        with pytest.raises(BusyError, match=f"'median-spark convert' .process {process.pid} on"):
+            convert(str(corpus), str(expression), spark=spark)
+    finally:
+        kill(process)
+    committed = open_table(str(expression)).sources()
+    assert 0 < len(committed) < SOURCES
+    for record in committed:
+        for part in record.parts:
+            path = expression / "values" / f"source={record.source}" / part.name
+            assert pq.read_metadata(path).num_rows == part.rows
+    resumed = convert(str(corpus), str(expression), spark=spark)
+    assert set(resumed.unchanged) == {record.source for record in committed}
+    convert(str(corpus), str(tmp_path / "fresh"), spark=spark)
+    assert rows(expression).equals(rows(tmp_path / "fresh"))
+    assert not (expression / "staging").exists() or not list((expression / "staging").iterdir())
+
+
+def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
+    path = write_loom(tmp_path / "s.loom", random_counts(np.random.default_rng(0), 300, 640, density=0.3))
+    expression = tmp_path / "x"
+    convert(path, str(tmp_path / "fresh"), spark=spark, unit_entries=10_000)
+    convert(path, str(expression), spark=spark, unit_entries=10_000)
+    record = open_table(str(expression)).sources()[0]
+    assert len(record.parts) > 3
+    # As a run leaves it that was killed before the commit, with one unit missing.
+    staging = expression / "staging" / record.conversion
+    staging.mkdir(parents=True)
+    kept = {}
+    for unit, part in enumerate(record.parts[:-1]):
+        committed = expression / "values" / "source=s" / part.name
+        staged = staging / f"part-{unit:05d}.parquet"
+        committed.rename(staged)
+        kept[part.name] = staged.stat().st_mtime_ns
+        (staging / f"part-{unit:05d}.json").write_text(unit_record(record, unit))
+    (expression / "sources" / "s.json").unlink()
+    convert(path, str(expression), spark=spark, unit_entries=10_000)
+    again = {part.name: part for part in open_table(str(expression)).sources()[0].parts}
+    folder = expression / "values" / "source=s"
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+    assert len(again) == len(record.parts)
+    assert rows(expression).equals(rows(tmp_path / "fresh"))
+
+
+def unit_record(record, unit):
+    import json
+
+    part = record.as_json()["parts"][unit]
+    width = 64 * -(-640 // (64 * len(record.parts)))
+    cells = [unit * width, min(640, (unit + 1) * width)]
+    values = sum(group[0] for group in part["row_groups"])
+    return json.dumps(
+        {"cells": cells, "values": values, "part": {**part, "name": f"part-{unit:05d}.parquet"}, "error": None}
+    )

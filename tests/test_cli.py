@@ -1,0 +1,220 @@
+"""The command line in this process: what it prints, and its exit statuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from looms import random_counts, write_loom
+
+from median_spark.cli import main
+
+
+def ended(*arguments):
+    """Return the exit status, also where argparse ends the process."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(8)
+    for name in ("a/study1", "b/study1"):
+        write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(rng, 60, 40))
+    return tmp_path / "corpus"
+
+
+@pytest.mark.parametrize("command", ["run", "convert", "medians", "inspect", "demo"])
+def test_help_explains_every_command(capsys, command):
+    assert ended(command, "--help") == 0
+    assert "exit status: 0 done; 1 some sources failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("run",),
+        ("run", "x"),
+        ("run", "x", "--out", "y", "--on-error", "maybe"),
+        ("medians", "--out", "y"),
+    ],
+)
+def test_unusable_arguments_exit_with_2(capsys, arguments):
+    assert ended(*arguments) == 2
+    assert "usage: median-spark" in capsys.readouterr().err
+
+
+@pytest.mark.spark
+def test_a_run_prints_its_figures_and_where_they_are(spark, corpus, tmp_path, capsys):
+    assert ended("run", corpus, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "2 sources converted, 0 unchanged: 80 of 80 cells pass" in said.out
+    assert "80 cells are few: to pretrain on, take millions of cells" in said.out
+    assert f"results: {tmp_path}/out/medians" in said.out
+    assert "converted 2 of 2 sources, 80 of 80 cells" in said.err
+    assert ended("run", corpus, "--out", tmp_path / "out") == 0
+    assert "0 sources converted, 2 unchanged" in capsys.readouterr().out
+
+
+@pytest.mark.spark
+def test_the_result_folder_holds_what_is_promised(spark, corpus, tmp_path):
+    assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["expression", "lock", "medians"]
+    assert sorted(path.name for path in (tmp_path / "out" / "medians").iterdir()) == [
+        "detected_gene_median_dict.pickle",
+        "detection_counts.png",
+        "digests.parquet",
+        "gene_detection_counts_dict.pickle",
+        "medians.csv",
+        "medians.parquet",
+        "provenance.json",
+        "summary.json",
+        "total_gene_median_dict.pickle",
+        "total_gene_tdigest_dict.pickle",
+    ]
+
+
+@pytest.mark.spark
+def test_quiet_says_nothing(spark, corpus, tmp_path, capfd):
+    assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.spark
+def test_steps_one_by_one_equal_a_run(spark, corpus, tmp_path):
+    assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
+    assert ended("convert", corpus, "--out", tmp_path / "x", "--quiet") == 0
+    assert ended("medians", tmp_path / "x", "--out", tmp_path / "r", "--quiet") == 0
+    for name in ("medians.csv", "total_gene_tdigest_dict.pickle", "total_gene_median_dict.pickle"):
+        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "out" / "medians" / name).read_bytes()
+
+
+@pytest.mark.spark
+def test_a_run_speaks_of_its_own_inputs_only(spark, corpus, tmp_path):
+    assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
+    assert ended("run", corpus / "a", "--out", tmp_path / "out", "--quiet") == 0
+    summary = json.loads((tmp_path / "out" / "medians" / "summary.json").read_text())
+    assert (summary["sources"], summary["cells"]) == (1, 40)
+
+
+@pytest.mark.spark
+def test_skipped_sources_exit_with_1_and_are_listed_everywhere(spark, corpus, tmp_path, capsys):
+    (corpus / "broken.loom").write_bytes(b"no HDF5")
+    assert ended("run", corpus, "--out", tmp_path / "out", "--on-error", "skip") == 1
+    assert "FAILED: 1 source" in capsys.readouterr().out
+    for name in ("summary.json", "provenance.json"):
+        failed = json.loads((tmp_path / "out" / "medians" / name).read_text())["failed_sources"]
+        assert [source["source"] for source in failed] == ["broken"]
+        assert "not an HDF5 file" in failed[0]["reason"]
+
+
+@pytest.mark.spark
+def test_a_failing_source_exits_with_2_and_one_sentence(spark, corpus, tmp_path, capsys):
+    (corpus / "broken.loom").write_bytes(b"no HDF5")
+    assert ended("run", corpus, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(f"error: {corpus}/broken.loom: this is not an HDF5 file")
+    assert "Traceback" not in said
+    assert not (tmp_path / "out" / "medians").exists()
+
+
+@pytest.mark.spark
+def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
+    table = tmp_path / "genes.csv"
+    genes = [f"ENSG{number:011d}" for number in (3, 1, 2, 999)]
+    pd.DataFrame({"ensembl_id": genes, "gene_type": ["protein_coding", "miRNA", "rRNA", "miRNA"]}).to_csv(table)
+    assert ended("run", corpus, "--out", tmp_path / "out", "--gene-table", table, "--quiet") == 0
+    medians = pd.read_csv(tmp_path / "out" / "medians" / "medians.csv")
+    assert medians.gene.tolist() == sorted([genes[0], genes[1], genes[3]])
+    assert np.isnan(medians["median"].iloc[2])
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "{tmp}/nowhere", "--out", "{tmp}/out"], "nowhere: there is no such file or folder"),
+        (["run", "{tmp}/empty", "--out", "{tmp}/out"], "no .loom file in this folder or below it; it is empty"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/full"], "full: this folder holds something else"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/file"], "file: this is a file"),
+        (["run", "{tmp}/corpus", "--out", "/proc/nothing/here"], "/proc/nothing/here: this folder cannot be created"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--target-sum", "-1"], "--target-sum must be a number above 0"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--compression", "7"], "--compression must lie between 20 and"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-table", "{tmp}/no.csv"], "no.csv: the gene table"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-types", "tRNA"], "no gene is of a chosen type"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--n-counts-attr", "total"], "'total' is missing; it has"),
+        (["medians", "{tmp}/corpus", "--out", "{tmp}/out"], "this is no expression table"),
+        (["inspect", "{tmp}/empty"], "name a matrix, an expression table"),
+        (["demo", "--out", "{tmp}/corpus"], "needs a new or empty folder"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line_and_nothing_is_left(spark, corpus, tmp_path, capsys, arguments, says):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("dear")
+    (tmp_path / "file").write_text("dear")
+    assert ended(*(argument.format(tmp=tmp_path) for argument in arguments)) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("*.parquet"))
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+
+
+def test_debug_shows_where_it_went_wrong(tmp_path):
+    with pytest.raises(Exception, match="no such file"):
+        main(["inspect", str(tmp_path / "no.loom"), "--debug"])
+
+
+def test_inspect_and_demo_need_no_java(tmp_path):
+    script = "import sys; from median_spark.cli import main; sys.exit(main(sys.argv[1:]))"
+    for arguments in (
+        ["demo", "--out", str(tmp_path / "d")],
+        ["inspect", str(tmp_path / "d/database1/data/study1.loom")],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            env={"PATH": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "can be used" in done.stdout
+    assert "yes" in done.stdout
+
+
+def test_without_java_one_sentence_says_what_to_do(corpus, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "median_spark", "run", str(corpus), "--out", str(tmp_path / "out")],
+        env={"PATH": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Spark needs Java 17 or newer and there is none on this machine: install one")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_old_java_is_named(tmp_path):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    java.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "median_spark.spark.java"],
+        env={"PATH": "/usr/bin:/bin", "JAVA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "is version 11: install one" in done.stderr
