@@ -1,15 +1,27 @@
-"""`median-spark`: parse, call the library once, say what came out, and return the exit status."""
+"""`median-spark`: parse, call the library once, say what came out, and return the exit status.
+
+What can be refused without Spark is refused before Spark is started.
+"""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.cli.text import conversion_text, pairs_text, result_text
-from median_spark.demo import write_demo
-from median_spark.errors import MedianSparkError
+from median_spark.digests import check_compression
+from median_spark.errors import EngineError, MedianSparkError
+from median_spark.expression import check_target, open_table
 from median_spark.inspection import inspect
-from median_spark.matrices import ReadOptions
+from median_spark.matrices import ReadOptions, find_sources
+
+if TYPE_CHECKING:  # commands that need no Spark start without it
+    from pyspark.sql import SparkSession
+
+    from median_spark.spark.progress import Reporter
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -51,13 +63,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(given: argparse.Namespace) -> int:
+@contextlib.contextmanager
+def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, Reporter]]":
+    """Give a Spark session, and someone to tell how it goes."""
+    if find_spec("pyspark") is None:
+        message = "pyspark is not installed: pip install 'median_spark[spark]', or use a platform that has its own"
+        raise EngineError(message)
     from median_spark.spark.progress import reporter
-    from median_spark.spark.run import run
     from median_spark.spark.session import spark_session
 
+    with (
+        reporter(quiet=given.quiet) as report,
+        spark_session(given.master, debug=given.debug, report=report) as spark,
+    ):
+        yield spark, report
+
+
+def _run(given: argparse.Namespace) -> int:
     options = read_options(given)
-    with reporter(quiet=given.quiet) as report, spark_session(given.master, debug=given.debug) as spark:
+    check_compression(given.compression)
+    find_sources(given.inputs)
+    with _engine(given) as (spark, report):
+        from median_spark.spark.run import run
+
         done = run(
             given.inputs,
             given.out,
@@ -75,12 +103,12 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _convert(given: argparse.Namespace) -> int:
-    from median_spark.spark.convert import convert
-    from median_spark.spark.progress import reporter
-    from median_spark.spark.session import spark_session
-
     options = read_options(given)
-    with reporter(quiet=given.quiet) as report, spark_session(given.master, debug=given.debug) as spark:
+    find_sources(given.inputs)
+    check_target(given.out)
+    with _engine(given) as (spark, report):
+        from median_spark.spark.convert import convert
+
         done = convert(
             given.inputs,
             given.out,
@@ -96,11 +124,11 @@ def _convert(given: argparse.Namespace) -> int:
 
 
 def _medians(given: argparse.Namespace) -> int:
-    from median_spark.spark.medians import medians
-    from median_spark.spark.progress import reporter
-    from median_spark.spark.session import spark_session
+    check_compression(given.compression)
+    open_table(given.expression)
+    with _engine(given) as (spark, report):
+        from median_spark.spark.medians import medians
 
-    with reporter(quiet=given.quiet) as report, spark_session(given.master, debug=given.debug) as spark:
         summary = medians(
             given.expression,
             given.out,
@@ -121,6 +149,8 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _demo(given: argparse.Namespace) -> int:
+    from median_spark.demo import write_demo  # loompy takes seconds to import
+
     paths = write_demo(given.out)
     print("\n".join(paths))
     print(f"try: median-spark run {given.out} --gene-table {given.out}/gene_info_table.csv --out {given.out}-result")

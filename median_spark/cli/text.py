@@ -1,6 +1,7 @@
 """What is printed when the work is done."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,9 @@ from median_spark.errors import counted, listed
 from median_spark.expression import FailureRecord
 from median_spark.results import ResultSummary
 from median_spark.results.summary import FEW_CELLS
-from median_spark.spark.convert import ConvertReport
+
+if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
+    from median_spark.spark.convert import ConvertReport
 
 _SHOWN_GENES = 6
 
@@ -21,7 +24,7 @@ def pairs_text(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{field:<{width}}  {found}" for field, found in pairs)
 
 
-def conversion_text(done: ConvertReport, expression: str) -> str:
+def conversion_text(done: "ConvertReport", expression: str) -> str:
     """Return what a conversion did, what was left out, and what failed."""
     passed = sum(record.cells_passed for record in done.records)
     cells = sum(record.cells for record in done.records)

@@ -19,6 +19,7 @@ from median_spark.expression.parts import (
 )
 from median_spark.expression.plan import DigestPlan, plan_digests
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
+from median_spark.expression.staging import stage_unit
 from median_spark.expression.table import (
     ExpressionTable,
     check_target,
@@ -48,5 +49,6 @@ __all__ = [
     "plan_digests",
     "read_runs",
     "require_uniform",
+    "stage_unit",
     "write_part",
 ]

@@ -12,10 +12,13 @@ from pyspark.sql import SparkSession
 
 from median_spark.errors import EngineError
 from median_spark.spark.java import java_problem
+from median_spark.spark.progress import Reporter, Silent
 
 
 @contextlib.contextmanager
-def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator[SparkSession]:
+def spark_session(
+    master: str | None = None, *, debug: bool = False, report: Reporter | None = None
+) -> Iterator[SparkSession]:
     """Give the session that spark-submit, a notebook or a Connect server provides, else start a local one.
 
     Parameters
@@ -24,6 +27,8 @@ def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator
         Spark's master URL: ``local[4]``, ``spark://host:7077``, ``sc://host:15002``; by default all local cores.
     debug : bool
         Whether what the JVM says goes to the console; otherwise it goes to a file that errors name.
+    report : Reporter, optional
+        Who is told that Spark is being started.
 
     Yields
     ------
@@ -52,6 +57,7 @@ def spark_session(master: str | None = None, *, debug: bool = False) -> Iterator
         builder = builder.master(master or "local[*]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(master)
+    (report or Silent()).note("starting Spark")
     with _jvm_output_to_file(debug=debug) as log:
         try:
             spark = builder.getOrCreate()
