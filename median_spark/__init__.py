@@ -12,6 +12,7 @@ from median_spark.versions import __version__
 if TYPE_CHECKING:
     from median_spark.demo import write_demo as write_demo
     from median_spark.errors import MedianSparkError as MedianSparkError
+    from median_spark.expression import remove_sources as remove_sources
     from median_spark.genes import GeneTable as GeneTable
     from median_spark.genes import read_gene_table as read_gene_table
     from median_spark.inspection import inspect as inspect
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from median_spark.spark.medians import medians as medians
     from median_spark.spark.run import run as run
     from median_spark.spark.session import spark_session as spark_session
+    from median_spark.verification import verify as verify
 
 
 _HOME = {
@@ -34,8 +36,10 @@ _HOME = {
     "inspect": "inspection",
     "medians": "spark.medians",
     "read_gene_table": "genes",
+    "remove_sources": "expression",
     "run": "spark.run",
     "spark_session": "spark.session",
+    "verify": "verification",
     "write_demo": "demo",
 }
 

@@ -18,6 +18,9 @@ from median_spark.errors import GeneTableError, InputError, UsageError, counted,
 DEFAULT_GENE_TYPES = ("protein_coding", "miRNA")
 """The published procedure's choice of `gene_type`."""
 
+_LEAST_KNOWN = 0.5
+"""A matrix of which the gene table knows less is warned about."""
+
 
 @dataclass(frozen=True)
 class GeneTable:
@@ -58,7 +61,7 @@ class GeneTable:
 
 
 def read_gene_table(location: str) -> GeneTable:
-    """Read a CSV with the columns ``ensembl_id`` and ``gene_type``; others are passed over.
+    """Read a CSV with the columns ``ensembl_id`` and ``gene_type``; others, and rows without an id, are passed over.
 
     Parameters
     ----------
@@ -82,7 +85,7 @@ def read_gene_table(location: str) -> GeneTable:
         if column not in frame.columns:
             message = f"{location}: the gene table has no column '{column}'; it has {listed(list(frame.columns), 8)}"
             raise GeneTableError(message)
-    frame = frame[["ensembl_id", "gene_type"]].drop_duplicates()
+    frame = frame.loc[frame["ensembl_id"] != "", ["ensembl_id", "gene_type"]].drop_duplicates()
     twice = sorted(set(frame["ensembl_id"][frame["ensembl_id"].duplicated()]))
     if twice:
         message = f"{location}: {counted(len(twice), 'ensembl_id')} with more than one gene_type: {listed(twice)}"
@@ -221,6 +224,38 @@ def select_genes(
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), census)
 
 
+def coverage_warning(selection: GeneSelection, gene_ids: npt.NDArray[np.str_], table: GeneTable) -> str | None:
+    """Return a warning if the gene table knows fewer than half of a matrix's ids, with the likely cause; else None.
+
+    Parameters
+    ----------
+    selection : GeneSelection
+        Of the matrix.
+    gene_ids : ndarray of str, shape (rows,)
+        Its ids.
+    table : GeneTable
+        The corpus's genes.
+    """
+    census = selection.census
+    if census.known_rows >= census.rows * _LEAST_KNOWN:
+        return None
+    return (
+        f"the gene table knows only {census.known_rows:,} of its {counted(census.rows, 'id')} "
+        f"({census.known_rows / census.rows:.0%}), not {listed(list(census.unknown_examples), 3)}: "
+        f"{_why_unknown(gene_ids, table)}"
+    )
+
+
+def _why_unknown(gene_ids: npt.NDArray[np.str_], table: GeneTable) -> str:
+    """Say why a gene table may not know a matrix's ids."""
+    unknown = [gene for gene in gene_ids.tolist() if gene not in table.gene_types][:1000]
+    if any(gene.split(".")[0] in table.gene_types for gene in unknown if "." in gene):
+        return "they carry version suffixes (ENSG….12): strip these from the file's ids"
+    if unknown and not any(gene.startswith("ENS") for gene in unknown):
+        return "they look like gene symbols: name the attribute that holds Ensembl ids with --gene-id-attr"
+    return "they may be of another species or annotation"
+
+
 def _why_none(
     source: str,
     gene_ids: npt.NDArray[np.str_],
@@ -230,18 +265,12 @@ def _why_none(
     census: RowCensus,
 ) -> str:
     """Say why no row of a matrix was selected, with the likely cause."""
+    if not len(gene_ids):
+        return f"{source}: the matrix has no row"
     if table is not None and not census.known_rows:
-        first = gene_ids[0] if len(gene_ids) else ""
-        unversioned = [gene.split(".")[0] for gene in gene_ids[:1000].tolist()]
-        if any(gene in table.gene_types for gene in unversioned):
-            cause = "they carry version suffixes (ENSG….12): strip these from the file's ids"
-        elif not first.startswith("ENS"):
-            cause = "they look like gene symbols: name the attribute that holds Ensembl ids with --gene-id-attr"
-        else:
-            cause = "they may be of another species or annotation"
         return (
             f"{source}: none of its {counted(len(gene_ids), 'gene id')} is in the gene table {table.path}; "
-            f"it has {listed(gene_ids.tolist(), 3)}: {cause}"
+            f"it has {listed(gene_ids.tolist(), 3)}: {_why_unknown(gene_ids, table)}"
         )
     found = sorted(set(own_types.tolist())) if own_types is not None else []
     seen = f"; its gene types are {listed(found, 8)}" if found else ""

@@ -1,14 +1,14 @@
 """A short readable account of what a matrix, an expression table or a result holds, and whether it can be used."""
 
-import json
 from collections.abc import Iterator
 
 from median_spark import storage
 from median_spark.errors import InputError, TableError, counted
 from median_spark.expression import open_table, require_uniform
 from median_spark.matrices import ReadOptions, open_matrix, outline
-from median_spark.results import read_summary
+from median_spark.results import read_provenance, read_summary
 
+_LISTED = 50
 Lines = Iterator[tuple[str, str]]
 
 
@@ -72,6 +72,8 @@ def _matrix(location: str, options: ReadOptions) -> Lines:
                 yield "rows left out", f"{rows:,} {why}"
         if census.summed_rows:
             yield "rows summed", f"{census.summed_rows:,} whose gene stands in another row too"
+        for warning in seen.warnings:
+            yield "warning", warning
         yield "can be used", f"yes, in {counted(len(seen.units), 'unit')} of work"
 
 
@@ -80,6 +82,13 @@ def _table(location: str) -> Lines:
     records = table.sources()
     yield "expression table", table.location
     yield "sources", f"{len(records):,}"
+    for record in records[:_LISTED]:
+        yield (
+            "",
+            f"{record.source}: {record.cells_passed:,} of {counted(record.cells, 'cell')}, {record.values:,} values",
+        )
+    if len(records) > _LISTED:
+        yield "", f"… and {len(records) - _LISTED:,} more"
     yield "cells passing", f"{sum(r.cells_passed for r in records):,} of {sum(r.cells for r in records):,}"
     yield "values", f"{sum(r.values for r in records):,}"
     size = sum(part.size for record in records for part in record.parts)
@@ -106,11 +115,7 @@ def _result(location: str) -> Lines:
     for field, found in read_summary(location).items():
         if field not in {"format_version", "failed_sources"}:
             yield field.replace("_", " "), f"{found:,}" if isinstance(found, (int, float)) else str(found)
-    try:
-        provenance = json.loads(storage.read_bytes(storage.join(location, "provenance.json")))
-    except (OSError, ValueError) as error:
-        message = f"{location}: provenance.json cannot be read ({error})"
-        raise TableError(message) from error
+    provenance = read_provenance(location)
     yield "written", str(provenance.get("written"))
     yield "by", f"median_spark {provenance.get('software', {}).get('median_spark')}"
     for failure in provenance.get("failed_sources", []):

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -68,8 +69,11 @@ def canonical(location: str | os.PathLike[str]) -> str:
     if text.startswith("file:"):
         text = "/" + text.removeprefix("file:").lstrip("/")
     if "://" in text:
-        return text.rstrip("/")
-    return os.path.abspath(Path(text).expanduser())  # noqa: PTH100 (resolve() would follow links)
+        scheme, rest = text.split("://", 1)
+        return f"{scheme}://{rest.rstrip('/')}"
+    # Not pathlib's: resolve() follows links, and expanduser() fails on a name like ~backup.loom.
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
+    return "/" + path.lstrip("/")  # POSIX lets two leading slashes stand
 
 
 def is_local(location: str) -> bool:
@@ -174,8 +178,8 @@ def read_bytes(location: str) -> bytes:
 def written_whole(location: str) -> Iterator[Any]:
     """Open a file for writing that appears under its name only when the block has ended well.
 
-    Locally the bytes go to a hidden neighbour that is synced and renamed; on object stores an upload becomes visible
-    when it is closed.
+    Locally the bytes go to a neighbour that is synced and renamed. For an object store they are gathered in a temporary
+    file and uploaded at the end, for its own streams, when closed by an exception, publish what they have.
 
     Yields
     ------
@@ -185,26 +189,30 @@ def written_whole(location: str) -> Iterator[Any]:
     Raises
     ------
     OutputError
-        If the target cannot be written.
+        If the target cannot be written; the block should do nothing but write, for an OSError in it counts as one.
     """
     filesystem, path = resolve(location)
-    target = path if not is_local(location) else f"{path}.{uuid.uuid4().hex[:12]}.tmp"
+    local = fs.LocalFileSystem()
+    gathered = f"{path if is_local(location) else f'{tempfile.gettempdir()}/median-spark'}.{uuid.uuid4().hex[:12]}.tmp"
     try:
-        filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        sink = filesystem.open_output_stream(target)
+        filesystem.create_dir(path.rsplit("/", 1)[0] or "/", recursive=True)
+        sink = local.open_output_stream(gathered)
     except OSError as error:
         message = f"{location}: this file cannot be written ({_reason(error)})"
         raise OutputError(message) from error
     try:
         with sink:
             yield sink
-        if target != path:
-            _sync(target)
-            Path(target).replace(path)
-    except BaseException:
-        if target != path:
-            Path(target).unlink(missing_ok=True)
-        raise
+        if is_local(location):
+            _sync(gathered)
+            Path(gathered).replace(path)
+        else:
+            fs.copy_files(gathered, path, source_filesystem=local, destination_filesystem=filesystem)
+    except OSError as error:  # a full disk, a folder of that name
+        message = f"{location}: this file cannot be written ({_reason(error)})"
+        raise OutputError(message) from error
+    finally:
+        Path(gathered).unlink(missing_ok=True)
 
 
 def write_bytes(location: str, content: bytes) -> None:
@@ -253,13 +261,19 @@ def publish(folder: str, target: str) -> None:
         old = f"{target}.{uuid.uuid4().hex[:12]}.old"
         with contextlib.suppress(FileNotFoundError):
             Path(target).rename(old)
-        Path(folder).rename(target)
+        try:
+            Path(folder).rename(target)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                Path(old).rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
         return
     remove(target)
     local, remote = fs.LocalFileSystem(), resolve(target)[0]
     for file in sorted(files_below(folder), key=lambda file: (file.path.endswith("summary.json"), file.path)):
         destination = resolve(target + file.path[len(folder) :])[1]
+        remote.create_dir(destination.rsplit("/", 1)[0], recursive=True)
         fs.copy_files(file.path, destination, source_filesystem=local, destination_filesystem=remote)
     shutil.rmtree(folder)
 

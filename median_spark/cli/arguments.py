@@ -16,7 +16,8 @@ to use an existing model, use the factor published with it.
 """
 
 _STATUS = """\
-exit status: 0 done; 1 some sources failed and were reported; 2 the arguments or the input cannot be used.
+exit status: 0 done; 1 some sources failed, or a check found differences, and it was reported; 2 the arguments or the
+input cannot be used.
 """
 
 _INPUT_HELP = (
@@ -69,6 +70,22 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     _add_digests(medians)
     medians.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
     _add_running(medians)
+
+    remove = command("remove", "take sources out of an expression table")
+    remove.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
+    remove.add_argument("sources", nargs="+", metavar="SOURCE", help="names of sources, as 'inspect' lists them")
+    _add_debug(remove)
+
+    verify = command("verify", "recompute a random sample of a result by other means, and compare bit for bit")
+    verify.add_argument("expression", metavar="EXPRESSION", help="folder of the expression table")
+    verify.add_argument("result", metavar="RESULT", help="folder of the result")
+    verify.add_argument("--genes", type=int, default=100, metavar="N",
+                        help="genes to recompute from the table (default: %(default)s)")  # fmt: skip
+    verify.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choice (default: %(default)s)")
+    verify.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
+    verify.add_argument("--rows", type=int, default=50, metavar="N",
+                        help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
+    _add_debug(verify)
 
     inspect = command("inspect", "say what a matrix, an expression table or a result holds, and whether it can be used")
     inspect.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
@@ -134,9 +151,11 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_digests(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("digests")
+    group = parser.add_argument_group("medians")
+    group.add_argument("--exact", action=argparse.BooleanOptionalAction, default=True,
+                       help="refine every median to the exact one in a second pass (default: --exact)")  # fmt: skip
     group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
-                       help="of the t-digests, 20 to 1000: twice as much halves the error of an estimate "
+                       help="of the t-digests, 20 to 1000: more makes larger digests and closer estimates "
                        "(default: %(default)g)")  # fmt: skip
 
 

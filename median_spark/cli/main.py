@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.cli.text import conversion_text, pairs_text, result_text
 from median_spark.digests import check_compression
-from median_spark.errors import EngineError, MedianSparkError
-from median_spark.expression import check_target, open_table
+from median_spark.errors import EngineError, MedianSparkError, counted
+from median_spark.expression import check_target, open_table, remove_sources
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions, find_sources
 
@@ -37,9 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 some sources failed and were reported; 2 unusable arguments or input; 130 interrupted.
+        0 done; 1 some sources failed, or a check found differences, and it was reported; 2 unusable arguments or
+        input; 130 interrupted.
     """
-    parser = build_parser({"run": _run, "convert": _convert, "medians": _medians, "inspect": _inspect, "demo": _demo})
+    parser = build_parser(
+        {
+            "run": _run,
+            "convert": _convert,
+            "medians": _medians,
+            "remove": _remove,
+            "verify": _verify,
+            "inspect": _inspect,
+            "demo": _demo,
+        }
+    )
     given = parser.parse_args(arguments)
     try:
         status: int = given.command(given)
@@ -92,6 +103,7 @@ def _run(given: argparse.Namespace) -> int:
             spark=spark,
             options=options,
             compression=given.compression,
+            exact=given.exact,
             on_error=given.on_error,
             overwrite=given.overwrite,
             report=report,
@@ -134,6 +146,7 @@ def _medians(given: argparse.Namespace) -> int:
             given.out,
             spark=spark,
             compression=given.compression,
+            exact=given.exact,
             overwrite=given.overwrite,
             report=report,
         )
@@ -146,6 +159,22 @@ def _inspect(given: argparse.Namespace) -> int:
     options: ReadOptions = read_options(given)
     print(pairs_text(inspect(given.path, options)))
     return DONE
+
+
+def _remove(given: argparse.Namespace) -> int:
+    remove_sources(given.expression, given.sources)
+    print(f"{counted(len(given.sources), 'source')} removed from {given.expression}")
+    return DONE
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from median_spark.verification import verify
+
+    done = verify(
+        given.expression, given.result, genes=given.genes, seed=given.seed, inputs=given.inputs, rows=given.rows
+    )
+    print(done.text())
+    return SOME_FAILED if done.differences else DONE
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -46,6 +46,7 @@ def conversion_text(done: "ConvertReport", expression: str) -> str:
     summed = sum(record.census["summed_rows"] for record in done.records)
     if summed:
         lines.append(f"summed: {counted(summed, 'row')} whose gene stands in another row of its source too")
+    lines += [f"warning: {record.source}: {warning}" for record in done.records for warning in record.warnings]
     lines += failures_text(done.failures)
     lines.append(f"expression table: {expression}")
     return "\n".join(lines)
@@ -70,6 +71,11 @@ def result_text(summary: ResultSummary, result: str) -> str:
         lines.append(
             f"note: {counted(summary.cells_passed, 'cell')} are few: to pretrain on, take millions of cells from many "
             "tissues, or these medians speak of this sample only"
+        )
+    if summary.worst_digest_rank_error is not None:
+        lines.append(
+            f"medians are exact; those of the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of "
+            f"a gene's ranks, {summary.p99_digest_rank_error:.2%} at the 99th percentile of genes"
         )
     lines += ["", _few_genes(result), "", f"results: {result}"]
     return "\n".join(lines)

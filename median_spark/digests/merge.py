@@ -61,6 +61,7 @@ def to_crick(digest: Digest, compression: float) -> Any:
         len(means) == len(weights)
         and bool(np.all(np.isfinite(means)) and np.all(np.isfinite(weights)) and np.all(weights > 0))
         and not np.any(means[1:] < means[:-1])
+        and (not digest.n or bool(np.isfinite([digest.min, digest.max]).all()))
         and (not len(means) or (digest.min <= means[0] and means[-1] <= digest.max))
         and weights.sum() == digest.n
     )

@@ -27,6 +27,7 @@ from median_spark.expression.table import (
     conversion_fingerprint,
     create_table,
     open_table,
+    remove_sources,
     require_uniform,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "open_table",
     "plan_digests",
     "read_runs",
+    "remove_sources",
     "require_uniform",
     "stage_unit",
     "write_part",

@@ -1,5 +1,6 @@
 """Cutting the row groups of an expression table into digest tasks, the same whatever the cluster's size."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,13 @@ class DigestPlan:
             )
 
 
-def plan_digests(values_folder: str, records: Sequence[SourceRecord], task_rows: int = TASK_ROWS) -> DigestPlan:
-    """Order all row groups by (first gene, source, part, row group) and cut them every `task_rows` rows.
+def plan_digests(
+    values_folder: str,
+    records: Sequence[SourceRecord],
+    task_rows: int = TASK_ROWS,
+    genes: Sequence[str] | None = None,
+) -> DigestPlan:
+    """Order row groups by (first gene, source, part, row group) and cut them every `task_rows` rows.
 
     Parameters
     ----------
@@ -68,6 +74,8 @@ def plan_digests(values_folder: str, records: Sequence[SourceRecord], task_rows:
         The sources, ascending by name.
     task_rows : int
         Rows a task should have.
+    genes : sequence of str, optional
+        Genes of interest, ascending: row groups that can have none of them are left out. By default all are taken.
 
     Returns
     -------
@@ -79,6 +87,8 @@ def plan_digests(values_folder: str, records: Sequence[SourceRecord], task_rows:
     for source, record in enumerate(records):
         for part in record.parts:
             for number, group in enumerate(part.row_groups):
+                if genes is not None and bisect_left(genes, group.gene_min) == bisect_right(genes, group.gene_max):
+                    continue
                 part_of_group.append(len(parts))
                 group_in_part.append(number)
                 rows.append(group.rows)

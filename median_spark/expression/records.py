@@ -86,6 +86,8 @@ class SourceRecord:
         Fingerprint of its gene universe, stored under ``genes/``.
     census : dict
         What became of its rows; see `median_spark.genes.RowCensus`.
+    warnings : list of str
+        What is likely to be wrong with it.
     parameters : dict
         See `median_spark.matrices.ReadOptions.as_json`.
     software : dict
@@ -104,6 +106,7 @@ class SourceRecord:
     values: int
     gene_list: str
     census: dict[str, Any]
+    warnings: list[str]
     parameters: dict[str, Any]
     software: dict[str, str]
     parts: tuple[PartEntry, ...]
@@ -121,6 +124,7 @@ class SourceRecord:
             "values": self.values,
             "gene_list": self.gene_list,
             "census": self.census,
+            "warnings": self.warnings,
             "parameters": self.parameters,
             "software": self.software,
             "parts": [_part_as_json(part) for part in self.parts],
@@ -163,6 +167,7 @@ class SourceRecord:
                 values=found["values"],
                 gene_list=found["gene_list"],
                 census=found["census"],
+                warnings=found["warnings"],
                 parameters=found["parameters"],
                 software=found["software"],
                 parts=tuple(_part_from_json(part) for part in found["parts"]),

@@ -131,12 +131,30 @@ class ExpressionTable:
             Its parts carry the names they shall have; see `committed_name`.
         """
         for part in record.parts:
-            staged = storage.join(self.staged(record.conversion), part.name.replace(f"-{record.conversion}", ""))
+            staged = storage.join(self.staged(record.conversion), staged_name(part.name))
             storage.move(staged, part_location(self.values, record.source, part.name))
         storage.write_json(self._document("sources", record.source), record.as_json())
         self._remove_strays(record.source, record)
         storage.remove(self._document("failed", record.source))
         storage.remove(self.staged(record.conversion))
+
+    def remove(self, sources: Sequence[str]) -> None:
+        """Take sources out of the table, converted or failed; nothing is done if one is not there.
+
+        Raises
+        ------
+        TableError
+            If the table has no such source.
+        """
+        held = {record.source for record in self.sources()} | {failure.source for failure in self.failures()}
+        missing = sorted(set(sources) - held)
+        if missing:
+            message = f"{self.location}: the table has no source {listed(missing)}; it has {listed(sorted(held))}"
+            raise TableError(message)
+        for source in sources:
+            storage.remove(self._document("sources", source))
+            storage.remove(self._document("failed", source))
+            self._remove_strays(source, None)
 
     def record_failure(self, failure: FailureRecord) -> None:
         """Remember why a source could not be converted, until it is."""
@@ -171,9 +189,14 @@ class ExpressionTable:
             return list(zip(locations, readers.map(storage.read_bytes, locations), strict=True))
 
 
-def committed_name(unit: int, conversion: str) -> str:
-    """Return the file name of a unit's part; it differs from conversion to conversion, so that none is overwritten."""
-    return f"part-{unit:05d}-{conversion}.parquet"
+def committed_name(unit: int, token: str) -> str:
+    """Return the file name of a unit's part; with a token of its own for each commit, none is ever overwritten."""
+    return f"part-{unit:05d}-{token}.parquet"
+
+
+def staged_name(committed: str) -> str:
+    """Return the name under which a part was staged that is to be committed under another."""
+    return "-".join(committed.split("-", 2)[:2]) + ".parquet"
 
 
 def check_target(location: str) -> None:
@@ -250,6 +273,28 @@ def _check_marker(table: ExpressionTable) -> None:
             f"reads and writes {FORMAT_VERSION}"
         )
         raise TableError(message)
+
+
+def remove_sources(location: str, sources: Sequence[str]) -> None:
+    """Take sources out of an expression table.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI of the table.
+    sources : sequence of str
+        Their names.
+
+    Raises
+    ------
+    TableError
+        If there is no such table, or it has no such source; then nothing is removed.
+    BusyError
+        If another run is writing to the table.
+    """
+    table = open_table(location)
+    with storage.locked(table.location, "median-spark remove"):
+        table.remove(sources)
 
 
 def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:

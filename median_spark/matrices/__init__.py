@@ -9,8 +9,9 @@ from median_spark.errors import InputError
 from median_spark.matrices import sources
 from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
 from median_spark.matrices.loom import open_loom
+from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
 from median_spark.matrices.sources import SourceFile
-from median_spark.matrices.units import UNIT_ENTRIES, SourceOutline, Unit, outline, plan_units, read_unit, select_rows
+from median_spark.matrices.units import Unit, read_unit, select_rows
 
 _FORMATS: dict[str, Callable[[str, AttributeNames], CountMatrix]] = {
     ".loom": open_loom,

@@ -67,11 +67,12 @@ def naming_damage(location: str, what: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        In place of OSError, RuntimeError and KeyError of h5py.
+        In place of whatever h5py raises: OSError, RuntimeError, KeyError, and TypeError or ValueError where a type or
+        a name is beyond recognition.
     """
     try:
         yield
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         message = f"{location}: {what} cannot be read; the file is damaged ({error})"
         raise InputError(message) from error
 

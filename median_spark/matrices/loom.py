@@ -89,7 +89,11 @@ class LoomMatrix:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
         totals = np.zeros(last - first, dtype=np.float64)
         for start, stop in self._bands(last - first):
-            totals += self._read_band(start, stop, first, last).sum(axis=0, dtype=np.float64)
+            # One row after the other: numpy's own sum pairs the rows of a single cell differently from those of many,
+            # and then a total of fractions would depend on how the cells are cut into units.
+            with np.errstate(invalid="ignore", over="ignore"):
+                for counts in self._read_band(start, stop, first, last):
+                    totals += counts
         return totals
 
     def nonzeros(
@@ -116,7 +120,8 @@ class LoomMatrix:
 
     def stored_bytes(self) -> int:
         """Bytes that the matrix takes in the file, compressed."""
-        return int(self._matrix.id.get_storage_size())
+        with naming_damage(self.location, "the index of the matrix's tiles"):
+            return int(self._matrix.id.get_storage_size())
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
@@ -141,7 +146,9 @@ class LoomMatrix:
         if not isinstance(matrix, h5py.Dataset):
             message = f"{self.location}: this HDF5 file is no loom: it has no dataset 'matrix'; it has {listed(held)}"
             raise InputError(message)
-        if matrix.ndim != 2 or matrix.dtype.kind not in "iufb":
+        with naming_damage(self.location, "the type of 'matrix'"):
+            sound = matrix.ndim == 2 and matrix.dtype.kind in "iufb"
+        if not sound:
             message = (
                 f"{self.location}: 'matrix' must be numeric with 2 dimensions, rows and cells; "
                 f"it is {matrix.dtype} with {matrix.ndim}"
@@ -150,15 +157,17 @@ class LoomMatrix:
         return matrix
 
     def _specification(self) -> str:
-        stored = self._file.get("attrs/LOOM_SPEC_VERSION")
-        found = stored[()] if stored is not None else self._file.attrs.get("LOOM_SPEC_VERSION", "2")
+        with naming_damage(self.location, "'LOOM_SPEC_VERSION'"):
+            stored = self._file.get("attrs/LOOM_SPEC_VERSION")
+            found = stored[()] if stored is not None else self._file.attrs.get("LOOM_SPEC_VERSION", "2")
         if isinstance(found, np.ndarray):
             found = found.ravel()[0] if found.size else "2"
-        return found.decode() if isinstance(found, bytes) else str(found)
+        return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
 
     def _attributes(self, side: str) -> list[str]:
-        group = self._file.get(f"{side}_attrs")
-        return sorted(group) if isinstance(group, h5py.Group) else []
+        with naming_damage(self.location, f"the group '{side}_attrs'"):
+            group = self._file.get(f"{side}_attrs")
+            return sorted(group) if isinstance(group, h5py.Group) else []
 
     def _attribute(self, side: str, field: str, name: str) -> h5py.Dataset:
         noun, length = ("row", self.shape[0]) if side == "row" else ("column", self.shape[1])
@@ -187,7 +196,9 @@ class LoomMatrix:
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         dataset = self._attribute("col", field, name)
-        if dataset.dtype.kind not in "iufb":
+        with naming_damage(self.location, f"the type of column attribute '{name}'"):
+            sound = dataset.dtype.kind in "iufb"
+        if not sound:
             message = (
                 f"{self.location}: column attribute '{name}' must be numeric, not {dataset.dtype}: "
                 f"name another with {_OPTION[field]}"

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
 from median_spark.storage import FileStat
+
+_LONGEST_NAME = 200
+"""Characters of a url-encoded name: with what goes before and after it, it must fit the 255 of a file system."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceF
             message = f"{root}: there is no such file or folder"
             raise InputError(message)
         found.extend(_one_file(root, suffixes) if what == "file" else _in_folder(root, suffixes))
+    for source in found:
+        if len(quote(source.name, safe="")) > _LONGEST_NAME:
+            message = (
+                f"{source.file.path}: its path below the input, '{source.name}', is too long for a folder's name once "
+                f"it is url-encoded; {_LONGEST_NAME} characters are allowed: shorten it, or name a folder nearer to it"
+            )
+            raise UsageError(message)
     by_name: dict[str, str] = {}
     by_path: dict[str, str] = {}
     for source in found:

@@ -3,7 +3,6 @@
 value = count / n_counts[cell] * target_sum, in float64 and in that order, for the cells that pass and the genes chosen.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
-from median_spark.genes import GeneSelection, RowCensus, select_genes
+from median_spark.genes import GeneSelection, select_genes
 from median_spark.matrices.counts import CountMatrix, ReadOptions
 from median_spark.runs import GeneRuns, segment_indices
-
-UNIT_ENTRIES = 16_000_000
-"""Entries other than zero that a unit should hold at most: about 0.6 GB in a worker while it is put in order."""
-
-_BYTES_PER_ENTRY = 1.3
-"""Least stored bytes an entry took in real looms (1.3 for dense plate-based ones, 3 for droplet ones)."""
 
 
 @dataclass(frozen=True)
@@ -39,32 +32,6 @@ class Unit:
     last: int
 
 
-@dataclass(frozen=True)
-class SourceOutline:
-    """What a look at a matrix tells without reading its counts.
-
-    Attributes
-    ----------
-    rows, cells : int
-        Shape of the matrix.
-    cells_passed : int
-        Cells that pass the filter.
-    genes : ndarray of str, shape (genes,)
-        The genes that its rows make, ascending.
-    census : RowCensus
-        What became of its rows.
-    units : tuple of Unit
-        How its cells are cut.
-    """
-
-    rows: int
-    cells: int
-    cells_passed: int
-    genes: npt.NDArray[np.str_]
-    census: RowCensus
-    units: tuple[Unit, ...]
-
-
 def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
     """Return which rows of a matrix make which genes; see `median_spark.genes.select_genes`."""
     return select_genes(matrix.location, matrix.gene_ids(), matrix.gene_types(), options.gene_table, options.gene_types)
@@ -75,71 +42,6 @@ def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.b
     if not options.cell_filter:
         return np.ones(matrix.shape[1], dtype=np.bool_)
     return np.asarray(matrix.filter_pass() == 1, dtype=np.bool_)
-
-
-def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
-    """Look at everything but the counts, and refuse what cannot be converted.
-
-    Parameters
-    ----------
-    matrix : CountMatrix
-        An open matrix.
-    options : ReadOptions
-        What is chosen of it.
-    unit_entries : int
-        See `plan_units`.
-
-    Raises
-    ------
-    InputError
-        If an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
-    """
-    selection = select_rows(matrix, options)
-    passed = passing_cells(matrix, options)
-    if not passed.any():
-        if not len(passed):
-            message = f"{matrix.location}: the matrix has no cell"
-        else:
-            name = options.names.filter_pass
-            message = (
-                f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: column attribute '{name}' "
-                f"is never 1: name another with --filter-attr, or take every cell with --no-cell-filter"
-            )
-        raise InputError(message)
-    if not options.compute_n_counts:
-        matrix.n_counts()
-    matrix.cell_ids()
-    return SourceOutline(
-        rows=matrix.shape[0],
-        cells=matrix.shape[1],
-        cells_passed=int(passed.sum()),
-        genes=selection.genes,
-        census=selection.census,
-        units=tuple(plan_units(matrix, unit_entries)),
-    )
-
-
-def plan_units(matrix: CountMatrix, entries: int = UNIT_ENTRIES) -> Iterator[Unit]:
-    """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
-
-    Parameters
-    ----------
-    matrix : CountMatrix
-        What to cut.
-    entries : int
-        Entries other than zero that a unit should hold at most.
-
-    Notes
-    -----
-    The number of entries is bounded from the bytes stored, and from the matrix's size where it is not compressed.
-    """
-    rows, cells = matrix.shape
-    most = min(rows * cells, int(matrix.stored_bytes() / _BYTES_PER_ENTRY) + 1)
-    wanted = max(1, -(-most // entries))
-    tile = matrix.cells_per_tile()
-    width = -(-cells // (wanted * tile)) * tile
-    for number, first in enumerate(range(0, cells, width)):
-        yield Unit(number, first, min(first + width, cells))
 
 
 def read_unit(

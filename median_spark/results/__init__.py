@@ -7,8 +7,14 @@ gene_detection_counts_dict.pickle          the published procedure's files
 summary.json, provenance.json, detection_counts.png
 """
 
-from median_spark.results.folder import RESULT_FORMAT_VERSION, check_result_target, read_summary, write_result
-from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, GeneDigests, median_table
+from median_spark.results.folder import (
+    RESULT_FORMAT_VERSION,
+    check_result_target,
+    read_provenance,
+    read_summary,
+    write_result,
+)
+from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, ExactMedian, GeneDigests, median_table
 from median_spark.results.provenance import provenance_of
 from median_spark.results.summary import ResultSummary, summarise
 
@@ -16,11 +22,13 @@ __all__ = [
     "DIGESTS_SCHEMA",
     "MEDIANS_SCHEMA",
     "RESULT_FORMAT_VERSION",
+    "ExactMedian",
     "GeneDigests",
     "ResultSummary",
     "check_result_target",
     "median_table",
     "provenance_of",
+    "read_provenance",
     "read_summary",
     "summarise",
     "write_result",

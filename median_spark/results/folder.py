@@ -16,7 +16,6 @@ from median_spark.errors import OutputError, TableError, listed
 from median_spark.expression import FailureRecord, SourceRecord
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.pickles import published_pickles
-from median_spark.results.plots import detection_histogram
 from median_spark.results.summary import ResultSummary, summarise
 
 RESULT_FORMAT_VERSION = 1
@@ -84,12 +83,16 @@ def write_result(
     OutputError
         If the folder cannot be written.
     """
+    from median_spark.results.plots import detection_histogram  # scipy and matplotlib take seconds to import
+
     summary = summarise(table, records, failures, merged.compression)
     staging = _staging_folder(location)
     try:
-        pq.write_table(table, staging / "medians.parquet")
+        carried = {"median_spark": json.dumps({"format_version": RESULT_FORMAT_VERSION, **provenance})}
+        pq.write_table(table.replace_schema_metadata(carried), staging / "medians.parquet")
         _write_csv(table, staging / "medians.csv")
-        pq.write_table(digest_table(merged), staging / "digests.parquet", compression="zstd")
+        digests = digest_table(merged).replace_schema_metadata(carried)
+        pq.write_table(digests, staging / "digests.parquet", compression="zstd")
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
         (staging / "detection_counts.png").write_bytes(detection_histogram(table["n_cells"].to_numpy()))
@@ -110,18 +113,41 @@ def read_summary(location: str) -> dict[str, Any]:
     Raises
     ------
     TableError
-        If there is no result, or it is of another format version.
+        If there is no result, or it is damaged or of another format version.
     """
     path = storage.join(storage.canonical(location), _SUMMARY)
     if storage.stat(path) is None:
         message = f"{location}: this is no result folder: it has no {_SUMMARY}"
         raise TableError(message)
-    found: dict[str, Any] = json.loads(storage.read_bytes(path))
+    found = _read_document(path)
     if found.get("format_version") != RESULT_FORMAT_VERSION:
         message = (
             f"{location}: this result has format version {found.get('format_version')}; "
             f"this version of median_spark reads {RESULT_FORMAT_VERSION}"
         )
+        raise TableError(message)
+    return found
+
+
+def read_provenance(location: str) -> dict[str, Any]:
+    """Return a result's provenance.
+
+    Raises
+    ------
+    TableError
+        If it is missing or damaged.
+    """
+    return _read_document(storage.join(storage.canonical(location), "provenance.json"))
+
+
+def _read_document(location: str) -> dict[str, Any]:
+    try:
+        found = json.loads(storage.read_bytes(location))
+    except (OSError, ValueError) as error:
+        message = f"{location}: this document cannot be read ({error})"
+        raise TableError(message) from error
+    if not isinstance(found, dict):
+        message = f"{location}: this document is damaged: it holds no fields"
         raise TableError(message)
     return found
 

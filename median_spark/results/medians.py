@@ -1,6 +1,6 @@
-"""The median table: one row for every gene of the universe, from the genes' merged digests."""
+"""The median table: one row for every gene of the universe, from the genes' digests and exact medians."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,10 @@ MEDIANS_SCHEMA = pa.schema(
         pa.field("median", pa.float64()),
         pa.field("n_cells", pa.int64(), False),
         pa.field("n_sources", pa.int64(), False),
-        *(pa.field(name, pa.float64()) for name in ("min", "q05", "q25", "q75", "q95", "max")),
+        *(
+            pa.field(name, pa.float64())
+            for name in ("min", "q05", "q25", "q75", "q95", "max", "digest_median", "digest_rank_error")
+        ),
     ]
 )
 """Of ``medians.parquet``: genes ascend; what an undetected gene does not have is null."""
@@ -58,11 +61,36 @@ class GeneDigests:
     compression: float
 
 
-def median_table(merged: GeneDigests) -> pa.Table:
+@dataclass(frozen=True)
+class ExactMedian:
+    """What the second pass finds out about a gene.
+
+    Attributes
+    ----------
+    median : float
+        `numpy.median` of all its values.
+    rank_error : float
+        How far its digest's median is from the middle rank, as a fraction of its values.
+    """
+
+    median: float
+    rank_error: float
+
+
+def median_table(merged: GeneDigests, exact: Mapping[str, ExactMedian] | None) -> pa.Table:
     """Return the median table, see `MEDIANS_SCHEMA`.
 
-    Values are counts per target sum. The median is exact for a gene whose every value has a centroid of its own
-    (about 250 values at compression 200), and crick's estimate otherwise, as are the other quantiles.
+    Parameters
+    ----------
+    merged : GeneDigests
+        The digests.
+    exact : mapping of str to ExactMedian, or None
+        The exact medians of the detected genes; without them, `median` is the digest's and the rank error is null.
+
+    Notes
+    -----
+    Values are counts per target sum. The digest's median is exact for a gene whose every value has a centroid of its
+    own (about 250 values at compression 200), and crick's estimate otherwise, as are the other quantiles.
     """
     columns: dict[str, list[Any]] = {name: [] for name in MEDIANS_SCHEMA.names}
     for gene in merged.universe:
@@ -71,8 +99,11 @@ def median_table(merged: GeneDigests) -> pa.Table:
         if digest is not None:
             crick = to_crick(digest, merged.compression)
             quantiles = np.clip(crick.quantile(list(_QUANTILES.values())), digest.min, digest.max)
+            estimate = median_of(digest, merged.compression)
             row |= {
-                "median": median_of(digest, merged.compression),
+                "median": exact[gene].median if exact else estimate,
+                "digest_median": estimate,
+                "digest_rank_error": exact[gene].rank_error if exact else None,
                 "n_cells": digest.n,
                 "n_sources": merged.n_sources[gene],
                 "min": digest.min,

@@ -1,5 +1,7 @@
 """The record of a result: what ran, on what, and what was left out."""
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,11 +31,13 @@ def provenance_of(
     spark_version : str
         Of the engine.
     """
+    state = sorted((record.source, record.conversion) for record in records)
     return {
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "software": {**software_versions(), "spark": spark_version},
         "parameters": parameters,
         "expression_table": expression,
+        "expression_state": hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
         "sources": [
             {
                 "source": record.source,
@@ -44,7 +48,9 @@ def provenance_of(
                 "cells_passed": record.cells_passed,
                 "genes": record.genes,
                 "values": record.values,
-                "rows_left_out": record.census,
+                "row_census": record.census,
+                "known_to_gene_table": record.census["known_rows"] / record.census["rows"],
+                "warnings": record.warnings,
                 "parameters": record.parameters,
                 "software": record.software,
             }

@@ -36,7 +36,10 @@ class ResultSummary:
     compression : float
         Of the digests.
     medians_are : str
-        ``"digest estimates"``: exact for genes with so few values that each has a centroid of its own.
+        ``"exact"``, or ``"digest estimates"``, which are exact for genes with few values.
+    worst_digest_rank_error, p99_digest_rank_error : float or None
+        Over detected genes, how far the digests' medians are from the middle rank, as a fraction of a gene's values;
+        None where they were not refined.
     """
 
     sources: int
@@ -53,6 +56,8 @@ class ResultSummary:
     target_sum: float
     compression: float
     medians_are: str
+    worst_digest_rank_error: float | None
+    p99_digest_rank_error: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
@@ -77,6 +82,7 @@ def summarise(
     """
     counts = table["n_cells"].to_numpy()
     detected = counts[counts > 0]
+    errors = table["digest_rank_error"].drop_null().to_numpy()
     return ResultSummary(
         sources=len(records),
         cells=sum(record.cells for record in records),
@@ -91,5 +97,7 @@ def summarise(
         median_detection_count_of_detected=float(np.median(detected)) if len(detected) else None,
         target_sum=records[0].parameters["target_sum"],
         compression=compression,
-        medians_are="digest estimates",
+        medians_are="exact" if len(errors) else "digest estimates",
+        worst_digest_rank_error=float(errors.max()) if len(errors) else None,
+        p99_digest_rank_error=float(np.percentile(errors, 99)) if len(errors) else None,
     )

@@ -1,6 +1,7 @@
 """One conversion under way: a Spark job reads units; beside it the driver commits each source as it is complete."""
 
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -189,11 +190,12 @@ class Conversion:
         return f"{file.path}: this file was changed while it was being read; convert it again"
 
     def _record(self, source: PendingSource) -> SourceRecord:
+        token = uuid.uuid4().hex[:8]
         parts = []
         for number in sorted(source.done):
             part = source.done[number].part
             if part is not None:
-                parts.append(replace(part, name=committed_name(number, source.conversion)))
+                parts.append(replace(part, name=committed_name(number, token)))
         return SourceRecord(
             source=source.source.name,
             input=source.source.file,

@@ -175,6 +175,7 @@ def _outline_sources(
                     "genes": len(seen.genes),
                     "gene_list": gene_list or table.store_genes(seen.genes.tolist()),
                     "census": seen.census.as_json(),
+                    "warnings": list(seen.warnings),
                     "units": [asdict(unit) for unit in seen.units],
                 }
                 rows.append({"place": place, "outline": json.dumps(found), "error": None})

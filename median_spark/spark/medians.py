@@ -1,4 +1,4 @@
-"""Gene medians of an expression table on Spark: digest row groups, shuffle the digests by gene, merge them in order."""
+"""Gene medians of an expression table on Spark: digest row groups, merge by gene in order, and refine to exactness."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +35,10 @@ from median_spark.results import (
     write_result,
 )
 from median_spark.spark.progress import Reporter, Silent
-from median_spark.spark.tasks import collect, run_tasks
+from median_spark.spark.refine import exact_medians
+from median_spark.spark.tasks import collect, merge_partitions, run_tasks
 
 _PACKED_DDL = "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
-
-_TASKS_A_MERGE = 4
-_MOST_MERGES = 512
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def gene_medians(
     *,
     spark: SparkSession,
     compression: float = DEFAULT_COMPRESSION,
+    exact: bool = True,
     sources: Sequence[str] | None = None,
     report: Reporter | None = None,
 ) -> CorpusMedians:
@@ -83,6 +82,8 @@ def gene_medians(
         What the work runs on; the answer does not depend on its size.
     compression : float
         Of the digests, 20 to 1000: twice as much halves the error and doubles their size.
+    exact : bool
+        Whether a second pass refines the digests' medians to exact ones, `numpy.median` of all values bit for bit.
     sources : sequence of str, optional
         The sources to take; by default all.
     report : Reporter, optional
@@ -118,7 +119,8 @@ def gene_medians(
     if digested != values:
         message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
         raise TableError(message)
-    return CorpusMedians(median_table(merged), merged, records, table.failures())
+    refined = exact_medians(spark, table.values, records, plan, merged, report) if exact else None
+    return CorpusMedians(median_table(merged, refined), merged, records, table.failures())
 
 
 def medians(
@@ -127,7 +129,9 @@ def medians(
     *,
     spark: SparkSession,
     compression: float = DEFAULT_COMPRESSION,
+    exact: bool = True,
     sources: Sequence[str] | None = None,
+    failures: Sequence[FailureRecord] | None = None,
     overwrite: bool = False,
     report: Reporter | None = None,
 ) -> ResultSummary:
@@ -135,10 +139,12 @@ def medians(
 
     Parameters
     ----------
-    expression, spark, compression, sources, report
+    expression, spark, compression, exact, sources, report
         See `gene_medians`.
     out : str
         Path or URI of the result folder.
+    failures : sequence of FailureRecord, optional
+        Sources that are to be recorded as missing; by default those whose last conversion failed.
     overwrite : bool
         Whether a result that lies there is replaced.
 
@@ -157,16 +163,17 @@ def medians(
     report = report or Silent()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    found = gene_medians(expression, spark=spark, compression=compression, sources=sources, report=report)
+    found = gene_medians(expression, spark=spark, compression=compression, exact=exact, sources=sources, report=report)
+    failed = found.failures if failures is None else list(failures)
     provenance = provenance_of(
         storage.canonical(expression),
         found.records,
-        found.failures,
-        {"compression": compression},
+        failed,
+        {"compression": compression, "exact": exact},
         spark.version,
     )
     with report.working("writing the result"):
-        return write_result(target, found.table, found.merged, found.records, found.failures, provenance)
+        return write_result(target, found.table, found.merged, found.records, failed, provenance)
 
 
 def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[SourceRecord]:
@@ -189,10 +196,9 @@ def _merged_digests(spark: SparkSession, plan: DigestPlan, universe: list[str], 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_batches(batches, compression)
 
-    merges = min(_MOST_MERGES, -(-plan.tasks // _TASKS_A_MERGE))
     frame = (
         run_tasks(spark, plan.tasks, _PACKED_DDL, digest)
-        .repartition(merges, "gene")
+        .repartition(merge_partitions(plan.tasks), "gene")
         .sortWithinPartitions("gene", "task")
         .mapInArrow(merge, _PACKED_DDL)
     )

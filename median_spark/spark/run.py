@@ -39,6 +39,7 @@ def run(
     spark: SparkSession,
     options: ReadOptions | None = None,
     compression: float = DEFAULT_COMPRESSION,
+    exact: bool = True,
     on_error: str = "fail",
     overwrite: bool = False,
     report: Reporter | None = None,
@@ -59,6 +60,8 @@ def run(
         What decides the values.
     compression : float
         Of the digests.
+    exact : bool
+        Whether the digests' medians are refined to exact ones.
     on_error : {"fail", "skip"}
         Whether a source that cannot be converted ends the run, or is reported while the others are finished.
     overwrite : bool
@@ -100,7 +103,9 @@ def run(
             result,
             spark=spark,
             compression=compression,
+            exact=exact,
             sources=names,
+            failures=conversion.failures,
             overwrite=True,
             report=report,
         )

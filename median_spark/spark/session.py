@@ -54,7 +54,7 @@ def spark_session(
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         for key, value in local_properties().items():
             builder = builder.config(key, value)
-        builder = builder.master(master or "local[*]")
+        builder = builder.master(master or "local[*,4]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(master)
     (report or Silent()).note("starting Spark")

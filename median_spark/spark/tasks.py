@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from median_spark.errors import EngineError
+
+_TASKS_A_MERGE = 4
+_MOST_MERGES = 512
 
 
 def run_tasks(
@@ -35,6 +37,11 @@ def run_tasks(
     return spark.range(0, tasks, numPartitions=tasks).mapInArrow(on_worker, schema)
 
 
+def merge_partitions(tasks: int) -> int:
+    """Return into how many partitions the output of tasks is shuffled; what comes out does not depend on it."""
+    return min(_MOST_MERGES, -(-tasks // _TASKS_A_MERGE))
+
+
 def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
     """Return the rows of a DataFrame as dictionaries.
 
@@ -48,7 +55,7 @@ def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = frame.toArrow().to_pylist()
             return found
         return [row.asDict() for row in frame.collect()]
-    except PySparkException as error:
+    except Exception as error:  # pyspark's own, py4j's or gRPC's, by the kind of session
         raise EngineError(f"{what}: the Spark job failed: {reason_of(error)}") from error  # noqa: EM102
 
 

@@ -1,0 +1,145 @@
+"""A look at a matrix but for its counts: what would be taken, how its cells are cut into units, what seems wrong."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, counted
+from median_spark.genes import RowCensus, coverage_warning
+from median_spark.matrices.counts import CountMatrix, ReadOptions
+from median_spark.matrices.units import Unit, passing_cells, select_rows
+
+UNIT_ENTRIES = 16_000_000
+"""Entries other than zero that a unit should hold at most: about 0.6 GB in a worker while it is put in order."""
+
+_SAMPLED_CELLS = 16
+"""Cells, at least, whose totals are compared with their n_counts before a source is converted."""
+
+_BYTES_PER_ENTRY = 1.3
+"""Least stored bytes an entry took in real looms (1.3 for dense plate-based ones, 3 for droplet ones)."""
+
+
+@dataclass(frozen=True)
+class SourceOutline:
+    """What a look at a matrix tells without reading its counts.
+
+    Attributes
+    ----------
+    rows, cells : int
+        Shape of the matrix.
+    cells_passed : int
+        Cells that pass the filter.
+    genes : ndarray of str, shape (genes,)
+        The genes that its rows make, ascending.
+    census : RowCensus
+        What became of its rows.
+    units : tuple of Unit
+        How its cells are cut.
+    warnings : tuple of str
+        What does not keep it from being converted, and is likely to be wrong.
+    """
+
+    rows: int
+    cells: int
+    cells_passed: int
+    genes: npt.NDArray[np.str_]
+    census: RowCensus
+    units: tuple[Unit, ...]
+    warnings: tuple[str, ...]
+
+
+def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
+    """Look at everything but the counts, and refuse what cannot be converted.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+        An open matrix.
+    options : ReadOptions
+        What is chosen of it.
+    unit_entries : int
+        See `plan_units`.
+
+    Raises
+    ------
+    InputError
+        If an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
+    """
+    selection = select_rows(matrix, options)
+    passed = passing_cells(matrix, options)
+    if not passed.any():
+        if not len(passed):
+            message = f"{matrix.location}: the matrix has no cell"
+        else:
+            name = options.names.filter_pass
+            message = (
+                f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: column attribute '{name}' "
+                f"is never 1: name another with --filter-attr, or take every cell with --no-cell-filter"
+            )
+        raise InputError(message)
+    matrix.cell_ids()
+    warnings = [
+        coverage_warning(selection, matrix.gene_ids(), options.gene_table) if options.gene_table else None,
+        None if options.compute_n_counts else _totals_warning(matrix, passed, options),
+    ]
+    return SourceOutline(
+        rows=matrix.shape[0],
+        cells=matrix.shape[1],
+        cells_passed=int(passed.sum()),
+        genes=selection.genes,
+        census=selection.census,
+        units=tuple(plan_units(matrix, unit_entries)),
+        warnings=tuple(warning for warning in warnings if warning is not None),
+    )
+
+
+def _totals_warning(matrix: CountMatrix, passed: npt.NDArray[np.bool_], options: ReadOptions) -> str | None:
+    """Compare n_counts with the matrix's own column sums in a few passing cells; warn if they contradict."""
+    n_counts = matrix.n_counts()
+    numbers = np.flatnonzero(passed)
+    tile = matrix.cells_per_tile()
+    first = int(numbers[len(numbers) // 2]) // tile * tile
+    last = min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
+    sampled = np.flatnonzero(passed[first:last])
+    totals, told = matrix.cell_totals(first, last)[sampled], n_counts[first:last][sampled]
+    with np.errstate(invalid="ignore"):  # infinite counts are refused where they are read, by gene and cell
+        apart = ~(np.abs(totals - told) <= np.maximum(0.5, 1e-5 * np.abs(totals)))
+    if not apart.any():
+        return None
+    worst = int(np.flatnonzero(apart)[0])
+    cause = (
+        "rows may have been removed from the matrix since, or it counts something else"
+        if told[worst] > totals[worst]
+        else "it may count only some of the rows, or counts after some were removed"
+    )
+    return (
+        f"column attribute '{options.names.n_counts}' contradicts the matrix's own column sums in "
+        f"{int(apart.sum()):,} of {counted(len(sampled), 'cell')} looked at "
+        f"(cell number {first + int(sampled[worst]):,}: {told[worst]:,g} against {totals[worst]:,g}): {cause}; "
+        f"--compute-n-counts sums it anew"
+    )
+
+
+def plan_units(matrix: CountMatrix, entries: int = UNIT_ENTRIES) -> Iterator[Unit]:
+    """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+        What to cut.
+    entries : int
+        Entries other than zero that a unit should hold at most.
+
+    Notes
+    -----
+    The number of entries is bounded from the bytes stored, and from the matrix's size where it is not compressed.
+    """
+    rows, cells = matrix.shape
+    most = min(rows * cells, int(matrix.stored_bytes() / _BYTES_PER_ENTRY) + 1)
+    wanted = max(1, -(-most // entries))
+    tile = matrix.cells_per_tile()
+    width = -(-cells // (wanted * tile)) * tile
+    for number, first in enumerate(range(0, cells, width)):
+        yield Unit(number, first, min(first + width, cells))

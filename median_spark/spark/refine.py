@@ -1,0 +1,136 @@
+"""The second pass: from the digests' brackets to exact medians, in as many rounds as they need, most often one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from median_spark.errors import EngineError, TableError, counted
+from median_spark.exact import Queries, Query, brackets, collect_task, median_ranks, merge_findings, rank_error
+from median_spark.expression import DigestPlan, SourceRecord, plan_digests
+from median_spark.results import ExactMedian, GeneDigests
+from median_spark.spark.progress import Reporter
+from median_spark.spark.tasks import collect, merge_partitions, run_tasks
+
+_FINDINGS_DDL = (
+    "gene string, query int, below long, estimate_below long, estimate_up_to long, "
+    "values binary, counts binary, grid binary, error string"
+)
+_OUTCOME_DDL = (
+    "gene string, first_rank long, last_rank long, low double, high double, found boolean, "
+    "estimate_below long, estimate_up_to long, error string"
+)
+
+_MOST_ROUNDS = 24
+"""Every round cuts a bracket into 256, of the 2^63 positive numbers that float64 has, or widens it once: this is never
+reached unless the table changes under way."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round yielded."""
+
+    found: dict[str, dict[int, float]]
+    errors: dict[str, float]
+    left: list[Query]
+
+
+def exact_medians(
+    spark: SparkSession,
+    values_folder: str,
+    records: Sequence[SourceRecord],
+    plan: DigestPlan,
+    merged: GeneDigests,
+    report: Reporter,
+) -> dict[str, ExactMedian]:
+    """Return the exact median of every detected gene, and the rank error of its digest's.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        What the work runs on.
+    values_folder : str
+        Of the expression table.
+    records : sequence of SourceRecord
+        The sources.
+    plan : DigestPlan
+        All row groups of the sources.
+    merged : GeneDigests
+        Their digests.
+    report : Reporter
+        Who is told how it goes.
+
+    Returns
+    -------
+    dict of str to ExactMedian
+        Each median is what `numpy.median` makes of all of the gene's values, bit for bit.
+
+    Raises
+    ------
+    TableError
+        If a part cannot be read.
+    EngineError
+        If a Spark job fails.
+    """
+    digests = merged.digests
+    exact = {
+        gene: ExactMedian(float(np.median(digest.means)), 0.0)
+        for gene, digest in digests.items()
+        if len(digest.means) == digest.n
+    }
+    queries = brackets(digests, merged.compression)
+    found: dict[str, dict[int, float]] = {}
+    errors: dict[str, float] = {}
+    for number in range(_MOST_ROUNDS):
+        if not len(queries):
+            break
+        if number:
+            plan = plan_digests(values_folder, records, genes=sorted(set(queries.genes.tolist())))
+        with report.working(f"refining {counted(len(queries), 'bracket')}, round {number + 1}"):
+            done = _refine_once(spark, plan, queries, merged)
+        for gene, ranks in done.found.items():
+            found.setdefault(gene, {}).update(ranks)
+        if not number:
+            errors = done.errors
+        queries = Queries(done.left)
+    for gene, ranks in found.items():
+        wanted = median_ranks(digests[gene].n)
+        if set(ranks) == set(wanted):
+            exact[gene] = ExactMedian(float(np.mean([ranks[rank] for rank in wanted])), errors[gene])
+    if exact.keys() != digests.keys():
+        message = f"{counted(len(digests) - len(exact), 'gene')} have no exact median after {_MOST_ROUNDS} rounds"
+        raise EngineError(message)
+    return exact
+
+
+def _refine_once(spark: SparkSession, plan: DigestPlan, queries: Queries, merged: GeneDigests) -> _Round:
+    """Run one Spark job: collect in every task, shuffle by gene, resolve."""
+
+    def find(number: int) -> Iterator[pa.RecordBatch]:
+        yield collect_task(plan, number, queries)
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return merge_findings(batches, queries)
+
+    frame = (
+        run_tasks(spark, plan.tasks, _FINDINGS_DDL, find)
+        .repartition(merge_partitions(plan.tasks), "gene")
+        .sortWithinPartitions("gene", "query")
+        .mapInArrow(merge, _OUTCOME_DDL)
+    )
+    found: dict[str, dict[int, float]] = {}
+    errors: dict[str, float] = {}
+    left = []
+    for row in collect(frame, "refining"):
+        if row["error"] is not None:
+            raise TableError(row["error"])
+        gene, digest = row["gene"], merged.digests[row["gene"]]
+        errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
+        if row["found"]:
+            found.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
+        else:
+            ranks = (row["first_rank"], row["last_rank"])
+            left.append(Query(gene, *ranks, row["low"], row["high"], digest.min, digest.max))
+    return _Round(found, errors, left)

@@ -1,0 +1,176 @@
+"""The same bytes, whatever runs it and however it came about."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+COMPARED = (
+    "medians.csv",
+    "total_gene_tdigest_dict.pickle",
+    "total_gene_median_dict.pickle",
+    "detected_gene_median_dict.pickle",
+    "gene_detection_counts_dict.pickle",
+)
+
+
+def fingerprint(result):
+    """Return what must be the same: files byte by byte, and the digests' content."""
+    result = Path(result)
+    found = {name: (result / name).read_bytes() for name in COMPARED}
+    return found | {"digests": pq.read_table(result / "digests.parquet").replace_schema_metadata(None)}
+
+
+@pytest.fixture(scope="module")
+def options(demo):
+    return ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+
+
+@pytest.fixture(scope="module")
+def reference(spark, demo, options, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference")
+    convert(str(demo), str(out / "x"), spark=spark, options=options)
+    medians(str(out / "x"), str(out / "r"), spark=spark)
+    return fingerprint(out / "r")
+
+
+def command(demo, out, *more, program=(sys.executable, "-m", "median_spark", "run")):
+    """Return the command line of a run in a process of its own."""
+    table = str(demo / "gene_info_table.csv")
+    return [*program, str(demo), "--gene-table", table, "--out", str(out), "--quiet", *more]
+
+
+@pytest.mark.parametrize("master", ["local[1]", "local[2]", "local[8]"])
+def test_any_number_of_cores(demo, tmp_path, reference, master):
+    subprocess.run(command(demo, tmp_path / "out", "--master", master), check=True)
+    assert fingerprint(tmp_path / "out" / "medians") == reference
+
+
+def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, reference):
+    submit = [
+        str(Path(sys.executable).with_name("spark-submit")),
+        *("--master", "local-cluster[2,1,1024]"),
+        *("--conf", "spark.speculation=true"),
+        *("--conf", "spark.speculation.multiplier=1.01"),
+        *("--conf", "spark.speculation.quantile=0.1"),
+        *("--conf", "spark.speculation.interval=10ms"),
+        *("--conf", "spark.speculation.minTaskRuntime=1ms"),
+        *("--conf", "spark.ui.enabled=false"),
+        *("--conf", "spark.driver.host=127.0.0.1"),
+        str(Path(__file__).parents[2] / "jobs" / "run.py"),
+    ]
+    environment = {
+        **os.environ,
+        "PYSPARK_PYTHON": sys.executable,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    subprocess.run(command(demo, tmp_path / "out", program=submit), check=True, env=environment, cwd=tmp_path)
+    assert fingerprint(tmp_path / "out" / "medians") == reference
+
+
+@pytest.mark.parametrize("partitions", [1, 7])
+def test_any_number_of_shuffle_partitions(spark, demo, options, tmp_path, reference, monkeypatch, partitions):
+    from median_spark.spark import medians as medians_module
+    from median_spark.spark import refine
+
+    for module in (medians_module, refine):
+        monkeypatch.setattr(module, "merge_partitions", lambda _: partitions)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
+    assert fingerprint(tmp_path / "r") == reference
+
+
+def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp_path, reference):
+    for folder in sorted(demo.iterdir(), reverse=True):
+        if folder.is_dir():
+            # Named from the corpus's root, as a conversion in one go names them.
+            (tmp_path / "in" / folder.name).parent.mkdir(exist_ok=True)
+            (tmp_path / "in" / folder.name).symlink_to(folder)
+            convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=spark, options=options)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
+    assert fingerprint(tmp_path / "r") == reference
+
+
+def test_inputs_in_any_order_on_the_command_line(spark, demo, options, tmp_path):
+    folders = [str(demo / "database1"), str(demo / "database2" / "data" / "study2.loom")]
+    (tmp_path / "unique").mkdir()
+    results = []
+    for number, inputs in enumerate([[folders[0]], [folders[0]]]):
+        del inputs
+        convert(folders[:1], str(tmp_path / f"x{number}"), spark=spark, options=options)
+    for number, order in enumerate([folders, folders[::-1]]):
+        convert(order, str(tmp_path / f"x{number}"), spark=spark, options=options)
+        medians(str(tmp_path / f"x{number}"), str(tmp_path / f"r{number}"), spark=spark)
+        results.append(fingerprint(tmp_path / f"r{number}"))
+    assert results[0] == results[1]
+
+
+def test_a_source_removed_and_added_again(spark, demo, options, tmp_path, reference):
+    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
+    remove_sources(str(tmp_path / "x"), ["database1/data/study2"])
+    medians(str(tmp_path / "x"), str(tmp_path / "without"), spark=spark)
+    fresh = tmp_path / "fresh-corpus"
+    for path in demo.rglob("*.loom"):
+        if path.stem != "study2" or "database2" in str(path):
+            (fresh / path.relative_to(demo)).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / path.relative_to(demo)).symlink_to(path)
+    convert(str(fresh), str(tmp_path / "y"), spark=spark, options=options)
+    medians(str(tmp_path / "y"), str(tmp_path / "scratch"), spark=spark)
+    assert fingerprint(tmp_path / "without") == fingerprint(tmp_path / "scratch") != reference
+    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
+    medians(str(tmp_path / "x"), str(tmp_path / "with"), spark=spark)
+    assert fingerprint(tmp_path / "with") == reference
+
+
+def python_workers(of):
+    """Return the processes below a process that are Spark's Python workers."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = (int(fields[1]), (entry / "cmdline").read_bytes())
+            except OSError:
+                continue
+
+    def below(pid):
+        while pid in parents and pid != of:
+            pid = parents[pid][0]
+        return pid == of
+
+    daemons = {pid for pid, (_, line) in parents.items() if b"pyspark.daemon" in line and below(pid)}
+    return [pid for pid in daemons if parents[pid][0] in daemons]
+
+
+def test_tasks_that_fail_and_are_tried_again(demo, tmp_path, reference):
+    process = subprocess.Popen(command(demo, tmp_path / "out", "--master", "local[2,50]"))
+    killed = []
+
+    def kill_workers():
+        while process.poll() is None and len(killed) < 4:
+            for pid in python_workers(process.pid)[:1]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed.append(pid)
+                time.sleep(2)  # a worker needs as long to start
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_workers)
+    killer.start()
+    assert process.wait() == 0
+    killer.join()
+    assert len(killed) >= 2
+    assert fingerprint(tmp_path / "out" / "medians") == reference

@@ -1,0 +1,249 @@
+"""Which matrix rows become which genes: the gene table, and the selection against plain Python."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from median_spark.errors import GeneTableError, InputError, UsageError
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, read_gene_table, select_genes
+
+CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
+TABLE = GeneTable("genes.csv", {"ENSG1": CODING, "ENSG2": MIRNA, "ENSG3": LNC})
+
+
+def written(folder, content, encoding="utf-8"):
+    path = folder / "genes.csv"
+    path.write_bytes(content.encode(encoding))
+    return str(path)
+
+
+def select(ids, own=None, table=None, chosen=DEFAULT_GENE_TYPES):
+    return select_genes(
+        "study.loom",
+        np.array(ids, dtype=np.str_),
+        None if own is None else np.array(own, dtype=np.str_),
+        table,
+        chosen,
+    )
+
+
+def rows_by_gene(selection):
+    found = {}
+    for row, gene in zip(selection.rows.tolist(), selection.gene_of_row.tolist(), strict=True):
+        found.setdefault(str(selection.genes[gene]), []).append(row)
+    return found
+
+
+class TestReadGeneTable:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "ensembl_id,gene_type\nENSG1,protein_coding\nENSG2,miRNA\n",
+            "gene_name,gene_type,ensembl_id\nX,protein_coding,ENSG1\nY,miRNA,ENSG2\n",
+            "ensembl_id,gene_type\r\nENSG1,protein_coding\r\nENSG2,miRNA",
+            '"ensembl_id","gene_type"\n"ENSG1","protein_coding"\n"ENSG2","miRNA"\n',
+            "\ufeffensembl_id,gene_type\nENSG1,protein_coding\nENSG2,miRNA\n",
+            "ensembl_id,gene_type\nENSG1,protein_coding\nENSG2,miRNA\nENSG1,protein_coding\n",
+            "ensembl_id,gene_type\nENSG1,protein_coding\n,miRNA\n,lncRNA\nENSG2,miRNA\n",
+        ],
+        ids=["plain", "other columns", "Windows", "quoted", "byte order mark", "said twice", "rows without an id"],
+    )
+    def test_each_gene_has_its_type(self, tmp_path, content):
+        assert read_gene_table(written(tmp_path, content)).gene_types == {"ENSG1": CODING, "ENSG2": MIRNA}
+
+    def test_names_that_pandas_takes_for_missing_are_genes(self, tmp_path):
+        path = written(tmp_path, "ensembl_id,gene_type\nNA,miRNA\nnull,protein_coding\n")
+        assert read_gene_table(path).gene_types == {"NA": MIRNA, "null": CODING}
+
+    def test_names_that_pandas_takes_for_numbers_are_genes(self, tmp_path):
+        path = written(tmp_path, "ensembl_id,gene_type\n007,miRNA\n1e3,protein_coding\n")
+        assert read_gene_table(path).gene_types == {"007": MIRNA, "1e3": CODING}
+
+    def test_a_uri_is_read(self, tmp_path):
+        path = written(tmp_path, "ensembl_id,gene_type\nENSG1,miRNA\n")
+        assert read_gene_table(f"file://{path}") == GeneTable(path, {"ENSG1": MIRNA})
+
+    @pytest.mark.parametrize("column", ["ensembl_id", "gene_type"])
+    def test_a_missing_column_is_named_with_those_that_are_there(self, tmp_path, column):
+        header = "ensembl_id,gene_type,name".replace(column, "other")
+        path = written(tmp_path, f"{header}\na,b,c\n")
+        there = ", ".join(repr(name) for name in header.split(","))
+        with pytest.raises(GeneTableError, match=f"^{path}: the gene table has no column '{column}'; it has {there}$"):
+            read_gene_table(path)
+
+    def test_contradictory_types_are_refused_by_gene(self, tmp_path):
+        path = written(tmp_path, "ensembl_id,gene_type\nENSG1,miRNA\nENSG2,miRNA\nENSG1,lncRNA\n")
+        with pytest.raises(GeneTableError, match=r"genes\.csv: 1 ensembl_id with more than one gene_type: 'ENSG1'$"):
+            read_gene_table(path)
+
+    def test_a_table_that_is_not_there_is_named(self, tmp_path):
+        with pytest.raises(GeneTableError, match=rf"^{tmp_path}/none\.csv: .*cannot be read.*No such file"):
+            read_gene_table(f"{tmp_path}/none.csv")
+
+    def test_a_folder_is_no_table(self, tmp_path):
+        with pytest.raises(GeneTableError, match=rf"^{tmp_path}: .*cannot be read.*directory"):
+            read_gene_table(str(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("content", "encoding", "reason"),
+        [
+            ("", "utf-8", "No columns"),
+            ("ensembl_id,gene_type\nENSG1,é\n", "latin-1", "can't decode"),
+            ("ensembl_id,gene_type\nENSG1,miRNA\nENSG2,miRNA,x,y\n", "utf-8", "line 3"),
+            ('ensembl_id,gene_type\n"ENSG1,miRNA\n', "utf-8", "EOF inside string"),
+        ],
+        ids=["empty", "not UTF-8", "ragged", "open quote"],
+    )
+    def test_what_is_no_csv_is_refused_with_the_reason(self, tmp_path, content, encoding, reason):
+        with pytest.raises(GeneTableError, match=f"genes.csv: the gene table cannot be read as CSV .*{reason}"):
+            read_gene_table(written(tmp_path, content, encoding))
+
+
+class TestGeneTable:
+    def test_its_universe_is_the_genes_of_the_chosen_types_ascending(self):
+        table = GeneTable("", {"c": CODING, "a": MIRNA, "b": LNC})
+        assert table.universe(DEFAULT_GENE_TYPES) == ["a", "c"]
+
+    def test_no_gene_of_a_chosen_type_is_refused_with_the_types_there_are(self):
+        with pytest.raises(
+            GeneTableError,
+            match=r"^genes\.csv: no gene .* among \['snRNA'\]; the table has 'lncRNA', 'miRNA', 'protein_coding'$",
+        ):
+            TABLE.universe(("snRNA",))
+
+    def test_its_fingerprint_is_that_of_its_content_in_any_order(self):
+        reordered = GeneTable("elsewhere", dict(reversed(TABLE.gene_types.items())))
+        assert reordered.fingerprint() == TABLE.fingerprint()
+
+    @pytest.mark.parametrize("other", [{"ENSG1": MIRNA}, {"ENSG4": CODING}], ids=["another type", "one more gene"])
+    def test_another_content_has_another_fingerprint(self, other):
+        assert GeneTable(TABLE.path, TABLE.gene_types | other).fingerprint() != TABLE.fingerprint()
+
+
+class TestSelection:
+    def test_without_a_table_the_matrix_decides(self):
+        selection = select(["B", "A", "C"], own=[CODING, MIRNA, LNC])
+        assert selection.genes.tolist() == ["A", "B"]
+        assert rows_by_gene(selection) == {"A": [1], "B": [0]}
+
+    def test_without_own_types_the_table_decides(self):
+        assert rows_by_gene(select(["ENSG3", "ENSG1", "X"], table=TABLE)) == {"ENSG1": [1]}
+
+    def test_with_both_a_row_needs_both(self):
+        selection = select(["ENSG1", "ENSG2", "ENSG3", "X"], own=[CODING, LNC, CODING, CODING], table=TABLE)
+        assert rows_by_gene(selection) == {"ENSG1": [0]}
+
+    def test_a_row_may_be_of_another_chosen_type_than_the_table_says(self):
+        assert rows_by_gene(select(["ENSG1"], own=[MIRNA], table=TABLE)) == {"ENSG1": [0]}
+
+    def test_other_types_can_be_chosen(self):
+        assert rows_by_gene(select(["A", "B"], own=[CODING, LNC], chosen=(LNC,))) == {"B": [1]}
+
+    def test_types_are_matched_whole_and_by_case(self):
+        assert rows_by_gene(select(["A", "B", "C"], own=["protein_coding_x", "mirna", CODING])) == {"C": [2]}
+
+    def test_duplicated_rows_make_one_gene(self):
+        selection = select(["A", "B", "A", "A", "A"], own=[CODING] * 5)
+        assert rows_by_gene(selection) == {"A": [0, 2, 3, 4], "B": [1]}
+        assert (selection.census.selected_rows, selection.census.genes, selection.census.summed_rows) == (5, 2, 3)
+
+    def test_a_row_without_an_id_makes_no_gene(self):
+        assert rows_by_gene(select(["", "A"], own=[CODING, CODING])) == {"A": [1]}
+
+    def test_disputed_rows_are_counted(self):
+        assert select(["ENSG1", "ENSG2"], own=[CODING, LNC], table=TABLE).census.disputed_rows == 1
+
+    def test_unknown_rows_are_counted_with_examples(self):
+        census = select(["ENSG1", *"TUVWXYZ"], table=TABLE).census
+        assert (census.unknown_rows, census.known_rows) == (7, 1)
+        assert census.unknown_examples == ("T", "U", "V", "W", "X")
+
+    def test_rows_of_other_types_are_counted(self):
+        assert select(["ENSG1", "ENSG3", "X"], table=TABLE).census.other_type_rows == 1
+        assert select(["A", "B"], own=[CODING, LNC]).census.other_type_rows == 1
+
+    def test_its_census_is_plain_json(self):
+        found = select(["ENSG1", "X"], table=TABLE).census.as_json()
+        assert {type(value) for value in found.values()} == {int, tuple}
+
+    @given(st.data())
+    def test_it_is_what_plain_python_selects(self, data):
+        types = st.sampled_from([CODING, MIRNA, LNC, "snRNA"])
+        names = st.sampled_from(["", "ENSG1", "ENSG10", "ENSG2", "ENSG3", "ENSG4", "ENSG5", "X"])
+        ids = data.draw(st.lists(names, min_size=1, max_size=15))
+        given_types = data.draw(st.dictionaries(names.filter(bool), types))
+        table = data.draw(st.none() | st.just(GeneTable("genes.csv", given_types)))
+        exactly = st.lists(types, min_size=len(ids), max_size=len(ids))
+        own = data.draw(exactly if table is None else st.none() | exactly)
+        chosen = data.draw(st.sampled_from([(CODING, MIRNA), (LNC,)]))
+
+        expected, fates = {}, Counter()
+        for row, gene in enumerate(ids):
+            own_fits = own is None or own[row] in chosen
+            if table is not None and gene not in given_types:
+                fates["unknown"] += 1
+            elif table is not None and given_types[gene] not in chosen:
+                fates["other type"] += 1
+            elif not own_fits:
+                fates["other type" if table is None else "disputed"] += 1
+            elif gene:
+                fates["selected"] += 1
+                expected.setdefault(gene, []).append(row)
+
+        if not expected:
+            with pytest.raises(InputError, match=r"^study\.loom: no"):
+                select(ids, own, table, chosen)
+            return
+        selection = select(ids, own, table, chosen)
+        census = selection.census
+        assert rows_by_gene(selection) == expected
+        assert selection.genes.tolist() == sorted(expected)
+        assert selection.rows.tolist() == sorted(selection.rows.tolist())
+        assert (census.rows, census.genes) == (len(ids), len(expected))
+        assert {
+            "unknown": census.unknown_rows,
+            "other type": census.other_type_rows,
+            "disputed": census.disputed_rows,
+            "selected": census.selected_rows,
+        } == {fate: fates[fate] for fate in ("unknown", "other type", "disputed", "selected")}
+        assert census.known_rows == census.rows - census.unknown_rows
+
+
+class TestNothingSelected:
+    def test_neither_own_types_nor_a_table_is_refused_with_the_remedies(self):
+        with pytest.raises(InputError, match=r"^study\.loom: .*gene type is missing .*--gene-type-attr.*--gene-table"):
+            select(["A"])
+
+    def test_no_chosen_type_is_refused(self):
+        with pytest.raises(UsageError, match="no gene type was chosen"):
+            select(["A"], own=[CODING], chosen=())
+
+    def test_no_gene_of_a_chosen_type_is_refused_with_the_types_there_are(self):
+        expected = r"^study\.loom: no gene is of a chosen type \['protein_coding', 'miRNA'\]; .* 'lncRNA', 'snRNA'$"
+        with pytest.raises(InputError, match=expected):
+            select(["A", "B", "C"], own=["snRNA", LNC, LNC])
+
+    def test_no_gene_that_fits_both_the_table_and_the_matrix_is_refused(self):
+        with pytest.raises(InputError, match=r"no gene is in the gene table and of a chosen type .* 'lncRNA'"):
+            select(["ENSG1", "ENSG3"], own=[LNC, LNC], table=TABLE)
+
+    def test_version_suffixes_are_guessed(self):
+        expected = r"^study\.loom: none of its 2 gene ids is in .*genes\.csv; it has 'ENSG1\.12', 'ENSG2\.3': .*version"
+        with pytest.raises(InputError, match=expected):
+            select(["ENSG1.12", "ENSG2.3"], table=TABLE)
+
+    def test_symbols_are_guessed(self):
+        expected = r"none of its 4 gene ids is .*'TP53', 'ACTB', 'MYC' and 1 more: .*gene symbols.*--gene-id-attr"
+        with pytest.raises(InputError, match=expected):
+            select(["TP53", "ACTB", "MYC", "CD4"], table=TABLE)
+
+    def test_another_species_is_guessed(self):
+        with pytest.raises(InputError, match=r"'ENSMUSG1': they may be of another species"):
+            select(["ENSMUSG1"], table=TABLE)
+
+    def test_a_matrix_without_rows_is_refused(self):
+        with pytest.raises(InputError, match=r"^study\.loom: the matrix has no row$"):
+            select([], own=[])

@@ -1,0 +1,200 @@
+"""Inspection: what a path holds, and whether it can be used, or the reason why not."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from looms import random_counts, write_loom
+
+from median_spark.digests import digest_runs
+from median_spark.errors import InputError, TableError
+from median_spark.expression import FailureRecord, SourceRecord, committed_name, create_table, write_part
+from median_spark.genes import GeneTable
+from median_spark.inspection import inspect
+from median_spark.matrices import ReadOptions
+from median_spark.results import GeneDigests, median_table, provenance_of, write_result
+from median_spark.runs import GeneRuns
+from median_spark.storage import FileStat
+
+RUNS = GeneRuns(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
+FAILURE = FailureRecord("db/broken", "/looms/db/broken.loom", "is cut off")
+
+
+def fields(path, options=None):
+    """Return {field: findings} of what is said about a path."""
+    found = defaultdict(list)
+    for field, finding in inspect(str(path), options):
+        found[field].append(finding)
+    return found
+
+
+@pytest.fixture
+def loom(tmp_path):
+    """A loom of 8 genes and 5 cells, of which 3 pass."""
+    counts = random_counts(np.random.default_rng(0), 8, 5, density=0.5)
+    return write_loom(tmp_path / "study.loom", counts, filter_pass=[1, 0, 1, 1, 0], n_counts=[9.0] * 5)
+
+
+def record_of(source, **changes):
+    record = SourceRecord(
+        source=source,
+        input=FileStat(f"/looms/{source}.loom", 100, 7),
+        conversion="c0",
+        rows=10,
+        cells=2_000,
+        cells_passed=1_500,
+        genes=2,
+        values=3,
+        gene_list="none",
+        census={"rows": 10, "known_rows": 7},
+        warnings=[],
+        parameters={"target_sum": 10_000.0, "gene_types": ["miRNA"], "gene_table": None},
+        software={},
+        parts=(),
+    )
+    return replace(record, **changes)
+
+
+def write_table(folder):
+    """Write an expression table of one source, one part and three values, and of one source that failed."""
+    table = create_table(str(folder))
+    part = write_part(table.staged_unit("c0", 0)[0], RUNS, np.array(["cell0", "cell1"]))
+    genes = table.store_genes(["A", "B", "C"])
+    table.commit(record_of("db/a", parts=(replace(part, name=committed_name(0, "c0")),), gene_list=genes))
+    table.record_failure(FAILURE)
+    return table
+
+
+def write_medians(folder):
+    digests = dict(zip(RUNS.genes.tolist(), digest_runs(RUNS, 100), strict=True))
+    merged = GeneDigests(("A", "B", "C"), digests, {"A": 1, "B": 1}, 100.0)
+    records = [record_of("db/a")]
+    provenance = provenance_of("/expression", records, [FAILURE], {}, "4.0")
+    write_result(str(folder), median_table(merged, None), merged, records, [FAILURE], provenance)
+
+
+class TestMatrix:
+    def test_that_can_be_used(self, loom):
+        found = fields(loom)
+        assert found["matrix"] == [loom, "8 rows × 5 cells, int32, tiles of 8 × 5, gzip"]
+        assert found["cells passing"] == ["3 of 5"]
+        assert found["genes chosen"] == ["8 in 8 rows of 8"]
+        assert found["can be used"] == ["yes, in 1 unit of work"]
+
+    def test_tells_which_rows_are_left_out_and_why(self, tmp_path):
+        types = ["protein_coding", "protein_coding", "lncRNA", "miRNA"]
+        ids = ["G0", "G0", "G2", "G3"]
+        path = write_loom(tmp_path / "study.loom", np.ones((4, 2)), ensembl_id=ids, gene_type=types)
+        table = GeneTable("/genes.csv", {"G0": "protein_coding", "G2": "protein_coding"})
+        found = fields(path, ReadOptions(gene_table=table))
+        assert found["genes chosen"] == ["1 in 2 rows of 4"]
+        assert found["rows left out"] == [
+            "1 with an id that the gene table lacks",
+            "1 of another type than the gene table says",
+        ]
+        assert found["rows summed"] == ["1 whose gene stands in another row too"]
+
+    def test_without_passing_cells_says_why_it_cannot_be_used(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=[0, 0, 0])
+        (verdict,) = fields(path)["can be used"]
+        assert verdict.startswith("no: none of its 3 cells passes")
+
+    def test_without_totals_says_why_it_cannot_be_used(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), n_counts=None)
+        (verdict,) = fields(path)["can be used"]
+        assert verdict.startswith("no: ")
+        assert "'n_counts' is missing" in verdict
+
+    def test_verdict_follows_the_options(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=[0, 0, 0])
+        assert fields(path, ReadOptions(cell_filter=False))["can be used"] == ["yes, in 1 unit of work"]
+
+    def test_that_is_no_hdf5_is_refused(self, tmp_path):
+        (tmp_path / "study.loom").write_text("not HDF5")
+        with pytest.raises(InputError, match=r"study\.loom: this is not an HDF5 file"):
+            inspect(str(tmp_path / "study.loom"))
+
+    def test_of_another_format_is_refused(self, tmp_path):
+        (tmp_path / "study.csv").write_text("a,b\n")
+        with pytest.raises(InputError, match=r"study.csv: not a matrix that can be read"):
+            inspect(str(tmp_path / "study.csv"))
+
+
+class TestTable:
+    def test_that_can_be_used(self, tmp_path):
+        table = write_table(tmp_path / "expression")
+        found = fields(table.location)
+        assert found["expression table"] == [table.location]
+        assert (found["sources"], found["values"]) == (["1"], ["3"])
+        assert found["cells passing"] == ["1,500 of 2,000"]
+        assert "in 1 part, " in found["stored"][0]
+        assert found["failed source"] == ["db/broken: is cut off"]
+        assert found["genes"] == ["3 in the universe"]
+        assert found["target sum"] == ["10000"]
+        assert found["can be used"] == ["yes"]
+
+    def test_without_sources_says_so(self, tmp_path):
+        table = create_table(str(tmp_path / "expression"))
+        assert fields(table.location)["can be used"] == ["no: the expression table holds no source: convert some first"]
+
+    def test_whose_sources_cannot_be_pooled_says_why(self, tmp_path):
+        table = write_table(tmp_path / "expression")
+        table.commit(record_of("db/b", parameters=record_of("db/b").parameters | {"target_sum": 1e6}))
+        (verdict,) = fields(table.location)["can be used"]
+        assert verdict.startswith("no: ")
+        assert "target_sum" in verdict
+
+    def test_that_is_damaged_is_refused(self, tmp_path):
+        table = write_table(tmp_path / "expression")
+        (tmp_path / "expression" / "sources" / "db%2Fa.json").write_text("{")
+        with pytest.raises(TableError, match=r"db%2Fa\.json: this record is damaged"):
+            inspect(table.location)
+
+
+class TestResult:
+    def test_tells_its_figures(self, tmp_path):
+        write_medians(tmp_path / "medians")
+        found = fields(tmp_path / "medians")
+        assert found["result"] == [str(tmp_path / "medians")]
+        assert (found["genes"], found["genes detected"]) == (["3"], ["2"])
+        assert found["target sum"] == ["10,000.0"]
+        assert found["failed source"] == ["db/broken: is cut off"]
+        assert found["by"][0].startswith("median_spark ")
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", None])
+    @pytest.mark.parametrize("name", ["provenance.json", "summary.json"])
+    def test_that_is_damaged_is_refused_by_name(self, tmp_path, name, text):
+        write_medians(tmp_path / "medians")
+        document = tmp_path / "medians" / name
+        document.unlink() if text is None else document.write_text(text)
+        with pytest.raises((TableError, InputError), match=str(tmp_path / "medians")):
+            inspect(str(tmp_path / "medians"))
+
+
+class TestRun:
+    def test_tells_of_its_table_and_its_result(self, tmp_path):
+        write_table(tmp_path / "run" / "expression")
+        write_medians(tmp_path / "run" / "medians")
+        found = fields(tmp_path / "run")
+        assert found["run"] == [str(tmp_path / "run")]
+        assert found["expression table"] == [str(tmp_path / "run" / "expression")]
+        assert found["result"] == [str(tmp_path / "run" / "medians")]
+
+    def test_that_has_no_result_yet(self, tmp_path):
+        write_table(tmp_path / "run" / "expression")
+        assert "result" not in fields(tmp_path / "run")
+
+
+class TestNothing:
+    def test_that_is_not_there_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="missing: there is no such file or folder"):
+            inspect(str(tmp_path / "missing"))
+
+    def test_empty_folder_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="this folder holds none of these"):
+            inspect(str(tmp_path))
+
+    def test_folder_of_looms_is_refused(self, loom, tmp_path):
+        with pytest.raises(InputError, match=f"{tmp_path}: this folder holds none of these: name a matrix"):
+            inspect(str(tmp_path))

@@ -1,0 +1,145 @@
+"""What verify catches: a result and its table are corrupted by hand, one thing at a time."""
+
+import json
+import pickle
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from median_spark import ReadOptions, read_gene_table, run, verify
+from median_spark.cli import main
+from median_spark.errors import TableError
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def corpus(demo, tmp_path):
+    """A copy of two sources of the demo corpus that may be spoilt."""
+    for name in ("database1/data/study3", "database2/data/study1"):
+        target = tmp_path / "corpus" / f"{name}.loom"
+        target.parent.mkdir(parents=True)
+        target.write_bytes((demo / f"{name}.loom").read_bytes())
+    return tmp_path / "corpus"
+
+
+@pytest.fixture
+def done(spark, demo, corpus, tmp_path):
+    """A run of it, as the folder that holds expression and medians."""
+    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    run(str(corpus), str(tmp_path / "out"), spark=spark, options=options)
+    return tmp_path / "out"
+
+
+def differences(done, **more):
+    return verify(str(done / "expression"), str(done / "medians"), genes=10**6, **more).differences
+
+
+def rewrite_medians(done, change):
+    """Change rows of medians.parquet, and the CSV with it, so that only recomputing can tell."""
+    path = done / "medians" / "medians.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(max(rows, key=lambda row: row["n_cells"]))
+    changed = pa.Table.from_pylist(rows, schema=table.schema)
+    pq.write_table(changed, path)
+    changed.to_pandas().to_csv(done / "medians" / "medians.csv", index=False)
+    for name, column in (("total_gene_median_dict", "median"), ("gene_detection_counts_dict", "n_cells")):
+        content = {row["gene"]: float("nan") if row[column] is None else row[column] for row in rows}
+        (done / "medians" / f"{name}.pickle").write_bytes(pickle.dumps(content))
+    detected = {row["gene"]: row["median"] for row in rows if row["median"] is not None}
+    (done / "medians" / "detected_gene_median_dict.pickle").write_bytes(pickle.dumps(detected))
+
+
+def test_a_sound_result_has_no_differences(done):
+    found = verify(str(done / "expression"), str(done / "medians"), genes=10**6, inputs=True, rows=200)
+    assert found.differences == []
+    assert any("values and cells against the matrices" in line for line in found.compared)
+
+
+def test_a_corrupted_median_is_caught(done):
+    rewrite_medians(done, lambda row: row.update(median=float(np.nextafter(row["median"], 1e9))))
+    assert ": median is " in "".join(differences(done))
+
+
+def test_a_corrupted_count_is_caught(done):
+    rewrite_medians(done, lambda row: row.update(n_cells=row["n_cells"] + 1))
+    found = "".join(differences(done))
+    assert ": n_cells is " in found
+    assert "the sum of n_cells is " in found
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+def test_a_corrupted_value_is_caught(done, inputs):
+    path = next((done / "expression" / "values").rglob("*.parquet"))
+    table = pq.read_table(path, partitioning=None)
+    values = table["value"].to_numpy().copy()
+    values[: len(values) // 2] *= 1.5
+    pq.write_table(table.set_column(2, table.schema.field("value"), pa.array(values)), path)
+    found = "".join(differences(done, inputs=inputs, rows=300))
+    assert ": median is " in found
+    assert ("cells or values differ from those in" in found) == inputs
+
+
+def test_a_changed_matrix_is_caught(done, corpus):
+    with h5py.File(corpus / "database1/data/study3.loom", "r+") as file:
+        file["matrix"][:50] += 1
+    assert "study3.loom has changed since it was converted" in "".join(differences(done, inputs=True))
+
+
+def test_a_matrix_that_never_matched_is_caught(done, corpus):
+    path = corpus / "database1/data/study3.loom"
+    with h5py.File(path, "r+") as file:
+        file["matrix"][...] = file["matrix"][:] + 1
+    record = done / "expression" / "sources" / "database1%2Fdata%2Fstudy3.json"
+    told = json.loads(record.read_text())
+    told["input"] |= {"size": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+    record.write_text(json.dumps(told))
+    assert "number of values is " in "".join(differences(done, inputs=True))
+
+
+def test_a_csv_and_a_pickle_that_differ_from_the_table_are_caught(done):
+    path = done / "medians" / "medians.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[1].replace(",", ",9", 1), *lines[2:]]))
+    (done / "medians" / "gene_detection_counts_dict.pickle").write_bytes(pickle.dumps({"ENSG1": 2}))
+    found = "".join(differences(done))
+    assert "medians.csv: ENSG" in found
+    assert "gene_detection_counts_dict.pickle: ENSG" in found
+
+
+def test_a_table_that_was_converted_anew_is_told_apart(done):
+    record = next((done / "expression" / "sources").glob("*.json"))
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "conversion": "0" * 16}))
+    with pytest.raises(TableError, match="converted anew since the result was made"):
+        differences(done)
+
+
+def test_a_pickle_that_would_run_something_is_refused(done):
+    class Hostile:
+        def __reduce__(self):
+            return (print, ("owned",))
+
+    (done / "medians" / "total_gene_median_dict.pickle").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(TableError, match="print where only plain values may be"):
+        differences(done)
+
+
+def test_the_command_prints_what_it_compared_and_exits_with_1_on_a_difference(done, capsys):
+    arguments = ["verify", str(done / "expression"), str(done / "medians"), "--inputs", "--genes", "50", "--seed", "3"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.endswith("all equal\n")
+    rewrite_medians(done, lambda row: row.update(n_cells=row["n_cells"] + 1))
+    assert main(arguments) == 1
+    assert "DIFFERENT: medians.parquet: the sum of n_cells is" in capsys.readouterr().out
+
+
+def test_medians_that_are_not_exact_are_compared_by_rank(spark, demo, corpus, tmp_path):
+    run(str(corpus), str(tmp_path / "rough"), spark=spark, exact=False)
+    assert differences(tmp_path / "rough") == []
+    rewrite_medians(tmp_path / "rough", lambda row: row.update(median=row["max"]))
+    assert "is off by more than 5 % of the ranks" in "".join(differences(tmp_path / "rough"))
