@@ -244,28 +244,55 @@ def remove(location: str) -> None:
         filesystem.delete_dir(path)
 
 
+def new_folder_for(target: str) -> str:
+    """Make an empty local folder in which the content of a target folder can be built, for `publish`.
+
+    For a local target it is a hidden neighbour, and those that processes of this machine left there when they were
+    killed are removed.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    if not is_local(target):
+        return tempfile.mkdtemp(prefix="median-spark-")
+    path = Path(target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.{socket.gethostname()}-*.unfinished"):
+            if not Path(f"/proc/{left.name.rsplit('-', 1)[1].split('.')[0]}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+        made = _neighbour(path)
+        made.mkdir()
+    except OSError as error:
+        message = f"{target}: this folder cannot be written ({_reason(error)})"
+        raise OutputError(message) from error
+    return str(made)
+
+
 def publish(folder: str, target: str) -> None:
     """Make a finished local folder the content of a target folder, replacing what is there.
 
-    A local target is exchanged by renaming, so that it is at any moment the old result or the new one. On an object
-    store the files are uploaded, ``summary.json`` last.
+    A local target is exchanged by two renames: but for the moment between them it is the old result or the new one. On
+    an object store the files are uploaded, ``summary.json`` last.
 
     Parameters
     ----------
     folder : str
-        The finished folder; it is gone afterwards. For a local target it must lie on the same disk.
+        The finished folder, from `new_folder_for`; it is gone afterwards.
     target : str
         Path or URI to publish at.
     """
     if is_local(target):
-        old = f"{target}.{uuid.uuid4().hex[:12]}.old"
+        old = _neighbour(Path(target))
         with contextlib.suppress(FileNotFoundError):
             Path(target).rename(old)
         try:
             Path(folder).rename(target)
         except OSError:
             with contextlib.suppress(FileNotFoundError):
-                Path(old).rename(target)
+                old.rename(target)
             raise
         shutil.rmtree(old, ignore_errors=True)
         return
@@ -328,6 +355,12 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
             yield
         finally:
             handle.truncate(0)
+
+
+def _neighbour(path: Path) -> Path:
+    """Return a new hidden name beside a path that tells which process of which machine uses it."""
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    return path.with_name(f".{path.name}.{owner}.{uuid.uuid4().hex[:12]}.unfinished")
 
 
 def _user() -> str:

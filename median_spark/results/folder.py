@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import tempfile
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +84,7 @@ def write_result(
     from median_spark.results.plots import detection_histogram  # scipy and matplotlib take seconds to import
 
     summary = summarise(table, records, failures, merged.compression)
-    staging = _staging_folder(location)
+    staging = Path(storage.new_folder_for(location))
     try:
         carried = {"median_spark": json.dumps({"format_version": RESULT_FORMAT_VERSION, **provenance})}
         pq.write_table(table.replace_schema_metadata(carried), staging / "medians.parquet")
@@ -150,20 +148,6 @@ def _read_document(location: str) -> dict[str, Any]:
         message = f"{location}: this document is damaged: it holds no fields"
         raise TableError(message)
     return found
-
-
-def _staging_folder(location: str) -> Path:
-    """Make a new local folder to build a result in: beside the target, so that it can be renamed into place."""
-    if not storage.is_local(location):
-        return Path(tempfile.mkdtemp(prefix="median-spark-"))
-    target = Path(location)
-    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        staging.mkdir(parents=True)
-    except OSError as error:
-        message = f"{location}: the result cannot be written ({error.strerror})"
-        raise OutputError(message) from error
-    return staging
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

@@ -1,16 +1,13 @@
 """A run that is killed, and one that comes too early, as processes of their own."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
+import json
 
 import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
+from processes import kill_group, start, wait_for
 
 from median_spark import convert
 from median_spark.errors import BusyError
@@ -19,7 +16,6 @@ from median_spark.expression import open_table
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 SOURCES = 10
-PATIENCE = 120
 
 
 @pytest.fixture
@@ -30,26 +26,6 @@ def corpus(tmp_path):
     return tmp_path / "corpus"
 
 
-def start(*arguments):
-    """Start the command line in a process group of its own."""
-    return subprocess.Popen([sys.executable, "-m", "median_spark", *arguments], start_new_session=True)
-
-
-def kill(process):
-    """Kill the process, its JVM and its Python workers."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def wait_for(what, process):
-    """Wait until `what` holds, or the process has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def rows(expression):
     table = ds.dataset(f"{expression}/values", partitioning="hive").to_table()
     return table.select(["source", "gene", "cell", "value"]).to_pandas()
@@ -57,13 +33,13 @@ def rows(expression):
 
 def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, corpus, tmp_path):
     expression = tmp_path / "x"
-    process = start("convert", str(corpus), "--out", str(expression), "--master", "local[2]", "--quiet")
+    process = start("convert", corpus, "--out", expression, "--master", "local[2]", "--quiet")
     try:
         wait_for(lambda: list((expression / "sources").glob("*.json")), process)
         with pytest.raises(BusyError, match=f"'median-spark convert' .process {process.pid} on"):
             convert(str(corpus), str(expression), spark=spark)
     finally:
-        kill(process)
+        kill_group(process)
     committed = open_table(str(expression)).sources()
     assert 0 < len(committed) < SOURCES
     for record in committed:
@@ -104,8 +80,6 @@ def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
 
 
 def unit_record(record, unit):
-    import json
-
     part = record.as_json()["parts"][unit]
     width = 64 * -(-640 // (64 * len(record.parts)))
     cells = [unit * width, min(640, (unit + 1) * width)]

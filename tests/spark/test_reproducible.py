@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from processes import python_workers
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
 
@@ -103,13 +104,9 @@ def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp
 
 
 def test_inputs_in_any_order_on_the_command_line(spark, demo, options, tmp_path):
-    folders = [str(demo / "database1"), str(demo / "database2" / "data" / "study2.loom")]
-    (tmp_path / "unique").mkdir()
+    inputs = [str(demo / "database1"), str(demo / "database2" / "data" / "study2.loom")]
     results = []
-    for number, inputs in enumerate([[folders[0]], [folders[0]]]):
-        del inputs
-        convert(folders[:1], str(tmp_path / f"x{number}"), spark=spark, options=options)
-    for number, order in enumerate([folders, folders[::-1]]):
+    for number, order in enumerate([inputs, inputs[::-1]]):
         convert(order, str(tmp_path / f"x{number}"), spark=spark, options=options)
         medians(str(tmp_path / f"x{number}"), str(tmp_path / f"r{number}"), spark=spark)
         results.append(fingerprint(tmp_path / f"r{number}"))
@@ -131,26 +128,6 @@ def test_a_source_removed_and_added_again(spark, demo, options, tmp_path, refere
     convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
     medians(str(tmp_path / "x"), str(tmp_path / "with"), spark=spark)
     assert fingerprint(tmp_path / "with") == reference
-
-
-def python_workers(of):
-    """Return the processes below a process that are Spark's Python workers."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                parents[int(entry.name)] = (int(fields[1]), (entry / "cmdline").read_bytes())
-            except OSError:
-                continue
-
-    def below(pid):
-        while pid in parents and pid != of:
-            pid = parents[pid][0]
-        return pid == of
-
-    daemons = {pid for pid, (_, line) in parents.items() if b"pyspark.daemon" in line and below(pid)}
-    return [pid for pid in daemons if parents[pid][0] in daemons]
 
 
 def test_tasks_that_fail_and_are_tried_again(demo, tmp_path, reference):

@@ -1,0 +1,51 @@
+"""Runs as processes of their own, and killing parts of them, by process id."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE = 180
+
+
+def start(*arguments, **more):
+    """Start the command line in a process group of its own."""
+    command = [sys.executable, "-m", "median_spark", *map(str, arguments)]
+    return subprocess.Popen(command, start_new_session=True, **more)
+
+
+def kill_group(process):
+    """Kill the process, its JVM and its Python workers."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(what, process, step=0.005):
+    """Wait until `what` holds; the process must not end before."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(step)
+
+
+def python_workers(of):
+    """Return the processes below a process that are Spark's Python workers."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = (int(fields[1]), (entry / "cmdline").read_bytes())
+
+    def is_below(pid):
+        while pid in parents and pid != of:
+            pid = parents[pid][0]
+        return pid == of
+
+    daemons = {pid for pid, (_, line) in parents.items() if b"pyspark.daemon" in line and is_below(pid)}
+    return [pid for pid in daemons if parents[pid][0] in daemons]

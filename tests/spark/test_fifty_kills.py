@@ -1,0 +1,105 @@
+"""SIGKILL at fifty random moments of a run: the driver, a Python worker, or the whole process group."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from looms import random_counts, write_loom
+from processes import kill_group, python_workers, start
+from test_reproducible import fingerprint
+
+from median_spark.expression import open_table
+from median_spark.spark.run import run
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+WHOLE_GROUPS, DRIVERS, WORKERS = 10, 8, 32
+SOURCES = 8
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kills") / "corpus"
+    rng = np.random.default_rng(12)
+    for number in range(SOURCES):
+        write_loom(folder / f"study{number}.loom", random_counts(rng, 1_500, 700, density=0.15))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(spark, corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference")
+    begin = time.monotonic()
+    run(str(corpus), str(out), spark=spark)
+    return fingerprint(out / "medians"), time.monotonic() - begin
+
+
+def assert_no_half(out):
+    """What a reader sees at this moment: every source that is there is whole, and a result too."""
+    if (out / "expression" / "format.json").exists():
+        for record in open_table(str(out / "expression")).sources():
+            folder = out / "expression" / "values" / f"source={record.source}"
+            assert sum(pq.read_metadata(folder / part.name).num_rows for part in record.parts) == record.values
+    if (out / "medians").exists():
+        assert pq.read_metadata(out / "medians" / "medians.parquet").num_rows == 1_500
+        assert (out / "medians" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(("whole", "times"), [(True, WHOLE_GROUPS), (False, DRIVERS)], ids=["group", "driver"])
+def test_a_killed_run_resumes_to_the_same_bytes(spark, corpus, tmp_path, reference, whole, times):
+    """Killed again and again at random moments, with a finished resumption after some of them."""
+    moments, out = random.Random(20 + whole), tmp_path / "out"
+    for number in range(times):
+        process = start("run", corpus, "--out", out, "--master", "local[2]", "--quiet")
+        try:
+            deadline = time.monotonic() + 60
+            while not (out / "lock").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)  # Spark starts; nothing is written before
+            time.sleep(moments.uniform(0, 1.2 * reference[1] + 6))
+            if whole:
+                kill_group(process)
+            else:
+                process.kill()
+                process.wait()
+            assert_no_half(out)
+        finally:
+            kill_group(process)
+        if number % 3 == 2 or number == times - 1:
+            run(str(corpus), str(out), spark=spark)
+            assert fingerprint(out / "medians") == reference[0]
+            assert not [path.name for path in out.iterdir() if path.name not in {"expression", "lock", "medians"}]
+            shutil.rmtree(out)
+
+
+def test_killed_workers_change_nothing(corpus, tmp_path, reference):
+    """Workers of one long-lived driver, killed while one run after the other goes on."""
+    driver = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("again_and_again.py")), str(corpus), str(tmp_path)],
+        start_new_session=True,
+    )
+    moments, killed, deadline = random.Random(7), 0, time.monotonic() + 900
+    try:
+        while driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(moments.uniform(0, 2.5))
+            workers = python_workers(driver.pid)
+            if workers and killed < WORKERS:
+                with suppress(ProcessLookupError):
+                    os.kill(moments.choice(sorted(workers)), signal.SIGKILL)
+                    killed += 1
+            if killed == WORKERS:
+                (tmp_path / "enough").touch()
+        assert driver.poll() == 0
+    finally:
+        kill_group(driver)
+    results = sorted(tmp_path.glob("out*/medians"))
+    assert results
+    assert all(fingerprint(result) == reference[0] for result in results)
