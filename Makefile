@@ -26,7 +26,7 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
 
 test: java setup  ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (import-linter)
 	$(BIN)/ruff format --check .

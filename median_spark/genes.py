@@ -77,7 +77,7 @@ def read_gene_table(location: str) -> GeneTable:
     filesystem, path = storage.resolve(location)
     try:
         with filesystem.open_input_stream(path) as stream:
-            frame = pd.read_csv(stream, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(stream, dtype=str, keep_default_na=False, index_col=False)
     except (OSError, pyarrow.ArrowException, ValueError) as error:
         message = f"{location}: the gene table cannot be read as CSV ({error})"
         raise GeneTableError(message) from error

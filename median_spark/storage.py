@@ -5,6 +5,7 @@ a Spark worker as it is.
 """
 
 import contextlib
+import errno
 import fcntl
 import getpass
 import json
@@ -22,6 +23,9 @@ from typing import Any, cast
 from pyarrow import fs
 
 from median_spark.errors import BusyError, InputError, OutputError, UsageError
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What a disk answers that cannot lock."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +314,8 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     """Hold the only right to write to a folder while the block runs.
 
     The right is an advisory lock of the operating system on ``folder/lock``: it ends with the process that holds it,
-    however that process ends, so that a killed run leaves nothing to clear away. Object stores have no such lock;
-    there the block runs without one.
+    however that process ends, so that a killed run leaves nothing to clear away. Object stores and some network disks
+    have no such lock; there the block runs without one.
 
     Parameters
     ----------
@@ -345,6 +349,11 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
             holder = handle.read().strip() or "another run"
             message = f"{folder}: {holder} is writing here; wait for it to end, or stop it, and run this again"
             raise BusyError(message) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            yield
+            return
         handle.truncate(0)
         started = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         handle.write(

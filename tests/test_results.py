@@ -393,7 +393,7 @@ class TestWriteResult:
 
     def test_below_a_file_is_refused(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(OutputError, match="file/result: the result cannot be written"):
+        with pytest.raises(OutputError, match="file/result: this folder cannot be written"):
             write(tmp_path / "file" / "result")
 
 

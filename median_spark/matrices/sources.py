@@ -34,7 +34,7 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceF
     Parameters
     ----------
     inputs : sequence of str
-        Paths or URIs of files, or of folders that are searched at any depth.
+        Paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed over.
     suffixes : sequence of str
         Endings of files that can be read, such as ``.loom``.
 
@@ -94,7 +94,8 @@ def _in_folder(folder: str, suffixes: Sequence[str]) -> list[SourceFile]:
     matrices = []
     for file in files:
         ending = _ending(file.path, suffixes)
-        if ending is not None:
+        # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
+        if ending is not None and not file.path.rsplit("/", 1)[1].startswith("."):
             matrices.append(SourceFile(file.path[len(folder.rstrip("/")) + 1 :].removesuffix(ending), file))
     if not matrices:
         held = [file.path[len(folder) + 1 :] for file in files]

@@ -468,3 +468,9 @@ class TestSources:
     def test_no_input_is_refused(self):
         with pytest.raises(UsageError, match="no input was given"):
             find_sources([])
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    write_loom(tmp_path / "study1.loom", COUNTS)
+    (tmp_path / "._study1.loom").write_bytes(b"what macOS leaves on shared disks")
+    assert [source.name for source in find_sources([str(tmp_path)])] == ["study1"]

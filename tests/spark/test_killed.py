@@ -68,13 +68,12 @@ def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
         committed = expression / "values" / "source=s" / part.name
         staged = staging / f"part-{unit:05d}.parquet"
         committed.rename(staged)
-        kept[part.name] = staged.stat().st_mtime_ns
+        kept[unit] = staged.stat().st_mtime_ns
         (staging / f"part-{unit:05d}.json").write_text(unit_record(record, unit))
     (expression / "sources" / "s.json").unlink()
     convert(path, str(expression), spark=spark, unit_entries=10_000)
-    again = {part.name: part for part in open_table(str(expression)).sources()[0].parts}
-    folder = expression / "values" / "source=s"
-    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+    again = [expression / "values" / "source=s" / part.name for part in open_table(str(expression)).sources()[0].parts]
+    assert {unit: again[unit].stat().st_mtime_ns for unit in kept} == kept
     assert len(again) == len(record.parts)
     assert rows(expression).equals(rows(tmp_path / "fresh"))
 
