@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test lint clean
+.PHONY: help setup java run test lint bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (impo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: java setup  ## Measure what exactness costs, beside DuckDB's median (2 minutes)
+	cd benchmarks && ../$(BIN)/python exactness.py
 
 clean:  ## Remove what run, test and setup have made
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis spark-warehouse

@@ -1,6 +1,7 @@
 """The command line in this process: what it prints, and its exit statuses."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from looms import random_counts, write_loom
 
+from median_spark import storage
 from median_spark.cli import main
 
 
@@ -78,6 +80,14 @@ def test_the_result_folder_holds_what_is_promised(spark, corpus, tmp_path):
         "total_gene_median_dict.pickle",
         "total_gene_tdigest_dict.pickle",
     ]
+
+
+@pytest.mark.spark
+def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(spark, corpus, tmp_path, capsys):
+    with storage.locked(str(tmp_path / "out"), "the first run"):
+        assert ended("run", corpus, "--out", tmp_path / "out") == 2
+    assert f"out: 'the first run' (process {os.getpid()} on" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "expression").exists()
 
 
 @pytest.mark.spark

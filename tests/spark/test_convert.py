@@ -130,6 +130,23 @@ def test_nothing_but_parquet_lies_in_values(spark, corpus, tmp_path):
     assert not (tmp_path / "x" / "staging").exists() or not list((tmp_path / "x" / "staging").iterdir())
 
 
+def test_spark_opens_values_by_its_bare_path(spark, corpus, tmp_path):
+    convert(str(corpus), str(tmp_path / "x"), spark=spark)
+    frame = spark.read.parquet(str(tmp_path / "x" / "values"))
+    assert {field.name: field.dataType.simpleString() for field in frame.schema} == {
+        "gene": "string",
+        "cell": "string",
+        "value": "double",
+        "source": "string",
+    }
+    order = ["source", "gene", "cell"]
+    assert (
+        frame.toPandas()[[*order, "value"]]
+        .sort_values(order, ignore_index=True)
+        .equals(rows(tmp_path / "x").sort_values(order, ignore_index=True))
+    )
+
+
 def test_failing_keeps_what_is_done_and_names_the_file(spark, corpus, tmp_path):
     bad = random_counts(np.random.default_rng(1), 80, 50).astype(np.float32)
     bad[3, 4] = np.nan
