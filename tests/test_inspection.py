@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
+from tables import PARAMETERS, record_of
 
 from median_spark.digests import digest_runs
 from median_spark.errors import InputError, TableError
-from median_spark.expression import FailureRecord, SourceRecord, committed_name, create_table, write_part
+from median_spark.expression import FailureRecord, committed_name, create_table, write_part
 from median_spark.genes import GeneTable
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions
 from median_spark.results import GeneDigests, median_table, provenance_of, write_result
 from median_spark.runs import GeneRuns
-from median_spark.storage import FileStat
 
 RUNS = GeneRuns(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
 FAILURE = FailureRecord("db/broken", "/looms/db/broken.loom", "is cut off")
@@ -36,32 +36,13 @@ def loom(tmp_path):
     return write_loom(tmp_path / "study.loom", counts, filter_pass=[1, 0, 1, 1, 0], n_counts=[9.0] * 5)
 
 
-def record_of(source, **changes):
-    record = SourceRecord(
-        source=source,
-        input=FileStat(f"/looms/{source}.loom", 100, 7),
-        conversion="c0",
-        rows=10,
-        cells=2_000,
-        cells_passed=1_500,
-        genes=2,
-        values=3,
-        gene_list="none",
-        census={"rows": 10, "known_rows": 7},
-        warnings=[],
-        parameters={"target_sum": 10_000.0, "gene_types": ["miRNA"], "gene_table": None},
-        software={},
-        parts=(),
-    )
-    return replace(record, **changes)
-
-
 def write_table(folder):
     """Write an expression table of one source, one part and three values, and of one source that failed."""
     table = create_table(str(folder))
     part = write_part(table.staged_unit("c0", 0)[0], RUNS, np.array(["cell0", "cell1"]))
     genes = table.store_genes(["A", "B", "C"])
-    table.commit(record_of("db/a", parts=(replace(part, name=committed_name(0, "c0")),), gene_list=genes))
+    parts = [replace(part, name=committed_name(0, "c0"))]
+    table.commit(record_of("db/a", "c0", parts, gene_list=genes, cells=2_000, cells_passed=1_500))
     table.record_failure(FAILURE)
     return table
 
@@ -140,7 +121,7 @@ class TestTable:
 
     def test_whose_sources_cannot_be_pooled_says_why(self, tmp_path):
         table = write_table(tmp_path / "expression")
-        table.commit(record_of("db/b", parameters=record_of("db/b").parameters | {"target_sum": 1e6}))
+        table.commit(record_of("db/b", parameters=PARAMETERS | {"target_sum": 1e6}))
         (verdict,) = fields(table.location)["can be used"]
         assert verdict.startswith("no: ")
         assert "target_sum" in verdict

@@ -5,9 +5,7 @@ import io
 import json
 import math
 import pickle
-import resource
 import struct
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +16,11 @@ import pytest
 from crick import TDigest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import files_limited_to, record_of
 
 from median_spark.digests import digest_runs, from_crick
 from median_spark.errors import DigestError, OutputError, TableError
-from median_spark.expression import FailureRecord, SourceRecord
+from median_spark.expression import FailureRecord
 from median_spark.results import (
     DIGESTS_SCHEMA,
     MEDIANS_SCHEMA,
@@ -36,7 +35,6 @@ from median_spark.results import (
     write_result,
 )
 from median_spark.runs import GeneRuns
-from median_spark.storage import FileStat
 
 COMPRESSION = 100.0
 PICKLES = (
@@ -65,26 +63,6 @@ def digests_of(values, n_sources=1):
     return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION)
 
 
-def record_of(source, **changes):
-    record = SourceRecord(
-        source=source,
-        input=FileStat(f"/looms/{source}.loom", 100, 7),
-        conversion="c0",
-        rows=10,
-        cells=20,
-        cells_passed=15,
-        genes=5,
-        values=30,
-        gene_list="none",
-        census={"rows": 10, "known_rows": 7},
-        warnings=["few cells pass"],
-        parameters={"target_sum": 10_000.0},
-        software={"median_spark": "0"},
-        parts=(),
-    )
-    return replace(record, **changes)
-
-
 FAILURE = FailureRecord("db/c", "/looms/db/c.loom", "is cut off")
 
 VALUES = {
@@ -104,7 +82,7 @@ EXACT = {
 
 def write(location, values=VALUES, provenance=None, **changes):
     merged = replace(digests_of(values), **changes)
-    records = [record_of("db/a"), record_of("db/b")]
+    records = [record_of("db/a", values=30), record_of("db/b", values=30)]
     if provenance is None:
         provenance = provenance_of("/expression", records, [FAILURE], {"compression": COMPRESSION}, "4.0")
     return write_result(str(location), median_table(digests_of(values), None), merged, records, [FAILURE], provenance)
@@ -300,7 +278,7 @@ class TestFiles:
 class TestSummary:
     def test_figures_are_those_counted_by_hand(self):
         values = {gene: np.ones(n) for gene, n in {"A": 0, "B": 100, "C": 101, "D": 1_000, "E": 1_001, "F": 0}.items()}
-        records = [record_of("a"), record_of("b", cells=7, cells_passed=6, values=5)]
+        records = [record_of("a", values=30), record_of("b", cells=7, cells_passed=6, values=5)]
         summary = summarise(median_table(digests_of(values), None), records, [FAILURE], COMPRESSION)
         assert (summary.sources, summary.cells, summary.cells_passed, summary.values) == (2, 27, 21, 35)
         assert (summary.genes, summary.genes_detected) == (6, 4)
@@ -341,17 +319,6 @@ class TestSummary:
         (tmp_path / "summary.json").write_text(text)
         with pytest.raises(TableError, match=str(tmp_path)):
             read_summary(str(tmp_path))
-
-
-@contextmanager
-def files_limited_to(size):
-    """Let no file of this process grow beyond a size, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestWriteResult:

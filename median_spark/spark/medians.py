@@ -36,7 +36,7 @@ from median_spark.results import (
 )
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.refine import exact_medians
-from median_spark.spark.tasks import collect, merge_partitions, run_tasks
+from median_spark.spark.tasks import run_and_merge
 
 _PACKED_DDL = "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
 
@@ -196,14 +196,9 @@ def _merged_digests(spark: SparkSession, plan: DigestPlan, universe: list[str], 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_batches(batches, compression)
 
-    frame = (
-        run_tasks(spark, plan.tasks, _PACKED_DDL, digest)
-        .repartition(merge_partitions(plan.tasks), "gene")
-        .sortWithinPartitions("gene", "task")
-        .mapInArrow(merge, _PACKED_DDL)
-    )
+    rows = run_and_merge(spark, plan.tasks, digest, _PACKED_DDL, ("gene", "task"), merge, _PACKED_DDL, "digesting")
     digests, n_sources = {}, {}
-    for row in collect(frame, "digesting"):
+    for row in rows:
         if row["error"] is not None:
             raise TableError(row["error"])
         gene = row["gene"]

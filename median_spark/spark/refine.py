@@ -12,7 +12,7 @@ from median_spark.exact import Queries, Query, brackets, collect_task, median_ra
 from median_spark.expression import DigestPlan, SourceRecord, plan_digests
 from median_spark.results import ExactMedian, GeneDigests
 from median_spark.spark.progress import Reporter
-from median_spark.spark.tasks import collect, merge_partitions, run_tasks
+from median_spark.spark.tasks import run_and_merge
 
 _FINDINGS_DDL = (
     "gene string, query int, below long, estimate_below long, estimate_up_to long, "
@@ -114,16 +114,11 @@ def _refine_once(spark: SparkSession, plan: DigestPlan, queries: Queries, merged
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_findings(batches, queries)
 
-    frame = (
-        run_tasks(spark, plan.tasks, _FINDINGS_DDL, find)
-        .repartition(merge_partitions(plan.tasks), "gene")
-        .sortWithinPartitions("gene", "query")
-        .mapInArrow(merge, _OUTCOME_DDL)
-    )
+    rows = run_and_merge(spark, plan.tasks, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL, "refining")
     found: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left = []
-    for row in collect(frame, "refining"):
+    for row in rows:
         if row["error"] is not None:
             raise TableError(row["error"])
         gene, digest = row["gene"], merged.digests[row["gene"]]

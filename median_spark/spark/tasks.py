@@ -8,13 +8,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from median_spark.errors import EngineError
 
+Task = Callable[[int], Iterator[pa.RecordBatch]]
+
 _TASKS_A_MERGE = 4
 _MOST_MERGES = 512
 
 
-def run_tasks(
-    spark: SparkSession, tasks: int, schema: str, task: Callable[[int], Iterator[pa.RecordBatch]]
-) -> DataFrame:
+def run_tasks(spark: SparkSession, tasks: int, schema: str, task: Task) -> DataFrame:
     """Return a lazy DataFrame of what numbered tasks yield, one Spark partition a task.
 
     Parameters
@@ -40,6 +40,45 @@ def run_tasks(
 def merge_partitions(tasks: int) -> int:
     """Return into how many partitions the output of tasks is shuffled; what comes out does not depend on it."""
     return min(_MOST_MERGES, -(-tasks // _TASKS_A_MERGE))
+
+
+def run_and_merge(
+    spark: SparkSession,
+    tasks: int,
+    task: Task,
+    task_schema: str,
+    order: tuple[str, ...],
+    merge: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    merged_schema: str,
+    what: str,
+) -> list[dict[str, Any]]:
+    """Run numbered tasks, shuffle what they yield by gene, merge it, and return the merged rows.
+
+    Parameters
+    ----------
+    spark, tasks, task, task_schema
+        See `run_tasks`; the batches have a column ``gene``.
+    order : tuple of str
+        Columns by which `merge` finds rows ordered, first of all ``gene``; all rows of a gene come to one call.
+    merge : callable
+        Pure; shipped to the workers.
+    merged_schema : str
+        Of what `merge` yields, in Spark's DDL.
+    what : str
+        What is being done, for errors.
+
+    Raises
+    ------
+    EngineError
+        If the Spark job fails.
+    """
+    frame = (
+        run_tasks(spark, tasks, task_schema, task)
+        .repartition(merge_partitions(tasks), "gene")
+        .sortWithinPartitions(*order)
+        .mapInArrow(merge, merged_schema)
+    )
+    return collect(frame, what)
 
 
 def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:

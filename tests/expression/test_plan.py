@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,41 +9,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import record_of
 
 from median_spark.expression import PartEntry, RowGroup, SourceRecord, plan_digests
-from median_spark.storage import FileStat
 
 VALUES = "/expression/values"
 
 
-def record_of(source, *parts):
+def record_with(source, *parts):
     """Return a record of a source whose parts are lists of (rows, first gene)."""
     entries = tuple(
         PartEntry(f"part-{number:05d}-c0.parquet", 100, tuple(RowGroup(rows, gene, gene) for rows, gene in groups))
         for number, groups in enumerate(parts)
     )
-    rows = sum(entry.rows for entry in entries)
-    return SourceRecord(
-        source=source,
-        input=FileStat(f"/{source}.loom", 1, 1),
-        conversion="c0",
-        rows=1,
-        cells=1,
-        cells_passed=1,
-        genes=1,
-        values=rows,
-        gene_list="none",
-        census={},
-        warnings=[],
-        parameters={},
-        software={},
-        parts=entries,
-    )
+    return record_of(source, parts=entries)
 
 
 row_groups = st.tuples(st.integers(1, 1_000), st.sampled_from("ABCDE"))
 drawn_records = st.lists(st.lists(st.lists(row_groups, max_size=5), max_size=4), max_size=5).map(
-    lambda sources: [record_of(f"source{number}", *parts) for number, parts in enumerate(sources)]
+    lambda sources: [record_with(f"source{number}", *parts) for number, parts in enumerate(sources)]
 )
 
 
@@ -126,39 +109,39 @@ def test_genes_of_interest_leave_out_row_groups_that_can_have_none(records, gene
 
 def test_row_group_that_may_hold_a_gene_of_interest_between_its_ends_is_kept():
     part = PartEntry("part-00000-c0.parquet", 100, (RowGroup(9, "A", "C"), RowGroup(9, "D", "F")))
-    records = [replace(record_of("a"), parts=(part,))]
+    records = [record_of("a", parts=[part])]
     assert planned(plan_digests(VALUES, records, genes=["E"])) == [(f"{VALUES}/source=a/{part.name}", 0, 1, 9)]
 
 
 def test_size_of_tasks_does_not_change_the_order():
-    records = [record_of("a", [(5, "A"), (5, "C")], [(5, "B")]), record_of("b", [(5, "A"), (5, "B")])]
+    records = [record_with("a", [(5, "A"), (5, "C")], [(5, "B")]), record_with("b", [(5, "A"), (5, "B")])]
     assert planned(plan_digests(VALUES, records, 5)) == planned(plan_digests(VALUES, records, 100))
 
 
 def test_row_groups_larger_than_a_task_get_one_each():
-    records = [record_of("a", [(50, "A"), (60, "B"), (70, "C")])]
+    records = [record_with("a", [(50, "A"), (60, "B"), (70, "C")])]
     assert plan_digests(VALUES, records, 10).tasks == 3
 
 
 def test_task_names_a_part_once():
-    records = [record_of("a", [(1, "A"), (1, "B")], [(1, "A")])]
+    records = [record_with("a", [(1, "A"), (1, "B")], [(1, "A")])]
     (first, second) = plan_digests(VALUES, records).task(0)
     assert first == (f"{VALUES}/source=a/part-00000-c0.parquet", 0, [0, 1], 2)
     assert second == (f"{VALUES}/source=a/part-00001-c0.parquet", 0, [0], 1)
 
 
 def test_source_names_are_encoded_as_their_folders_are():
-    (part,) = plan_digests(VALUES, [record_of("db/study 1", [(1, "A")])]).parts
+    (part,) = plan_digests(VALUES, [record_with("db/study 1", [(1, "A")])]).parts
     assert part == f"{VALUES}/source=db%2Fstudy%201/part-00000-c0.parquet"
 
 
-@pytest.mark.parametrize("records", [[], [record_of("a")], [record_of("a", []), record_of("b")]])
+@pytest.mark.parametrize("records", [[], [record_with("a")], [record_with("a", []), record_with("b")]])
 def test_nothing_to_read_makes_no_task(records):
     assert plan_digests(VALUES, records).tasks == 0
 
 
 def test_files_that_lie_in_the_folder_do_not_matter(tmp_path):
-    records = [record_of("a", [(1, "A")])]
+    records = [record_with("a", [(1, "A")])]
     (tmp_path / "source=a").mkdir()
     for name in ("part-00000-c0.parquet", "part-00001-stray.parquet"):
         (tmp_path / "source=a" / name).touch()
@@ -168,7 +151,7 @@ def test_files_that_lie_in_the_folder_do_not_matter(tmp_path):
 def test_thirty_thousand_parts_make_a_plan_that_travels():
     genes = [f"ENSG{number:011d}" for number in range(0, 20_000, 1_667)]
     groups = [(1_000_000, gene) for gene in genes]
-    records = [record_of(f"database{number % 7}/study{number:05d}", *[groups] * 3) for number in range(10_000)]
+    records = [record_with(f"database{number % 7}/study{number:05d}", *[groups] * 3) for number in range(10_000)]
     plan = plan_digests(VALUES, records)
     assert len(set(plan.parts)) == 30_000
     pairs = set(zip(plan.part_of_group.tolist(), plan.group_in_part.tolist(), strict=True))

@@ -1,14 +1,13 @@
 """The folders of an expression table: what a commit does and in what order, what is swept, what is refused."""
 
 import json
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tables import PARAMETERS, files_limited_to, record_of
 
 from median_spark.errors import BusyError, OutputError, TableError
 from median_spark.expression import (
@@ -16,7 +15,6 @@ from median_spark.expression import (
     FailureRecord,
     PartEntry,
     RowGroup,
-    SourceRecord,
     UnitRecord,
     check_target,
     committed_name,
@@ -29,28 +27,6 @@ from median_spark.expression import (
 )
 from median_spark.runs import GeneRuns
 from median_spark.storage import FileStat, locked, write_json
-
-PARAMETERS = {"target_sum": 10_000.0, "gene_types": ["miRNA", "protein_coding"], "gene_table": None}
-
-
-def record_of(source, conversion="c0", parts=(), **changes):
-    record = SourceRecord(
-        source=source,
-        input=FileStat(f"/looms/{source}.loom", 100, 7),
-        conversion=conversion,
-        rows=10,
-        cells=20,
-        cells_passed=15,
-        genes=5,
-        values=sum(part.rows for part in parts),
-        gene_list="none",
-        census={"rows": 10},
-        warnings=["few cells pass"],
-        parameters=PARAMETERS,
-        software={"median_spark": "0"},
-        parts=tuple(parts),
-    )
-    return replace(record, **changes)
 
 
 def stage(table, source, conversion, values, units=2):
@@ -79,17 +55,6 @@ def content(folder):
 
 def visible(table):
     return pq.read_table(table.values)["value"].to_pylist()
-
-
-@contextmanager
-def files_limited_to(size):
-    """Let no file of this process grow beyond a size, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

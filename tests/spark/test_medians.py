@@ -6,6 +6,7 @@ from oracle import corpus_values, read_types, universe
 from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.spark import medians as medians_module
+from median_spark.spark import tasks
 
 pytestmark = pytest.mark.spark
 
@@ -63,7 +64,7 @@ def test_the_digest_estimate_does_not_depend_on_the_shuffle(spark, expression, m
     monkeypatch.setattr(medians_module, "plan_digests", lambda *given: plan(*given, task_rows=100_000))
     found = []
     for partitions in (1, 7):
-        monkeypatch.setattr(medians_module, "merge_partitions", lambda _, number=partitions: number)
+        monkeypatch.setattr(tasks, "merge_partitions", lambda _, number=partitions: number)
         found.append(gene_medians(expression, spark=spark, exact=False))
     assert found[0].table.equals(found[1].table)
     assert any(len(digest.means) < digest.n for digest in found[0].merged.digests.values())

@@ -13,6 +13,7 @@ import pytest
 from processes import python_workers
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
+from median_spark.spark import tasks
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -82,11 +83,7 @@ def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, referenc
 
 @pytest.mark.parametrize("partitions", [1, 7])
 def test_any_number_of_shuffle_partitions(spark, demo, options, tmp_path, reference, monkeypatch, partitions):
-    from median_spark.spark import medians as medians_module
-    from median_spark.spark import refine
-
-    for module in (medians_module, refine):
-        monkeypatch.setattr(module, "merge_partitions", lambda _: partitions)
+    monkeypatch.setattr(tasks, "merge_partitions", lambda _: partitions)
     convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
     medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
     assert fingerprint(tmp_path / "r") == reference
