@@ -24,6 +24,9 @@ from median_spark.errors import TableError, counted
 
 _SHOWN = 20
 
+_FORMAT_VERSION = 1
+"""Of the documents that are read here, told by itself: nothing is imported from what wrote them."""
+
 
 @dataclass
 class Verification:
@@ -89,7 +92,7 @@ def verify(
     expression, result = storage.canonical(expression), storage.canonical(result)
     done = Verification()
     rng = np.random.default_rng(seed)
-    provenance = json.loads(_read(result, "provenance.json"))
+    provenance = _document(result, "provenance.json")
     medians = pq.read_table(pa.BufferReader(_read(result, "medians.parquet")))
     sources = [_Source(expression, found) for found in provenance["sources"]]
     _check_files(done, result, medians)
@@ -107,7 +110,7 @@ class _Source:
     def __init__(self, expression: str, told: dict[str, Any]) -> None:
         self.name: str = told["source"]
         encoded = quote(self.name, safe="")
-        found = json.loads(_read(expression, f"sources/{encoded}.json"))
+        found = _document(expression, f"sources/{encoded}.json")
         if found["conversion"] != told["conversion"]:
             message = (
                 f"{expression}: source '{self.name}' has been converted anew since the result was made: "
@@ -299,6 +302,21 @@ def _read(folder: str, name: str) -> bytes:
         message = f"{location}: there is no such file: name an expression table and the result made from it"
         raise TableError(message)
     return storage.read_bytes(location)
+
+
+def _document(folder: str, name: str) -> dict[str, Any]:
+    """Return a JSON document of the format version that is known here."""
+    location = storage.join(folder, name)
+    try:
+        found = json.loads(_read(folder, name))
+        version = found["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
+        raise TableError(message) from error
+    if version != _FORMAT_VERSION:
+        message = f"{location}: it has format version {version}; this version of median_spark reads {_FORMAT_VERSION}"
+        raise TableError(message)
+    return cast("dict[str, Any]", found)
 
 
 def _missing(value: object) -> bool:

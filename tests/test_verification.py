@@ -119,6 +119,14 @@ def test_a_table_that_was_converted_anew_is_told_apart(done):
         differences(done)
 
 
+@pytest.mark.parametrize("name", ["medians/provenance.json", "expression/sources/database1%2Fdata%2Fstudy3.json"])
+def test_a_newer_format_is_refused(done, name):
+    path = done / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2}))
+    with pytest.raises(TableError, match=rf"{path.name}: it has format version 2"):
+        differences(done)
+
+
 def test_a_pickle_that_would_run_something_is_refused(done):
     class Hostile:
         def __reduce__(self):

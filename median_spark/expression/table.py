@@ -100,6 +100,10 @@ class ExpressionTable:
         """Return the folder in which the parts of an uncommitted source are gathered."""
         return storage.join(self.location, "staging", conversion)
 
+    def staged_conversions(self) -> set[str]:
+        """Return the conversions that have something staged."""
+        return set(storage.names_in(storage.join(self.location, "staging")))
+
     def staged_unit(self, conversion: str, unit: int) -> tuple[str, str]:
         """Return where a unit's part and its record are staged."""
         folder = self.staged(conversion)
@@ -162,9 +166,8 @@ class ExpressionTable:
 
     def sweep(self, keep: set[str]) -> None:
         """Remove what killed runs left: staged conversions other than `keep`, and parts that no record lists."""
-        for name in storage.names_in(storage.join(self.location, "staging")):
-            if name not in keep:
-                storage.remove(self.staged(name))
+        for name in self.staged_conversions() - keep:
+            storage.remove(self.staged(name))
         records = {record.source: record for record in self.sources()}
         for name in storage.names_in(self.values):
             source = decode_name(name.removeprefix("source="))

@@ -109,7 +109,8 @@ def _read_entries(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Read the selected rows; return entries of each row, their cells, and their counts as float64."""
     lengths, cells, counts = [], [], []
-    bad = _BadCounts(matrix.location)
+    whole = (unit.first, unit.last) == (0, matrix.shape[1])
+    bad = _BadCounts(matrix.location, "" if whole else f" among its cells {unit.first:,} to {unit.last - 1:,}")
     row = 0
     for block in matrix.nonzeros(selection.rows, unit.first, unit.last, taken):
         bad.look(block.counts, block.cells, block.lengths, selection, row, cell_ids)
@@ -129,8 +130,9 @@ def _read_entries(
 class _BadCounts:
     """Counts the entries that no count matrix may hold, and remembers where the first one is."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, among: str) -> None:
         self._location = location
+        self._among = among
         self._found = {"negative": 0, "NaN": 0, "infinite": 0}
         self._example = ""
 
@@ -160,8 +162,8 @@ class _BadCounts:
         if found:
             total = sum(self._found.values())
             message = (
-                f"{self._location}: the matrix holds {' and '.join(found)} {'count' if total == 1 else 'counts'} "
-                f"({self._example}); counts must be finite and not below 0"
+                f"{self._location}: the matrix holds {' and '.join(found)} {'count' if total == 1 else 'counts'}"
+                f"{self._among} ({self._example}); counts must be finite and not below 0"
             )
             raise InputError(message)
 

@@ -148,8 +148,9 @@ class Conversion:
                 storage.remove(self._table.staged(source.conversion))
 
     def _gather(self) -> None:
-        """Take in what the workers have finished since the last time."""
-        for source in self._pending.values():
+        """Take in what the workers have finished since the last time; only sources under way are looked at."""
+        under_way = self._table.staged_conversions() & self._pending.keys()
+        for source in [self._pending[conversion] for conversion in sorted(under_way)]:
             for number, record in self._table.staged_records(source.conversion, set(source.done)).items():
                 self._take(source, number, record)
         self._settle()
