@@ -80,7 +80,9 @@ def local_properties() -> dict[str, str]:
         text = line.strip()
         if text and not text.startswith("#"):
             key, value = text.split(None, 1)
-            properties[key] = value.replace("conf/log4j2.properties", str(_conf_file("log4j2.properties")))
+            if "conf/log4j2.properties" in value:  # in quotes, for the checkout's path may hold spaces
+                value = f'"{value.replace("conf/log4j2.properties", str(_conf_file("log4j2.properties")))}"'
+            properties[key] = value
     return properties
 
 
