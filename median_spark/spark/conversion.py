@@ -84,6 +84,7 @@ class Conversion:
         self._report = report
         self._stop = storage.join(table.location, "staging", "stop")
         self._failed: list[str] = []
+        self._told: ConvertState | None = None
         self._settled = 0
         self._values = 0
         self._cells_done = 0
@@ -180,9 +181,11 @@ class Conversion:
                 continue
             del self._pending[source.conversion]
             self._settled += 1
-        self._report.convert_state(
-            ConvertState(self._settled, self._settled + len(self._pending), self._cells_done, self._cells, self._values)
-        )
+        sources = self._settled + len(self._pending)
+        state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
+        if state != self._told:
+            self._told = state
+            self._report.convert_state(state)
 
     def _changed(self, source: PendingSource) -> str | None:
         file = source.source.file
