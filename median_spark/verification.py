@@ -110,6 +110,12 @@ class _Source:
     def __init__(self, expression: str, told: dict[str, Any]) -> None:
         self.name: str = told["source"]
         encoded = quote(self.name, safe="")
+        if storage.stat(storage.join(expression, "sources", f"{encoded}.json")) is None:
+            message = (
+                f"{expression}: this table has no source '{self.name}', from which the result was made: "
+                "name the table that belongs to the result, or compute the medians again"
+            )
+            raise TableError(message)
         found = _document(expression, f"sources/{encoded}.json")
         if found["conversion"] != told["conversion"]:
             message = (
@@ -223,9 +229,9 @@ def _check_inputs(
     done: Verification, sources: list[_Source], genes: list[str], rng: np.random.Generator, rows: int
 ) -> None:
     """Compare some rows, a gene in a source, with the matrix they were read from."""
-    looked_at = 0
+    looked_at, half = 0, -(-rows // 2)
     picks = sorted(
-        zip(rng.integers(len(sources), size=rows).tolist(), rng.integers(len(genes), size=rows).tolist(), strict=True)
+        zip(rng.integers(len(sources), size=half).tolist(), rng.integers(len(genes), size=half).tolist(), strict=True)
     )
     for number in sorted({source for source, _ in picks}):
         source = sources[number]

@@ -106,11 +106,13 @@ def test_steps_one_by_one_equal_a_run(spark, corpus, tmp_path):
 
 
 @pytest.mark.spark
-def test_a_run_speaks_of_its_own_inputs_only(spark, corpus, tmp_path):
+def test_a_run_speaks_of_its_own_inputs_only(spark, corpus, tmp_path, capsys):
     assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
     assert ended("run", corpus / "a", "--out", tmp_path / "out", "--quiet") == 0
     summary = json.loads((tmp_path / "out" / "medians" / "summary.json").read_text())
     assert (summary["sources"], summary["cells"]) == (1, 40)
+    assert ended("run", corpus / "a", "--out", tmp_path / "out") == 0
+    assert "also holds 2 sources of earlier runs that these medians leave out: 'a/study1'" in capsys.readouterr().err
 
 
 @pytest.mark.spark
@@ -118,6 +120,9 @@ def test_skipped_sources_exit_with_1_and_are_listed_everywhere(spark, corpus, tm
     (corpus / "broken.loom").write_bytes(b"no HDF5")
     assert ended("run", corpus, "--out", tmp_path / "out", "--on-error", "skip") == 1
     assert "FAILED: 1 source" in capsys.readouterr().out
+    assert ended("run", corpus, "--out", tmp_path / "out", "--on-error", "skip", "--quiet") == 1
+    said = capsys.readouterr()
+    assert (said.out, "FAILED: 1 source" in said.err) == ("", True)
     for name in ("summary.json", "provenance.json"):
         failed = json.loads((tmp_path / "out" / "medians" / name).read_text())["failed_sources"]
         assert [source["source"] for source in failed] == ["broken"]

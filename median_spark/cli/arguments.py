@@ -79,11 +79,11 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     verify = command("verify", "recompute a random sample of a result by other means, and compare bit for bit")
     verify.add_argument("expression", metavar="EXPRESSION", help="folder of the expression table")
     verify.add_argument("result", metavar="RESULT", help="folder of the result")
-    verify.add_argument("--genes", type=int, default=100, metavar="N",
+    verify.add_argument("--genes", type=_at_least_one, default=100, metavar="N",
                         help="genes to recompute from the table (default: %(default)s)")  # fmt: skip
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choice (default: %(default)s)")
     verify.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
-    verify.add_argument("--rows", type=int, default=50, metavar="N",
+    verify.add_argument("--rows", type=_at_least_one, default=50, metavar="N",
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
     _add_debug(verify)
 
@@ -96,6 +96,13 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     demo.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
     _add_debug(demo)
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        message = f"it must be a whole number of at least 1, not '{text}'"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def read_options(given: argparse.Namespace) -> ReadOptions:
@@ -129,7 +136,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(DEFAULT_GENE_TYPES),
         metavar="TYPE",
-        help=f"gene types to take (default: {' '.join(DEFAULT_GENE_TYPES)})",
+        help=f"gene types to take, after INPUT or with commas between them (default: {','.join(DEFAULT_GENE_TYPES)})",
     )
     genes.add_argument("--gene-id-attr", default="ensembl_id", metavar="NAME",
                        help="row attribute with Ensembl ids (default: %(default)s)")  # fmt: skip

@@ -5,16 +5,17 @@ What can be refused without Spark is refused before Spark is started.
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from median_spark.cli.arguments import build_parser, read_options
-from median_spark.cli.text import conversion_text, pairs_text, result_text
+from median_spark.cli.text import conversion_text, failures_text, pairs_text, result_text
 from median_spark.digests import check_compression
 from median_spark.errors import EngineError, MedianSparkError, counted
-from median_spark.expression import check_target, open_table, remove_sources
+from median_spark.expression import FailureRecord, check_target, open_table, remove_sources
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions, find_sources
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         status: int = given.command(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; what is committed stays, and the same command resumes", file=sys.stderr)
         return INTERRUPTED
@@ -62,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except Exception as error:
         if given.debug:
             raise
@@ -111,7 +116,7 @@ def _run(given: argparse.Namespace) -> int:
     if not given.quiet:
         print(conversion_text(done.conversion, f"{given.out}/expression"))
         print(result_text(done.summary, f"{given.out}/medians"))
-    return SOME_FAILED if done.conversion.failures else DONE
+    return _status(done.conversion.failures, quiet=given.quiet)
 
 
 def _convert(given: argparse.Namespace) -> int:
@@ -132,7 +137,14 @@ def _convert(given: argparse.Namespace) -> int:
         )
     if not given.quiet:
         print(conversion_text(done, given.out))
-    return SOME_FAILED if done.failures else DONE
+    return _status(done.failures, quiet=given.quiet)
+
+
+def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
+    """Return the exit status; what failed is an error, and is said even when quiet."""
+    if quiet and failures:
+        print("\n".join(failures_text(failures)), file=sys.stderr)
+    return SOME_FAILED if failures else DONE
 
 
 def _medians(given: argparse.Namespace) -> int:

@@ -112,13 +112,13 @@ def _totals_warning(matrix: CountMatrix, passed: npt.NDArray[np.bool_], options:
     cause = (
         "rows may have been removed from the matrix since, or it counts something else"
         if told[worst] > totals[worst]
-        else "it may count only some of the rows, or counts after some were removed"
+        else "it may count only some of the rows"
     )
     return (
         f"column attribute '{options.names.n_counts}' contradicts the matrix's own column sums in "
         f"{int(apart.sum()):,} of {counted(len(sampled), 'cell')} looked at "
-        f"(cell number {first + int(sampled[worst]):,}: {told[worst]:,g} against {totals[worst]:,g}): {cause}; "
-        f"--compute-n-counts sums it anew"
+        f"(cell number {first + int(sampled[worst]):,}: {told[worst]:,g} against {totals[worst]:,g}): {cause}, "
+        f"or the matrix may hold normalised values and not counts; if it holds counts, --compute-n-counts sums them"
     )
 
 

@@ -93,7 +93,8 @@ def write_result(
         pq.write_table(digests, staging / "digests.parquet", compression="zstd")
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
-        (staging / "detection_counts.png").write_bytes(detection_histogram(table["n_cells"].to_numpy()))
+        plot = detection_histogram(table["n_cells"].to_numpy(), records[0].parameters["gene_types"])
+        (staging / "detection_counts.png").write_bytes(plot)
         _write_json(staging / "provenance.json", {"format_version": RESULT_FORMAT_VERSION, **provenance})
         _write_json(staging / _SUMMARY, {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()})
         storage.publish(str(staging), location)

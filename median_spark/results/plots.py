@@ -1,6 +1,7 @@
 """The published histogram: in how many cells each gene is detected."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +10,15 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 
-def detection_histogram(counts: npt.NDArray[np.int64]) -> bytes:
+def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]) -> bytes:
     """Return a PNG of the distribution of detection counts over genes, with its density curve.
 
     Parameters
     ----------
     counts : ndarray of int64, shape (genes,)
         Cells with a value, for every gene of the universe, undetected ones included.
+    gene_types : sequence of str
+        Of these genes, for the title.
     """
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -24,7 +27,7 @@ def detection_histogram(counts: npt.NDArray[np.int64]) -> bytes:
     if len(np.unique(counts)) > 2:
         places = np.linspace(0, counts.max(), 512)
         axes.plot(places, gaussian_kde(counts)(places), color="#1f4e79", linewidth=1.8)
-    axes.set_title("Cells expressing each\nprotein-coding or miRNA gene", fontsize=18)
+    axes.set_title(f"Cells expressing each\n{_named(gene_types)} gene", fontsize=18)
     axes.set_xlabel("cells with a value", fontsize=14)
     axes.set_ylabel("density of genes", fontsize=14)
     axes.spines[["top", "right"]].set_visible(False)
@@ -33,3 +36,9 @@ def detection_histogram(counts: npt.NDArray[np.int64]) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
+
+
+def _named(gene_types: Sequence[str]) -> str:
+    """Return "protein-coding or miRNA" for the published choice."""
+    named = [kind.replace("_", "-") for kind in gene_types]
+    return " or ".join(sorted(named, key=lambda kind: (kind == "miRNA", kind)))

@@ -7,8 +7,8 @@ from pyspark.sql import SparkSession
 
 from median_spark import storage
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
-from median_spark.errors import OutputError, listed
-from median_spark.expression import check_target
+from median_spark.errors import OutputError, counted, listed
+from median_spark.expression import check_target, open_table
 from median_spark.matrices import ReadOptions, find_sources
 from median_spark.results import ResultSummary, check_result_target
 from median_spark.spark.convert import ConvertReport, convert
@@ -98,6 +98,12 @@ def run(
             report=report,
         )
         names = [record.source for record in conversion.records]
+        others = sorted({record.source for record in open_table(expression).sources()} - set(names))
+        if others:
+            report.note(
+                f"note: {expression} also holds {counted(len(others), 'source')} of earlier runs that these medians "
+                f"leave out: {listed(others, 3)}; take them out of it with 'median-spark remove'"
+            )
         summary = medians(
             expression,
             result,

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 
 from pyspark.sql import SparkSession
 
@@ -66,7 +69,8 @@ def spark_session(
             message = f"Spark did not start ({' '.join([_first_line(error), *said])}); see {log or 'the output above'}"
             raise EngineError(message) from error
     try:
-        yield spark
+        with _interrupts_as_such():
+            yield spark
     finally:
         spark.stop()
         if log:
@@ -113,6 +117,27 @@ def _jvm_output_to_file(*, debug: bool) -> Iterator[str | None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def _interrupts_as_such() -> Iterator[None]:
+    """While the block runs, let Ctrl-C raise KeyboardInterrupt even where pyspark fails to cancel its jobs."""
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        try:
+            previous(number, frame)
+        except Exception as error:  # py4j's: its connection is busy with what is being interrupted
+            raise KeyboardInterrupt from error
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _first_line(error: BaseException) -> str:

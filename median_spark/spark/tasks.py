@@ -95,7 +95,18 @@ def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
             return found
         return [row.asDict() for row in frame.collect()]
     except Exception as error:  # pyspark's own, py4j's or gRPC's, by the kind of session
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         raise EngineError(f"{what}: the Spark job failed: {reason_of(error)}") from error  # noqa: EM102
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Say whether an error came up while a KeyboardInterrupt was on its way, as pyspark's do that wait for the job."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def reason_of(error: BaseException) -> str:

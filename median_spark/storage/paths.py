@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from pyarrow import fs
@@ -114,6 +115,8 @@ def names_in(folder: str) -> list[str]:
 def files_below(folder: str) -> list[FileStat]:
     """Return all files below a folder, at any depth, ascending by path; none if there is no such folder.
 
+    A local link that points to nothing is among them, with size 0.
+
     Raises
     ------
     InputError
@@ -126,14 +129,16 @@ def files_below(folder: str) -> list[FileStat]:
         message = f"{folder}: this folder cannot be listed ({error})"
         raise InputError(message) from error
     prefix = folder.rstrip("/")
-    return sorted(
-        (
-            FileStat(prefix + info.path[len(path.rstrip("/")) :], info.size, info.mtime_ns or 0)
-            for info in found
-            if info.type == fs.FileType.File
-        ),
-        key=lambda file: file.path,
-    )
+    files = [
+        FileStat(prefix + info.path[len(path.rstrip("/")) :], info.size, info.mtime_ns or 0)
+        for info in found
+        if info.type == fs.FileType.File
+    ]
+    if is_local(folder):
+        # Arrow leaves out links that point to nothing, and so would lose a study unseen; here, reading it will fail.
+        broken = (link for link in Path(folder).rglob("*") if link.is_symlink() and not link.exists())
+        files += [FileStat(str(link), 0, 0) for link in broken]
+    return sorted(files, key=lambda file: file.path)
 
 
 def make_folder(folder: str) -> None:

@@ -470,6 +470,13 @@ class TestSources:
             find_sources([])
 
 
+def test_a_link_to_nothing_is_a_source_that_cannot_be_read(tmp_path):
+    (tmp_path / "gone.loom").symlink_to(tmp_path / "unmounted" / "gone.loom")
+    found = find_sources([str(tmp_path)])
+    assert [source.name for source in found] == ["gone"]
+    assert "there is no such file" in refusal(found[0].file.path)
+
+
 def test_hidden_files_are_passed_over(tmp_path):
     write_loom(tmp_path / "study1.loom", COUNTS)
     (tmp_path / "._study1.loom").write_bytes(b"what macOS leaves on shared disks")

@@ -1,6 +1,10 @@
 """A run that is killed, and one that comes too early, as processes of their own."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -51,6 +55,24 @@ def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spar
     convert(str(corpus), str(tmp_path / "fresh"), spark=spark)
     assert rows(expression).equals(rows(tmp_path / "fresh"))
     assert not (expression / "staging").exists() or not list((expression / "staging").iterdir())
+
+
+@pytest.mark.parametrize("stage", ["converting", "medians"])
+def test_an_interrupted_run_says_so_and_resumes(spark, corpus, tmp_path, stage):
+    out = tmp_path / "out"
+    wanted = 1 if stage == "converting" else SOURCES
+    process = start("run", corpus, "--out", out, "--master", "local[2]", stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: len(list((out / "expression" / "sources").glob("*.json"))) >= wanted, process)
+        if stage == "medians":
+            time.sleep(1.5)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        kill_group(process)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "interrupted; what is committed stays, and the same command resumes"
+    assert convert(str(corpus), str(out / "expression"), spark=spark).unchanged
 
 
 def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
