@@ -44,6 +44,7 @@ def test_help_explains_every_command(capsys, command):
         ("run",),
         ("run", "x"),
         ("run", "x", "--out", "y", "--on-error", "maybe"),
+        ("verify", "x", "y", "--genes", "0"),
         ("medians", "--out", "y"),
     ],
 )
