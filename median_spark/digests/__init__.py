@@ -3,19 +3,21 @@
 Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 """
 
-from median_spark.digests.build import Digest, cluster_ends, digest_runs
+from median_spark.digests.build import Digest, cluster_ends, digest_runs, sort_runs, sorted_medians
 from median_spark.digests.merge import (
     DEFAULT_COMPRESSION,
     check_compression,
     from_crick,
-    median_of,
+    medians_of,
     merge_digests,
+    quantiles_of,
+    rank_error,
     to_crick,
 )
 from median_spark.digests.packed import (
     PACKED_SCHEMA,
     count_sources,
-    digest_task,
+    digest_sweep,
     merge_batches,
     pack,
     unpack,
@@ -29,12 +31,16 @@ __all__ = [
     "cluster_ends",
     "count_sources",
     "digest_runs",
-    "digest_task",
+    "digest_sweep",
     "from_crick",
-    "median_of",
+    "medians_of",
     "merge_batches",
     "merge_digests",
     "pack",
+    "quantiles_of",
+    "rank_error",
+    "sort_runs",
+    "sorted_medians",
     "to_crick",
     "unpack",
 ]

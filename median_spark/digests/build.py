@@ -1,6 +1,7 @@
 """From gene runs to digests: sort, cluster by the scale function, take means and weights."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -79,15 +80,22 @@ def _cluster_ends(
     return run[order], end[order]
 
 
-def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
-    """Digest every gene's values: sort, cluster by the scale function, take means and weights.
+def sort_runs(runs: GeneRuns) -> None:
+    """Sort the values of each gene, in place."""
+    values = runs.values
+    for begin, end in pairwise(runs.offsets.tolist()):
+        values[begin:end].sort()
 
-    This is what a crick digest that is given the sorted values at once would keep, at the price of sorting them.
+
+def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
+    """Digest every gene's values: cluster them by the scale function, take means and weights.
+
+    This is what a crick digest that is given the sorted values at once would keep.
 
     Parameters
     ----------
     runs : GeneRuns
-        Every gene with at least one value.
+        Every gene with at least one value, and its values ascending.
     compression : float
         Of the digests.
 
@@ -96,10 +104,7 @@ def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
     list of Digest, one a gene
         In the order of the genes.
     """
-    values = runs.values.copy()
-    for begin, end in zip(runs.offsets[:-1].tolist(), runs.offsets[1:].tolist(), strict=True):
-        values[begin:end].sort()
-    lengths = runs.lengths
+    values, lengths = runs.values, runs.lengths
     gene, ends = _cluster_ends(lengths, compression)
     last = runs.offsets[gene] + ends
     first = np.empty_like(last)
@@ -111,7 +116,24 @@ def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
     # A mean of equal values may differ from them in the last bit, and must not leave its cluster.
     means = np.clip(means, values[first], values[last - 1]) if len(first) else means
     bounds = np.searchsorted(gene, np.arange(len(runs.genes) + 1))
+    low, high = values[runs.offsets[:-1]].tolist(), values[runs.offsets[1:] - 1].tolist()
     return [
-        Digest(int(lengths[i]), float(values[b]), float(values[e - 1]), means[c:d], weights[c:d])
-        for i, (b, e, c, d) in enumerate(zip(runs.offsets[:-1], runs.offsets[1:], bounds[:-1], bounds[1:], strict=True))
+        Digest(n, low[i], high[i], means[begin:end], weights[begin:end])
+        for i, (n, begin, end) in enumerate(
+            zip(lengths.tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        )
     ]
+
+
+def sorted_medians(runs: GeneRuns) -> npt.NDArray[np.float64]:
+    """Return `numpy.median` of each gene's values, bit for bit, shape (genes,).
+
+    Parameters
+    ----------
+    runs : GeneRuns
+        Every gene with at least one value, and its values ascending.
+    """
+    lower = runs.values[runs.offsets[:-1] + (runs.lengths - 1) // 2]
+    upper = runs.values[runs.offsets[:-1] + runs.lengths // 2]
+    medians: npt.NDArray[np.float64] = np.where(runs.lengths % 2 == 1, lower, (lower + upper) / 2)
+    return medians

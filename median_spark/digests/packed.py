@@ -1,85 +1,104 @@
-"""Digests in Arrow batches: what a digest task emits, what is shuffled, and what merging by gene yields."""
+"""Digests in Arrow batches: what a sweep yields, what is shuffled, and what merging by gene yields."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from median_spark.digests.build import Digest, digest_runs
-from median_spark.digests.merge import merge_digests
+from median_spark.digests.build import Digest, digest_runs, sort_runs, sorted_medians
+from median_spark.digests.merge import medians_of, merge_digests, rank_error
 from median_spark.errors import DigestError, MedianSparkError
-from median_spark.expression import DigestPlan, read_runs
-from median_spark.runs import GeneRuns, join_runs
+from median_spark.expression import Swathe, SweepPlan, sweep
+from median_spark.runs import GeneRuns
 
 PACKED_SCHEMA = pa.schema(
     [
         ("gene", pa.string()),
-        ("task", pa.int32()),
+        ("bundle", pa.int32()),
         ("n", pa.int64()),
         ("min", pa.float64()),
         ("max", pa.float64()),
         ("centroids", pa.binary()),
         ("sources", pa.binary()),
+        ("median", pa.float64()),
+        ("rank_error", pa.float64()),
         ("error", pa.string()),
     ]
 )
-"""A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32. A row
-with an `error` stands for a task that could not read its part, and has nothing else."""
+"""A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32, and
+where all of its values were at hand their `median` and the rank error of the digest's. A row with an `error` stands for
+a sweep that could not read a part, and has nothing else."""
 
 _MERGED_ROWS = 2_000
 
 
-def digest_task(plan: DigestPlan, number: int, compression: float) -> pa.RecordBatch:
-    """Read the row groups of one task and digest every gene in them.
+def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: bool) -> Iterator[pa.RecordBatch]:
+    """Read one sweep and digest every gene in it.
 
     Parameters
     ----------
-    plan : DigestPlan
-        All tasks.
+    plan : SweepPlan
+        All sweeps.
     number : int
         Which one.
     compression : float
         Of the digests.
+    exact : bool
+        Whether exact medians are taken, too, where the plan lets a sweep see all values of a gene.
 
-    Returns
-    -------
+    Yields
+    ------
     pyarrow.RecordBatch
         Of `PACKED_SCHEMA`, genes ascending.
     """
+    bundle = int(plan.bundle_of_sweep[number])
     try:
-        runs, sources = [], []
-        for location, source, row_groups, rows in plan.task(number):
-            runs.append(read_runs(location, row_groups, rows))
-            sources.append(source)
-        joined = join_runs(runs)
-        digests = digest_runs(joined, compression)
+        for swathe in sweep(plan, number):
+            yield _digest_swathe(swathe, bundle, compression, exact=exact and plan.bundles == 1)
     except MedianSparkError as error:
-        return pa.RecordBatch.from_pylist([{"gene": "", "task": number, "error": str(error)}], schema=PACKED_SCHEMA)
+        yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": str(error)}], schema=PACKED_SCHEMA)
+
+
+def _digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
+    runs = swathe.runs
+    sort_runs(runs)
+    digests = digest_runs(runs, compression)
+    genes = len(digests)
     return pa.RecordBatch.from_pydict(
         {
-            "gene": joined.genes,
-            "task": np.full(len(digests), number, dtype=np.int32),
-            "n": [digest.n for digest in digests],
+            "gene": runs.genes,
+            "bundle": np.full(genes, bundle, dtype=np.int32),
+            "n": runs.lengths,
             "min": [digest.min for digest in digests],
             "max": [digest.max for digest in digests],
             "centroids": [pack(digest) for digest in digests],
-            "sources": _sources_by_gene(joined.genes, runs, sources),
-            "error": pa.nulls(len(digests), pa.string()),
+            "sources": swathe.sources,
+            "median": sorted_medians(runs) if exact else pa.nulls(genes, pa.float64()),
+            "rank_error": _rank_errors(runs, digests) if exact else pa.nulls(genes, pa.float64()),
+            "error": pa.nulls(genes, pa.string()),
         },
         schema=PACKED_SCHEMA,
     )
 
 
+def _rank_errors(runs: GeneRuns, digests: list[Digest]) -> list[float]:
+    """Return how far the digests' medians are from the middle ranks of the sorted values that they were made of."""
+    errors = []
+    for place, (digest, estimate) in enumerate(zip(digests, medians_of(digests).tolist(), strict=True)):
+        values = runs.run(place)
+        below, up_to = values.searchsorted(estimate, side="left"), values.searchsorted(estimate, side="right")
+        errors.append(rank_error(int(below), int(up_to), digest.n))
+    return errors
+
+
 def merge_batches(batches: Iterator[pa.RecordBatch], compression: float) -> Iterator[pa.RecordBatch]:
-    """Merge the digests of each gene in the order of tasks.
+    """Merge the digests of each gene in the order of bundles.
 
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`, ascending by gene and task; a gene may reach over several batches.
+        Of `PACKED_SCHEMA`, ascending by gene and bundle; a gene may reach over several batches.
     compression : float
         Of the result.
 
@@ -146,21 +165,10 @@ def _merged_row(gene: str, digests: list[Digest], sources: list[bytes], compress
     numbers = np.unique(np.frombuffer(b"".join(sources), dtype="<i4"))
     return {
         "gene": gene,
-        "task": 0,
+        "bundle": 0,
         "n": digest.n,
         "min": digest.min,
         "max": digest.max,
         "centroids": pack(digest),
         "sources": numbers.tobytes(),
     }
-
-
-def _sources_by_gene(genes: npt.NDArray[np.str_], runs: list[GeneRuns], sources: list[int]) -> list[bytes]:
-    """Return the numbers of the sources that have each gene, ascending, as bytes of int32."""
-    gene_of_pair = np.concatenate([np.searchsorted(genes, part.genes) for part in runs])
-    source_of_pair = np.repeat(np.array(sources, dtype=np.int64), [len(part.genes) for part in runs])
-    width = max(sources) + 1
-    pairs = np.unique(gene_of_pair * width + source_of_pair)
-    numbers = (pairs % width).astype("<i4")
-    bounds = np.searchsorted(pairs // width, np.arange(len(genes) + 1)).tolist()
-    return [numbers[begin:end].tobytes() for begin, end in pairwise(bounds)]

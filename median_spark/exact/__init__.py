@@ -4,8 +4,8 @@ Pure functions over numpy and Arrow. A bracket that holds too many values is nar
 that misses its rank is widened. Knows nothing of Spark.
 """
 
-from median_spark.exact.collect import FINDINGS_SCHEMA, collect_runs, collect_task
-from median_spark.exact.queries import Queries, Query, brackets, median_ranks, rank_error
+from median_spark.exact.collect import FINDINGS_SCHEMA, collect_runs, collect_sweep
+from median_spark.exact.queries import Queries, Query, brackets, median_ranks
 from median_spark.exact.resolve import OUTCOME_SCHEMA, merge_findings, resolve
 
 __all__ = [
@@ -15,9 +15,8 @@ __all__ = [
     "Query",
     "brackets",
     "collect_runs",
-    "collect_task",
+    "collect_sweep",
     "median_ranks",
     "merge_findings",
-    "rank_error",
     "resolve",
 ]

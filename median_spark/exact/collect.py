@@ -1,4 +1,4 @@
-"""On one task's values: count what lies below each bracket, and collect what lies inside, or count it in a grid."""
+"""On one sweep's values: count what lies below each bracket, and collect what lies inside, or count it in a grid."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
-from median_spark.expression import DigestPlan, read_runs
-from median_spark.runs import GeneRuns, join_runs
+from median_spark.expression import SweepPlan, sweep
+from median_spark.runs import GeneRuns
 
 FINDINGS_SCHEMA = pa.schema(
     [
@@ -26,14 +26,15 @@ FINDINGS_SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""What one task found for one query. `values` are the distinct ones inside the bracket, ascending float64, and `counts`
-how often each occurs, int64, or nothing if each occurs once; or else `grid` has the counts of `GRID_CELLS` cells."""
+"""What one sweep found for one query. `values` are the distinct ones inside the bracket, ascending float64, and
+`counts` how often each occurs, int64, or nothing if each occurs once; or else `grid` has the counts of `GRID_CELLS`
+cells."""
 
 GRID_CELLS = 256
 """Cells into which a bracket is cut when it holds too many values: each round of counting narrows it so much."""
 
 MOST_VALUES = 262_144
-"""Distinct values inside a bracket that a task hands over, 2 MB; more are counted in the grid instead."""
+"""Distinct values inside a bracket that a sweep hands over, 2 MB; more are counted in the grid instead."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,19 @@ class Grid:
         return low, min(high, query.high)
 
 
-def collect_task(plan: DigestPlan, number: int, queries: Queries) -> pa.RecordBatch:
-    """Read the row groups of one task, and answer what they can of every query.
+def collect_sweep(plan: SweepPlan, number: int, queries: Queries) -> Iterator[pa.RecordBatch]:
+    """Read one sweep, and answer what its values can of every query.
 
-    Returns
-    -------
+    Yields
+    ------
     pyarrow.RecordBatch
         Of `FINDINGS_SCHEMA`; one row with an error if a part cannot be read.
     """
     try:
-        runs = join_runs([read_runs(location, groups, rows) for location, _, groups, rows in plan.task(number)])
+        for swathe in sweep(plan, number):
+            yield pa.RecordBatch.from_pylist(list(collect_runs(swathe.runs, queries)), schema=FINDINGS_SCHEMA)
     except MedianSparkError as error:
-        rows: list[dict[str, Any]] = [{"gene": "", "query": 0, "error": str(error)}]
-    else:
-        rows = list(collect_runs(runs, queries))
-    return pa.RecordBatch.from_pylist(rows, schema=FINDINGS_SCHEMA)
+        yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": str(error)}], schema=FINDINGS_SCHEMA)
 
 
 def collect_runs(runs: GeneRuns, queries: Queries, most_values: int = MOST_VALUES) -> Iterator[dict[str, Any]]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.digests import Digest, median_of, to_crick
+from median_spark.digests import Digest, medians_of, quantiles_of
 
 _CLUSTERS = 1.0
 """Half the width of a bracket, in clusters of the digest at its middle. A merged digest is seldom off by half a
 cluster; where it is off by more, the bracket misses and the gene goes round again."""
+
+_MOST_SHARE = 0.5 - 1e-9
+"""Half the width of a bracket at most, as a share of all values."""
 
 
 @dataclass(frozen=True)
@@ -98,46 +101,17 @@ def brackets(digests: Mapping[str, Digest], compression: float) -> Queries:
     Queries
         None for genes whose every value has a centroid of its own.
     """
-    half = min(0.5, _CLUSTERS * np.pi / (2 * compression))
-    queries = []
-    for gene, digest in digests.items():
-        if len(digest.means) == digest.n:
-            continue
-        estimate = median_of(digest, compression)
-        # A rank of a gene with few values moves by a whole value, which is more than a cluster's share.
-        share = min(0.5, max(half, 2 / digest.n))
-        low, high = to_crick(digest, compression).quantile([0.5 - share, 0.5 + share]).tolist()
-        first, last = median_ranks(digest.n)
-        queries.append(
-            Query(
-                gene,
-                first,
-                last,
-                max(digest.min, min(low, estimate)),
-                min(digest.max, max(high, estimate)),
-                digest.min,
-                digest.max,
-                estimate,
-            )
-        )
-    return Queries(queries)
-
-
-def rank_error(below: int, up_to: int, n: int) -> float:
-    """Return how far an estimate of the median is from the middle rank, as a fraction of all values.
-
-    Parameters
-    ----------
-    below, up_to : int
-        Values that are smaller than the estimate, and that are not larger.
-    n : int
-        All values.
-
-    Returns
-    -------
-    float
-        0 to 0.5; 0 where the middle lies among values equal to the estimate, or between those below and above it.
-    """
-    if below <= n / 2 <= up_to:
-        return 0.0
-    return (below - n / 2 if below > n / 2 else n / 2 - up_to) / n
+    uncertain = {gene: digest for gene, digest in digests.items() if len(digest.means) < digest.n}
+    of = list(uncertain.values())
+    n = np.array([digest.n for digest in of], dtype=np.float64)
+    # A rank of a gene with few values moves by a whole value, which is more than a cluster's share.
+    share = np.minimum(_MOST_SHARE, np.maximum(_CLUSTERS * np.pi / (2 * compression), 2 / n))
+    estimate = medians_of(of)
+    least, most = np.array([digest.min for digest in of]), np.array([digest.max for digest in of])
+    below, above = quantiles_of(of, np.stack([0.5 - share, 0.5 + share]))
+    low, high = np.maximum(least, np.minimum(below, estimate)), np.minimum(most, np.maximum(above, estimate))
+    columns = (low, high, least, most, estimate)
+    return Queries(
+        Query(gene, *median_ranks(digest.n), *numbers)
+        for (gene, digest), *numbers in zip(uncertain.items(), *(column.tolist() for column in columns), strict=True)
+    )

@@ -13,13 +13,14 @@ from median_spark.expression.parts import (
     GENE_VALUE_COLUMNS,
     VALUES_SCHEMA,
     PartEntry,
+    PartReader,
     RowGroup,
-    read_runs,
     write_part,
 )
-from median_spark.expression.plan import DigestPlan, plan_digests
+from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_sweeps
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
 from median_spark.expression.staging import stage_unit
+from median_spark.expression.sweep import Swathe, sweep
 from median_spark.expression.table import (
     ExpressionTable,
     check_target,
@@ -35,22 +36,25 @@ __all__ = [
     "FORMAT_VERSION",
     "GENE_VALUE_COLUMNS",
     "VALUES_SCHEMA",
-    "DigestPlan",
+    "WINDOW_ROWS",
     "ExpressionTable",
     "FailureRecord",
     "PartEntry",
+    "PartReader",
     "RowGroup",
     "SourceRecord",
+    "Swathe",
+    "SweepPlan",
     "UnitRecord",
     "check_target",
     "committed_name",
     "conversion_fingerprint",
     "create_table",
     "open_table",
-    "plan_digests",
-    "read_runs",
+    "plan_sweeps",
     "remove_sources",
     "require_uniform",
     "stage_unit",
+    "sweep",
     "write_part",
 ]

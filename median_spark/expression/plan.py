@@ -1,8 +1,13 @@
-"""Cutting the row groups of an expression table into digest tasks, the same whatever the cluster's size."""
+"""Cutting an expression table into sweeps, the same whatever the cluster's size.
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+A sweep walks down the genes of some parts side by side and so sees all values that they have of a gene at once. Parts
+are bundled so that a row group of each fits a worker's memory. Where one bundle takes them all, every gene is whole in
+its sweep; else a gene has a digest in every bundle.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,61 +15,74 @@ import numpy.typing as npt
 from median_spark.expression.records import SourceRecord
 from median_spark.expression.table import part_location
 
-TASK_ROWS = 8_000_000
-"""Rows a digest task holds in memory: 64 MB of values, and as much again while they are sorted."""
+WINDOW_ROWS = 48_000_000
+"""Rows that a sweep holds in memory at most, a row group of every part: 384 MB of values."""
+
+SWEEP_ROWS = 64_000_000
+"""Rows of a sweep: about a second's work, beside which it costs little to read row groups at its ends twice."""
+
+_LEAST_SWEEPS = 8
+_LEAST_SWEEP_ROWS = 2_000_000
+"""A small table is cut into so many sweeps nonetheless, unless they are smaller than this."""
 
 
 @dataclass(frozen=True)
-class DigestPlan:
-    """Which task reads which row groups; flat arrays, so that it travels cheaply to every worker.
+class SweepPlan:
+    """Which sweep reads which parts from which gene to which; flat arrays, so that it travels cheaply to every worker.
 
     Attributes
     ----------
+    genes : ndarray of str, shape (genes,)
+        The universe, ascending; genes are numbered by it.
     parts : tuple of str
         Locations of the parts, in the order of sources and names.
     source_of_part : ndarray of int32, shape (parts,)
         Number of each part's source.
-    offsets : ndarray of int64, shape (tasks + 1,)
-        Task i has the row groups ``offsets[i]:offsets[i + 1]``.
-    part_of_group, group_in_part : ndarray of int32, shape (row groups,)
-        The part of each row group, and its number in it.
-    rows : ndarray of int64, shape (row groups,)
-        Rows of each row group.
+    groups_of_part : ndarray of int64, shape (parts + 1,)
+        Part i has the row groups ``groups_of_part[i]:groups_of_part[i + 1]`` of the three that follow.
+    number, rows : ndarray of int64, shape (row groups,)
+        The number of each row group in its part, and its rows.
+    first_gene, last_gene : ndarray of int64, shape (row groups,)
+        Its first and last gene.
+    parts_of_bundle : ndarray of int64, shape (bundles + 1,)
+        Bundle i has the parts ``parts_of_bundle[i]:parts_of_bundle[i + 1]``.
+    bundle_of_sweep, begin, end : ndarray of int64, shape (sweeps,)
+        The bundle of each sweep, and its genes ``begin <= gene < end``.
     """
 
+    genes: npt.NDArray[np.str_]
     parts: tuple[str, ...]
     source_of_part: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
-    part_of_group: npt.NDArray[np.int32]
-    group_in_part: npt.NDArray[np.int32]
+    groups_of_part: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    first_gene: npt.NDArray[np.int64]
+    last_gene: npt.NDArray[np.int64]
+    parts_of_bundle: npt.NDArray[np.int64]
+    bundle_of_sweep: npt.NDArray[np.int64]
+    begin: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
 
     @property
-    def tasks(self) -> int:
-        """How many tasks there are."""
-        return len(self.offsets) - 1
+    def sweeps(self) -> int:
+        """How many sweeps there are."""
+        return len(self.begin)
 
-    def task(self, number: int) -> Iterator[tuple[str, int, list[int], int]]:
-        """Yield part location, source number, row groups and their rows for one task, by part."""
-        chosen = slice(self.offsets[number], self.offsets[number + 1])
-        parts, groups, rows = self.part_of_group[chosen], self.group_in_part[chosen], self.rows[chosen]
-        for part in np.unique(parts):
-            of_part = parts == part
-            yield (
-                self.parts[part],
-                int(self.source_of_part[part]),
-                np.sort(groups[of_part]).tolist(),
-                int(rows[of_part].sum()),
-            )
+    @property
+    def bundles(self) -> int:
+        """How many bundles there are; where it is one, a sweep sees all values of its genes."""
+        return len(self.parts_of_bundle) - 1
 
 
-def plan_digests(
+def plan_sweeps(
     values_folder: str,
     records: Sequence[SourceRecord],
-    task_rows: int = TASK_ROWS,
-    genes: Sequence[str] | None = None,
-) -> DigestPlan:
-    """Order row groups by (first gene, source, part, row group) and cut them every `task_rows` rows.
+    universe: Sequence[str],
+    wanted: Sequence[str] | None = None,
+    window_rows: int = WINDOW_ROWS,
+    sweep_rows: int = SWEEP_ROWS,
+) -> SweepPlan:
+    """Bundle parts and cut the genes of each bundle into sweeps.
 
     Parameters
     ----------
@@ -72,44 +90,91 @@ def plan_digests(
         The table's ``values`` folder.
     records : sequence of SourceRecord
         The sources, ascending by name.
-    task_rows : int
-        Rows a task should have.
-    genes : sequence of str, optional
+    universe : sequence of str
+        All genes of the sources, ascending.
+    wanted : sequence of str, optional
         Genes of interest, ascending: row groups that can have none of them are left out. By default all are taken.
-
-    Returns
-    -------
-    DigestPlan
-        A task sees a narrow range of genes over many sources.
+    window_rows, sweep_rows : int
+        See `WINDOW_ROWS` and `SWEEP_ROWS`.
     """
-    parts: list[str] = []
-    source_of_part, part_of_group, group_in_part, rows, first_genes = [], [], [], [], []
-    for source, record in enumerate(records):
-        for part in record.parts:
-            for number, group in enumerate(part.row_groups):
-                if genes is not None and bisect_left(genes, group.gene_min) == bisect_right(genes, group.gene_max):
-                    continue
-                part_of_group.append(len(parts))
-                group_in_part.append(number)
-                rows.append(group.rows)
-                first_genes.append(group.gene_min)
-            parts.append(part_location(values_folder, record.source, part.name))
-            source_of_part.append(source)
-    order = np.lexsort(
-        (
-            np.array(group_in_part, dtype=np.int32),
-            np.array(part_of_group, dtype=np.int32),  # parts are numbered by source and name
-            np.array(first_genes, dtype=np.str_),
+    genes = np.array(universe, dtype=np.str_)
+    parts = [(source, record.source, part) for source, record in enumerate(records) for part in record.parts]
+    groups = [group for _, _, part in parts for group in part.row_groups]
+    number = np.array([place for _, _, part in parts for place in range(len(part.row_groups))], dtype=np.int64)
+    part_of_group = np.repeat(np.arange(len(parts)), [len(part.row_groups) for _, _, part in parts])
+    rows = np.array([group.rows for group in groups], dtype=np.int64)
+    least, most = ([getattr(group, name) for group in groups] for name in ("gene_min", "gene_max"))
+    first = np.searchsorted(genes, np.array(least, dtype=np.str_), side="left")
+    last = np.searchsorted(genes, np.array(most, dtype=np.str_), side="right") - 1
+    if wanted is not None:
+        places = np.searchsorted(genes, np.array(wanted, dtype=np.str_))
+        kept = np.searchsorted(places, first, side="left") < np.searchsorted(places, last, side="right")
+        number, part_of_group, rows, first, last = (a[kept] for a in (number, part_of_group, rows, first, last))
+    groups_of_part = np.searchsorted(part_of_group, np.arange(len(parts) + 1))
+    bundles = _bundle(groups_of_part, rows, window_rows)
+    sweeps = [
+        (bundle, begin, end)
+        for bundle, (lead, stop) in enumerate(
+            zip(groups_of_part[bundles[:-1]], groups_of_part[bundles[1:]], strict=True)
         )
+        for begin, end in _cut(first[lead:stop], last[lead:stop], rows[lead:stop], len(genes), sweep_rows)
+    ]
+    bundle_of_sweep, begin, end = np.array(sweeps, dtype=np.int64).reshape(-1, 3).T
+    return SweepPlan(
+        genes=genes,
+        parts=tuple(part_location(values_folder, source, part.name) for _, source, part in parts),
+        source_of_part=np.array([source for source, _, _ in parts], dtype=np.int32),
+        groups_of_part=groups_of_part,
+        number=number,
+        rows=rows,
+        first_gene=first,
+        last_gene=last,
+        parts_of_bundle=bundles,
+        bundle_of_sweep=bundle_of_sweep,
+        begin=begin,
+        end=end,
     )
-    ordered_rows = np.array(rows, dtype=np.int64)[order]
-    before = np.cumsum(ordered_rows) - ordered_rows
-    cuts = np.flatnonzero(np.diff(before // task_rows)) + 1
-    return DigestPlan(
-        parts=tuple(parts),
-        source_of_part=np.array(source_of_part, dtype=np.int32),
-        offsets=np.concatenate([[0], cuts, [len(order)]] if len(order) else [[0]]).astype(np.int64),
-        part_of_group=np.array(part_of_group, dtype=np.int32)[order],
-        group_in_part=np.array(group_in_part, dtype=np.int32)[order],
-        rows=ordered_rows,
-    )
+
+
+def _bundle(
+    groups_of_part: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], window_rows: int
+) -> npt.NDArray[np.int64]:
+    """Cut the parts into bundles whose largest row groups add up to a window; return their offsets."""
+    parts = len(groups_of_part) - 1
+    largest = np.array([rows[begin:end].max(initial=0) for begin, end in pairwise(groups_of_part)])
+    total = int(largest.sum())
+    if not total:
+        return np.zeros(1, dtype=np.int64)
+    share = total / -(-total // window_rows)
+    bundle = np.ceil(np.cumsum(largest) / share - 1e-9).astype(np.int64)
+    cuts = np.flatnonzero(np.diff(np.maximum(bundle, 1))) + 1
+    return np.concatenate([[0], cuts, [parts]]).astype(np.int64)
+
+
+def _cut(
+    first_gene: npt.NDArray[np.int64],
+    last_gene: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    genes: int,
+    sweep_rows: int,
+) -> list[tuple[int, int]]:
+    """Cut all genes into ranges of about equally many rows, each beginning where a row group does."""
+    total = int(rows.sum())
+    if not total:
+        return []
+    wanted = max(-(-total // sweep_rows), min(_LEAST_SWEEPS, -(-total // _LEAST_SWEEP_ROWS)))
+    candidates = np.unique(first_gene)
+    # Of the row groups that reach over a cut, half of the rows are taken to lie before it.
+    before = (_rows_below(first_gene, rows, candidates) + _rows_below(last_gene, rows, candidates)) / 2
+    places = np.searchsorted(before, np.arange(1, wanted) * total / wanted)
+    cuts = np.unique(candidates[places[places < len(candidates)]])
+    return list(pairwise([0, *cuts[cuts > 0].tolist(), genes]))
+
+
+def _rows_below(
+    gene: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the rows of all row groups whose gene is below each bound."""
+    order = np.argsort(gene, kind="stable")
+    sums: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(rows[order])])
+    return sums[np.searchsorted(gene[order], bounds)]

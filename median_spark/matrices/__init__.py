@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from median_spark.errors import InputError
 from median_spark.matrices import sources
-from median_spark.matrices.counts import AttributeNames, CountMatrix, NonZeros, ReadOptions
+from median_spark.matrices.counts import AttributeNames, CountMatrix, Entries, ReadOptions
 from median_spark.matrices.loom import open_loom
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
 from median_spark.matrices.sources import SourceFile
@@ -25,7 +25,7 @@ __all__ = [
     "UNIT_ENTRIES",
     "AttributeNames",
     "CountMatrix",
-    "NonZeros",
+    "Entries",
     "ReadOptions",
     "SourceFile",
     "SourceOutline",

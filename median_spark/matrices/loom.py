@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
-from median_spark.matrices.counts import CELL_ID_CANDIDATES, AttributeNames, NonZeros
+from median_spark.matrices.bands import Band, gather_entries, total_counts
+from median_spark.matrices.counts import BYTES_PER_ENTRY, CELL_ID_CANDIDATES, AttributeNames, Entries
 from median_spark.matrices.hdf5 import naming_damage, open_hdf5, read_strings
+from median_spark.matrices.tiles import tiles_of
 
 _BAND_BYTES = 64 << 20
 """A band of rows is read at once: large enough to amortise the call, small enough for any worker."""
@@ -42,6 +44,7 @@ class LoomMatrix:
         self._file, self._stream = open_hdf5(location)
         try:
             self._matrix = self._find_matrix()
+            self._tiles = tiles_of(location, self._matrix)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -87,41 +90,25 @@ class LoomMatrix:
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
-        totals = np.zeros(last - first, dtype=np.float64)
-        for start, stop in self._bands(last - first):
-            # One row after the other: numpy's own sum pairs the rows of a single cell differently from those of many,
-            # and then a total of fractions would depend on how the cells are cut into units.
-            with np.errstate(invalid="ignore", over="ignore"):
-                for counts in self._read_band(start, stop, first, last):
-                    totals += counts
-        return totals
+        return total_counts(self._bands(np.arange(self.shape[0]), first, last), first, last)
 
-    def nonzeros(
-        self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]
-    ) -> Iterator[NonZeros]:
-        """Yield the entries of ascending rows, for taken cells in ``first <= cell < last``, a band at a time."""
-        numbers = np.flatnonzero(taken).astype(np.int32)
-        for start, stop in self._bands(last - first):
-            within = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
-            if not len(within):
-                continue
-            band = self._read_band(start, stop, first, last)
-            if len(within) < stop - start:
-                band = band[within]
-            if len(numbers) < last - first:
-                band = band[:, numbers]
-            row, column = np.nonzero(band)
-            lengths = np.bincount(row, minlength=len(within)).astype(np.int64)
-            yield NonZeros(lengths, numbers[column], band[row, column])
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        dtype = _computable(self._matrix.dtype)
+        expected = min(int(self.stored_bytes(first, last) / BYTES_PER_ENTRY), len(rows) * int(taken.sum())) + 1
+        return gather_entries(self._bands(rows, first, last, taken), dtype, rows, first, taken, expected)
 
     def cells_per_tile(self) -> int:
         """Cells that are decompressed together."""
         return int(self._matrix.chunks[1]) if self._matrix.chunks else 1
 
-    def stored_bytes(self) -> int:
-        """Bytes that the matrix takes in the file, compressed."""
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
+        if self._tiles is not None:
+            width = self.cells_per_tile()
+            return self._tiles.stored_bytes(first // width, -(-last // width))
         with naming_damage(self.location, "the index of the matrix's tiles"):
-            return int(self._matrix.id.get_storage_size())
+            return int(self._matrix.id.get_storage_size() * (last - first) / max(1, self.shape[1]))
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
@@ -134,7 +121,7 @@ class LoomMatrix:
                 "matrix",
                 f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {matrix.dtype}, {tiles}, {stored}",
             ),
-            ("stored bytes", f"{self.stored_bytes():,}"),
+            ("stored bytes", f"{self.stored_bytes(0, self.shape[1]):,}"),
             ("row attributes", ", ".join(self._attributes("row")) or "none"),
             ("column attributes", ", ".join(self._attributes("col")) or "none"),
         ]
@@ -207,14 +194,35 @@ class LoomMatrix:
         with naming_damage(self.location, f"column attribute '{name}'"):
             return np.asarray(dataset[()])
 
-    def _bands(self, width: int) -> Iterator[tuple[int, int]]:
-        """Cut the rows into bands of whole tiles, each of about `_BAND_BYTES`."""
-        tile = int(self._matrix.chunks[0]) if self._matrix.chunks else 1
-        fitting = _BAND_BYTES // max(1, width * self._matrix.dtype.itemsize)
-        height = max(tile, fitting // tile * tile)
-        for start in range(0, self.shape[0], height):
-            yield start, min(start + height, self.shape[0])
+    def _bands(
+        self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_] | None = None
+    ) -> Iterator[Band]:
+        """Read the rows of tiles that hold some rows, for the cells ``first <= cell < last``."""
+        if self._tiles is None:
+            yield from self._slices(rows, first, last)
+            return
+        width = self.cells_per_tile()
+        first_column, last_column = first // width, -(-last // width)
+        wanted = np.zeros((last_column - first_column) * width, dtype=np.bool_)
+        wanted[first - first_column * width : last - first_column * width] = True if taken is None else taken
+        columns = np.logical_or.reduce(wanted.reshape(-1, width), axis=1)
+        yield from self._tiles.bands(rows, first_column, last_column, columns)
 
-    def _read_band(self, start: int, stop: int, first: int, last: int) -> npt.NDArray[Any]:
-        with naming_damage(self.location, f"the matrix at rows {start:,} to {stop:,}, cells {first:,} to {last:,}"):
-            return np.asarray(self._matrix[start:stop, first:last])
+    def _slices(self, rows: npt.NDArray[np.int64], first: int, last: int) -> Iterator[Band]:
+        """Read bands of rows with h5py: whole rows of tiles, each band of about `_BAND_BYTES`."""
+        tile = int(self._matrix.chunks[0]) if self._matrix.chunks else 1
+        fitting = _BAND_BYTES // max(1, (last - first) * self._matrix.dtype.itemsize)
+        height = max(tile, fitting // tile * tile)
+        for number in np.unique(rows // height).tolist():
+            start, stop = number * height, min((number + 1) * height, self.shape[0])
+            with naming_damage(self.location, f"the matrix at rows {start:,} to {stop:,}, cells {first:,} to {last:,}"):
+                counts = np.asarray(self._matrix[start:stop, first:last])
+            computable = counts.astype(_computable(counts.dtype), copy=False)
+            yield Band(start, stop, computable[np.newaxis], np.array([first], dtype=np.int64))
+
+
+def _computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what counts are read as, without loss: compiled loops take the machine's own numbers only."""
+    native = dtype.newbyteorder("=")
+    wider: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
+    return wider.get(native.str[1:], native)

@@ -11,14 +11,14 @@ from median_spark.genes import RowCensus, coverage_warning
 from median_spark.matrices.counts import CountMatrix, ReadOptions
 from median_spark.matrices.units import Unit, passing_cells, select_rows
 
-UNIT_ENTRIES = 16_000_000
-"""Entries other than zero that a unit should hold at most: about 0.6 GB in a worker while it is put in order."""
+UNIT_ENTRIES = 20_000_000
+"""Entries of chosen genes that a unit should hold at most: 20 bytes each in a worker while they are put in order."""
 
 _SAMPLED_CELLS = 16
-"""Cells, at least, whose totals are compared with their n_counts before a source is converted."""
+"""Cells, at least, that are looked at before a source is converted: their totals, and how many entries they have."""
 
-_BYTES_PER_ENTRY = 1.3
-"""Least stored bytes an entry took in real looms (1.3 for dense plate-based ones, 3 for droplet ones)."""
+_MARGIN = 1.25
+"""By how much a unit may exceed what the cells looked at let expect; a worker's memory has room for it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
     matrix.cell_ids()
     warnings = [
         coverage_warning(selection, matrix.gene_ids(), options.gene_table) if options.gene_table else None,
-        None if options.compute_n_counts else _totals_warning(matrix, passed, options),
+        None if options.compute_n_counts else _totals_warning(matrix, *_sample(matrix, passed), passed, options),
     ]
     return SourceOutline(
         rows=matrix.shape[0],
@@ -90,18 +90,24 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
         cells_passed=int(passed.sum()),
         genes=selection.genes,
         census=selection.census,
-        units=tuple(plan_units(matrix, unit_entries)),
+        units=tuple(plan_units(matrix, selection.rows, passed, unit_entries)),
         warnings=tuple(warning for warning in warnings if warning is not None),
     )
 
 
-def _totals_warning(matrix: CountMatrix, passed: npt.NDArray[np.bool_], options: ReadOptions) -> str | None:
-    """Compare n_counts with the matrix's own column sums in a few passing cells; warn if they contradict."""
-    n_counts = matrix.n_counts()
+def _sample(matrix: CountMatrix, passed: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return a range of cells, whole tiles around the middle of those that pass."""
     numbers = np.flatnonzero(passed)
     tile = matrix.cells_per_tile()
     first = int(numbers[len(numbers) // 2]) // tile * tile
-    last = min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
+    return first, min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
+
+
+def _totals_warning(
+    matrix: CountMatrix, first: int, last: int, passed: npt.NDArray[np.bool_], options: ReadOptions
+) -> str | None:
+    """Compare n_counts with the matrix's own column sums in the sampled cells that pass; warn if they contradict."""
+    n_counts = matrix.n_counts()
     sampled = np.flatnonzero(passed[first:last])
     totals, told = matrix.cell_totals(first, last)[sampled], n_counts[first:last][sampled]
     with np.errstate(invalid="ignore"):  # infinite counts are refused where they are read, by gene and cell
@@ -122,24 +128,33 @@ def _totals_warning(matrix: CountMatrix, passed: npt.NDArray[np.bool_], options:
     )
 
 
-def plan_units(matrix: CountMatrix, entries: int = UNIT_ENTRIES) -> Iterator[Unit]:
+def plan_units(
+    matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_], entries: int = UNIT_ENTRIES
+) -> Iterator[Unit]:
     """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
 
     Parameters
     ----------
     matrix : CountMatrix
         What to cut.
+    rows : ndarray of int64
+        The rows that are taken, ascending.
+    passed : ndarray of bool, shape (cells,)
+        The cells that are taken, at least one.
     entries : int
         Entries other than zero that a unit should hold at most.
 
     Notes
     -----
-    The number of entries is bounded from the bytes stored, and from the matrix's size where it is not compressed.
+    The number of entries is estimated from those of a few cells, by the bytes that they and all cells take in the file.
     """
-    rows, cells = matrix.shape
-    most = min(rows * cells, int(matrix.stored_bytes() / _BYTES_PER_ENTRY) + 1)
-    wanted = max(1, -(-most // entries))
+    cells = matrix.shape[1]
+    first, last = _sample(matrix, passed)
+    sampled = len(matrix.entries(rows, first, last, passed[first:last]).cells)
+    share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(first, last))
+    estimate = min(len(rows) * int(passed.sum()), int(sampled * share * _MARGIN))
+    wanted = max(1, -(-estimate // entries))
     tile = matrix.cells_per_tile()
     width = -(-cells // (wanted * tile)) * tile
-    for number, first in enumerate(range(0, cells, width)):
-        yield Unit(number, first, min(first + width, cells))
+    for number, begin in enumerate(range(0, cells, width)):
+        yield Unit(number, begin, min(begin + width, cells))

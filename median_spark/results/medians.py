@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests import Digest, median_of, to_crick
+from median_spark.digests import Digest, medians_of, quantiles_of
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "q75": 0.75, "q95": 0.95}
 
@@ -92,27 +92,41 @@ def median_table(merged: GeneDigests, exact: Mapping[str, ExactMedian] | None) -
     Values are counts per target sum. The digest's median is exact for a gene whose every value has a centroid of its
     own (about 250 values at compression 200), and crick's estimate otherwise, as are the other quantiles.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in MEDIANS_SCHEMA.names}
-    for gene in merged.universe:
-        digest = merged.digests.get(gene)
-        row: dict[str, Any] = {"gene": gene, "n_cells": 0, "n_sources": 0}
-        if digest is not None:
-            crick = to_crick(digest, merged.compression)
-            quantiles = np.clip(crick.quantile(list(_QUANTILES.values())), digest.min, digest.max)
-            estimate = median_of(digest, merged.compression)
-            row |= {
-                "median": exact[gene].median if exact else estimate,
-                "digest_median": estimate,
-                "digest_rank_error": exact[gene].rank_error if exact else None,
-                "n_cells": digest.n,
-                "n_sources": merged.n_sources[gene],
-                "min": digest.min,
-                "max": digest.max,
-                **dict(zip(_QUANTILES, quantiles.tolist(), strict=True)),
-            }
-        for name, column in columns.items():
-            column.append(row.get(name))
-    return pa.table(columns, schema=MEDIANS_SCHEMA)
+    genes = [gene for gene in merged.universe if gene in merged.digests]
+    digests = [merged.digests[gene] for gene in genes]
+    estimates = medians_of(digests)
+    quantiles = quantiles_of(digests, [[q] for q in _QUANTILES.values()])
+    least, most = np.array([digest.min for digest in digests]), np.array([digest.max for digest in digests])
+    detected: dict[str, Any] = {
+        "gene": genes,
+        "median": [exact[gene].median for gene in genes] if exact else estimates,
+        "n_cells": [digest.n for digest in digests],
+        "n_sources": [merged.n_sources[gene] for gene in genes],
+        "min": least,
+        "max": most,
+        "digest_median": estimates,
+        "digest_rank_error": [exact[gene].rank_error if exact else None for gene in genes],
+        **dict(zip(_QUANTILES, np.clip(quantiles, least, most), strict=True)),
+    }
+    undetected = sorted(set(merged.universe) - set(genes))
+    others = {"gene": undetected, "n_cells": [0] * len(undetected), "n_sources": [0] * len(undetected)}
+    return (
+        pa.concat_tables(
+            [
+                pa.table([pa.array(detected[name], kind) for name, kind in _fields()], schema=MEDIANS_SCHEMA),
+                pa.table(
+                    [pa.array(others.get(name, [None] * len(undetected)), kind) for name, kind in _fields()],
+                    schema=MEDIANS_SCHEMA,
+                ),
+            ]
+        )
+        .sort_by("gene")
+        .combine_chunks()
+    )
+
+
+def _fields() -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in MEDIANS_SCHEMA]
 
 
 def digest_table(merged: GeneDigests) -> pa.Table:

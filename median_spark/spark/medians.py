@@ -1,4 +1,4 @@
-"""Gene medians of an expression table on Spark: digest row groups, merge by gene in order, and refine to exactness."""
+"""Gene medians of an expression table on Spark: digest sweeps, merge by gene in order, and refine to exactness."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,23 @@ from median_spark.digests import (
     PACKED_SCHEMA,
     check_compression,
     count_sources,
-    digest_task,
+    digest_sweep,
     merge_batches,
     unpack,
 )
 from median_spark.errors import EngineError, TableError, counted, listed
 from median_spark.expression import (
-    DigestPlan,
+    WINDOW_ROWS,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
+    SweepPlan,
     open_table,
-    plan_digests,
+    plan_sweeps,
     require_uniform,
 )
 from median_spark.results import (
+    ExactMedian,
     GeneDigests,
     ResultSummary,
     check_result_target,
@@ -36,9 +38,12 @@ from median_spark.results import (
 )
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.refine import exact_medians
-from median_spark.spark.tasks import run_and_merge
+from median_spark.spark.tasks import collect, run_and_merge, run_tasks
 
-_PACKED_DDL = "gene string, task int, n long, min double, max double, centroids binary, sources binary, error string"
+_PACKED_DDL = (
+    "gene string, bundle int, n long, min double, max double, centroids binary, sources binary, "
+    "median double, rank_error double, error string"
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def gene_medians(
     compression: float = DEFAULT_COMPRESSION,
     exact: bool = True,
     sources: Sequence[str] | None = None,
+    window_rows: int = WINDOW_ROWS,
     report: Reporter | None = None,
 ) -> CorpusMedians:
     """Compute every gene's non-zero median over an expression table.
@@ -86,6 +92,9 @@ def gene_medians(
         Whether a second pass refines the digests' medians to exact ones, `numpy.median` of all values bit for bit.
     sources : sequence of str, optional
         The sources to take; by default all.
+    window_rows : int
+        Values that a worker holds at once, 8 bytes each, beside as many again while it works on them. Exact medians do
+        not depend on it; digests do where a corpus is too large for one window, for then each is merged from several.
     report : Reporter, optional
         Who is told how it goes.
 
@@ -107,20 +116,22 @@ def gene_medians(
     table = open_table(expression)
     records = _chosen(table, sources)
     require_uniform(table.location, records)
-    plan = plan_digests(table.values, records)
-    if not plan.tasks:
+    universe = table.universe(records)
+    plan = plan_sweeps(table.values, records, universe, window_rows=window_rows)
+    if not plan.sweeps:
         message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
         raise TableError(message)
     values = sum(record.values for record in records)
     report = report or Silent()
-    with report.working(f"digesting {counted(values, 'value')} in {counted(plan.tasks, 'task')}"):
-        merged = _merged_digests(spark, plan, table.universe(records), compression)
+    with report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}"):
+        merged, refined = _merged_digests(spark, plan, universe, compression, exact=exact)
     digested = sum(digest.n for digest in merged.digests.values())
     if digested != values:
         message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
         raise TableError(message)
-    refined = exact_medians(spark, table.values, records, plan, merged, report) if exact else None
-    return CorpusMedians(median_table(merged, refined), merged, records, table.failures())
+    if exact and plan.bundles > 1:
+        refined = exact_medians(spark, table.values, records, plan, merged, window_rows, report)
+    return CorpusMedians(median_table(merged, refined if exact else None), merged, records, table.failures())
 
 
 def medians(
@@ -187,27 +198,38 @@ def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[Sourc
     return [record for record in records if record.source in set(sources)]
 
 
-def _merged_digests(spark: SparkSession, plan: DigestPlan, universe: list[str], compression: float) -> GeneDigests:
-    """Run the one Spark job: digest, shuffle by gene, merge in the order of tasks."""
+def _merged_digests(
+    spark: SparkSession, plan: SweepPlan, universe: list[str], compression: float, *, exact: bool
+) -> tuple[GeneDigests, dict[str, ExactMedian]]:
+    """Digest in one Spark job; where a gene has digests in several bundles, shuffle by gene and merge in their order.
+
+    Returns the digests, and the exact medians if they are wanted and a sweep sees all values of its genes.
+    """
 
     def digest(number: int) -> Iterator[pa.RecordBatch]:
-        yield digest_task(plan, number, compression)
+        yield from digest_sweep(plan, number, compression, exact=exact)
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_batches(batches, compression)
 
-    rows = run_and_merge(spark, plan.tasks, digest, _PACKED_DDL, ("gene", "task"), merge, _PACKED_DDL, "digesting")
-    digests, n_sources = {}, {}
+    if plan.bundles == 1:
+        rows = collect(run_tasks(spark, plan.sweeps, _PACKED_DDL, digest), "digesting")
+    else:
+        order = ("gene", "bundle")
+        rows = run_and_merge(spark, plan.sweeps, digest, _PACKED_DDL, order, merge, _PACKED_DDL, "digesting")
+    digests, n_sources, medians = {}, {}, {}
     for row in rows:
         if row["error"] is not None:
             raise TableError(row["error"])
         gene = row["gene"]
         if gene in digests:
-            message = f"Spark yielded gene {gene} twice after merging by gene"
+            message = f"Spark yielded gene {gene} twice"
             raise EngineError(message)
         digests[gene] = unpack(row["n"], row["min"], row["max"], row["centroids"])
         n_sources[gene] = count_sources(row["sources"])
-    return GeneDigests(tuple(universe), digests, n_sources, compression)
+        if row["median"] is not None:
+            medians[gene] = ExactMedian(row["median"], row["rank_error"])
+    return GeneDigests(tuple(universe), digests, n_sources, compression), medians
 
 
 assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]

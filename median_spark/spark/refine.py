@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from median_spark.digests import rank_error
 from median_spark.errors import EngineError, TableError, counted
-from median_spark.exact import Queries, Query, brackets, collect_task, median_ranks, merge_findings, rank_error
-from median_spark.expression import DigestPlan, SourceRecord, plan_digests
+from median_spark.exact import Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
+from median_spark.expression import SourceRecord, SweepPlan, plan_sweeps
 from median_spark.results import ExactMedian, GeneDigests
 from median_spark.spark.progress import Reporter
 from median_spark.spark.tasks import run_and_merge
@@ -41,8 +42,9 @@ def exact_medians(
     spark: SparkSession,
     values_folder: str,
     records: Sequence[SourceRecord],
-    plan: DigestPlan,
+    plan: SweepPlan,
     merged: GeneDigests,
+    window_rows: int,
     report: Reporter,
 ) -> dict[str, ExactMedian]:
     """Return the exact median of every detected gene, and the rank error of its digest's.
@@ -55,10 +57,12 @@ def exact_medians(
         Of the expression table.
     records : sequence of SourceRecord
         The sources.
-    plan : DigestPlan
-        All row groups of the sources.
+    plan : SweepPlan
+        All of their parts.
     merged : GeneDigests
         Their digests.
+    window_rows : int
+        Values that a worker holds at once.
     report : Reporter
         Who is told how it goes.
 
@@ -87,7 +91,9 @@ def exact_medians(
         if not len(queries):
             break
         if number:
-            plan = plan_digests(values_folder, records, genes=sorted(set(queries.genes.tolist())))
+            plan = plan_sweeps(
+                values_folder, records, merged.universe, sorted(set(queries.genes.tolist())), window_rows
+            )
         with report.working(f"refining {counted(len(queries), 'bracket')}, round {number + 1}"):
             done = _refine_once(spark, plan, queries, merged)
         for gene, ranks in done.found.items():
@@ -105,16 +111,16 @@ def exact_medians(
     return exact
 
 
-def _refine_once(spark: SparkSession, plan: DigestPlan, queries: Queries, merged: GeneDigests) -> _Round:
+def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests) -> _Round:
     """Run one Spark job: collect in every task, shuffle by gene, resolve."""
 
     def find(number: int) -> Iterator[pa.RecordBatch]:
-        yield collect_task(plan, number, queries)
+        yield from collect_sweep(plan, number, queries)
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_findings(batches, queries)
 
-    rows = run_and_merge(spark, plan.tasks, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL, "refining")
+    rows = run_and_merge(spark, plan.sweeps, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL, "refining")
     found: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left = []

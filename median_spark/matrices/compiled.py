@@ -1,0 +1,206 @@
+"""Loops over single entries, compiled by numba: what no vectorised call does in one pass.
+
+Imported by tasks that read matrices and by nothing else, for numba takes half a second to import. Compiled code is kept
+on disk beside the package, or where that is read-only in the user's cache or a private folder for temporary files.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a function when it is first called, and keep the result for other processes."""
+    try:
+        made: Callable[_P, _R] = _jit(function, cache=True)
+    except RuntimeError:  # numba found no folder that it may write to
+        folder = _private_folder()
+        if folder is not None:
+            vars(numba.config)["CACHE_DIR"] = folder
+        made = _jit(function, cache=folder is not None)
+    return made
+
+
+def _jit(function: Any, *, cache: bool) -> Any:
+    return numba.njit(cache=cache, error_model="numpy")(function)
+
+
+def _private_folder() -> str | None:
+    """Return a folder that this user alone can write to, or None: what lies in it is run as code."""
+    folder = Path(tempfile.gettempdir()) / f"median-spark-compiled-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return str(folder) if own else None
+
+
+@_compiled
+def scatter(
+    band: npt.NDArray[Any],
+    first_cell: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.bool_],
+    shift: int,
+    filled: int,
+    cells: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    lengths: npt.NDArray[np.int64],
+) -> int:
+    """Append the entries other than zero of some rows of a band of tiles.
+
+    Parameters
+    ----------
+    band : ndarray, shape (tiles, rows of a tile, cells of a tile)
+        Counts, NaN and negative ones included.
+    first_cell : ndarray of int64, shape (tiles,)
+        Place in `taken` of each tile's first cell.
+    rows : ndarray of int64, shape (rows,)
+        Rows within the band to take.
+    taken : ndarray of bool
+        Which cells to take.
+    shift : int
+        Subtracted from a cell's place in `taken`.
+    filled : int
+        Entries that `cells` and `counts` hold already; each has room for all of the band's, and one more.
+    cells, counts : ndarray
+        Where cells and counts are appended, row by row and then by cell.
+    lengths : ndarray of int64, shape (rows,)
+        Receives the entries of each row.
+
+    Returns
+    -------
+    int
+        Entries held now.
+    """
+    tiles, _, width = band.shape
+    whole = width - width % 8
+    for number in range(len(rows)):
+        row = rows[number]
+        begun = filled
+        for tile in range(tiles):
+            first = first_cell[tile]
+            for group in range(0, whole, 8):
+                # Most groups of eight are empty in sparse data: one test passes over them.
+                if (
+                    (band[tile, row, group] != 0)
+                    | (band[tile, row, group + 1] != 0)
+                    | (band[tile, row, group + 2] != 0)
+                    | (band[tile, row, group + 3] != 0)
+                    | (band[tile, row, group + 4] != 0)
+                    | (band[tile, row, group + 5] != 0)
+                    | (band[tile, row, group + 6] != 0)
+                    | (band[tile, row, group + 7] != 0)
+                ):
+                    for column in range(group, group + 8):
+                        count = band[tile, row, column]
+                        cells[filled] = first + column - shift
+                        counts[filled] = count
+                        filled += (count != 0) & taken[first + column]
+            for column in range(whole, width):
+                count = band[tile, row, column]
+                cells[filled] = first + column - shift
+                counts[filled] = count
+                filled += (count != 0) & taken[first + column]
+        lengths[number] = filled - begun
+    return filled
+
+
+@_compiled
+def add_totals(band: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
+    """Add every row of a band of tiles to the totals of its cells, one row after the other."""
+    tiles, rows, width = band.shape
+    for tile in range(tiles):
+        first = first_cell[tile]
+        for row in range(rows):
+            for column in range(width):
+                totals[first + column] += band[tile, row, column]
+
+
+@_compiled
+def normalise_by_gene(
+    order: npt.NDArray[np.int64],
+    gene_of_row: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    cells: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    n_counts: npt.NDArray[np.float64],
+    target_sum: float,
+    gene_cells: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float64],
+    gene_lengths: npt.NDArray[np.int64],
+) -> tuple[int, float]:
+    """Put the entries of rows in gene order, sum the rows of one gene per cell, and normalise.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (rows,)
+        The rows by gene, and those of one gene as they come.
+    gene_of_row, starts, lengths : ndarray of int64, shape (rows,)
+        The gene of each row, and where its entries begin and how many they are.
+    cells, counts : ndarray, shape (entries,)
+        As `scatter` leaves them; counts finite and not below 0.
+    n_counts : ndarray of float64, shape (cells,)
+        Total of each cell.
+    target_sum : float
+        Counts that every cell is scaled to.
+    gene_cells, values : ndarray, shape (entries,)
+        Receive cell and ``count / n_counts[cell] * target_sum``, by gene and then by cell.
+    gene_lengths : ndarray of int64, shape (genes,)
+        Zeros; receives the entries of each gene.
+
+    Returns
+    -------
+    int
+        Values written.
+    float
+        The smallest.
+    """
+    sums = np.zeros(len(n_counts), dtype=np.float64)
+    seen = np.zeros(len(n_counts), dtype=np.bool_)
+    filled = 0
+    smallest = np.inf
+    at = 0
+    while at < len(order):
+        gene = gene_of_row[order[at]]
+        after = at + 1
+        while after < len(order) and gene_of_row[order[after]] == gene:
+            after += 1
+        begun = filled
+        if after - at == 1:
+            row = order[at]
+            for entry in range(starts[row], starts[row] + lengths[row]):
+                gene_cells[filled] = cells[entry]
+                values[filled] = counts[entry] / n_counts[cells[entry]] * target_sum
+                filled += 1
+        else:
+            for place in range(at, after):
+                row = order[place]
+                for entry in range(starts[row], starts[row] + lengths[row]):
+                    sums[cells[entry]] += counts[entry]
+                    seen[cells[entry]] = True
+            for cell in range(len(n_counts)):
+                if seen[cell]:
+                    gene_cells[filled] = cell
+                    values[filled] = sums[cell] / n_counts[cell] * target_sum
+                    filled += 1
+                    sums[cell] = 0.0
+                    seen[cell] = False
+        for entry in range(begun, filled):
+            smallest = min(smallest, values[entry])
+        gene_lengths[gene] = filled - begun
+        at = after
+    return filled, smallest

@@ -1,0 +1,81 @@
+"""Where the tiles of an HDF5 dataset lie in their file."""
+
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError
+from median_spark.matrices.hdf5 import naming_damage
+
+_WHAT = "the index of the matrix's tiles"
+
+
+@dataclass(frozen=True)
+class TilePlaces:
+    """Where some tiles lie, all of shape (rows of tiles, columns of tiles) or (tiles,).
+
+    Attributes
+    ----------
+    offset, size : ndarray of int64
+        Bytes from the file's beginning, and bytes; size 0 where a tile was never written.
+    plain : ndarray of bool
+        Whether a tile is stored as it is, because compressing made it no smaller.
+    """
+
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    plain: npt.NDArray[np.bool_]
+
+    def __getitem__(self, place: Any) -> "TilePlaces":
+        return TilePlaces(self.offset[place], self.size[place], self.plain[place])
+
+
+class TileIndex:
+    """The places of a dataset's tiles, found by one pass over all of them: HDF5 takes as long to look up a few."""
+
+    def __init__(self, location: str, dataset: h5py.Dataset) -> None:
+        self._location = location
+        self._id = dataset.id
+        self._tile: tuple[int, int] = dataset.chunks
+        self._shape = tuple(-(-extent // tile) for extent, tile in zip(dataset.shape, dataset.chunks, strict=True))
+        self._all: TilePlaces | None = None
+
+    def places(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> TilePlaces:
+        """Return the places of the tiles in some rows and columns of tiles, shape (rows, columns).
+
+        Raises
+        ------
+        InputError
+            If the index is damaged.
+        """
+        if self._all is None:
+            self._all = self._pass_over()
+        return self._all[np.ix_(rows, columns)]
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Return the bytes that the columns of tiles ``first <= column < last`` take in the file."""
+        if self._all is None and (first, last) == (0, self._shape[1]):
+            with naming_damage(self._location, _WHAT):
+                return int(self._id.get_storage_size())
+        return int(self.places(np.arange(self._shape[0]), np.arange(first, last)).size.sum())
+
+    def _pass_over(self) -> TilePlaces:
+        found: list[Any] = []
+        with naming_damage(self._location, _WHAT):
+            self._id.chunk_iter(found.append)
+        # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
+        corners = np.fromiter(chain.from_iterable(map(itemgetter(0), found)), np.int64, 2 * len(found)).reshape(-1, 2)
+        row, column = corners[:, 0] // self._tile[0], corners[:, 1] // self._tile[1]
+        if np.any((row >= self._shape[0]) | (column >= self._shape[1])):
+            message = f"{self._location}: {_WHAT} names a tile outside the matrix; the file is damaged"
+            raise InputError(message)
+        places = TilePlaces(*(np.zeros(self._shape, dtype) for dtype in (np.int64, np.int64, np.bool_)))
+        places.offset[row, column] = np.fromiter(map(itemgetter(2), found), np.int64, len(found))
+        places.size[row, column] = np.fromiter(map(itemgetter(3), found), np.int64, len(found))
+        places.plain[row, column] = np.fromiter(map(itemgetter(1), found), np.int64, len(found)) != 0
+        return places
