@@ -1,15 +1,16 @@
 """Where the tiles of an HDF5 dataset lie in their file."""
 
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from median_spark import storage
 from median_spark.errors import InputError
+from median_spark.matrices.btree import CHUNK, read_chunk_index
 from median_spark.matrices.hdf5 import naming_damage
 
 _WHAT = "the index of the matrix's tiles"
@@ -36,11 +37,11 @@ class TilePlaces:
 
 
 class TileIndex:
-    """The places of a dataset's tiles, found by one pass over all of them: HDF5 takes as long to look up a few."""
+    """The places of a dataset's tiles, all found at once: HDF5 takes as long to look up a few."""
 
     def __init__(self, location: str, dataset: h5py.Dataset) -> None:
         self._location = location
-        self._id = dataset.id
+        self._dataset = dataset
         self._tile: tuple[int, int] = dataset.chunks
         self._shape = tuple(-(-extent // tile) for extent, tile in zip(dataset.shape, dataset.chunks, strict=True))
         self._all: TilePlaces | None = None
@@ -61,21 +62,30 @@ class TileIndex:
         """Return the bytes that the columns of tiles ``first <= column < last`` take in the file."""
         if self._all is None and (first, last) == (0, self._shape[1]):
             with naming_damage(self._location, _WHAT):
-                return int(self._id.get_storage_size())
+                return int(self._dataset.id.get_storage_size())
         return int(self.places(np.arange(self._shape[0]), np.arange(first, last)).size.sum())
 
     def _pass_over(self) -> TilePlaces:
-        found: list[Any] = []
-        with naming_damage(self._location, _WHAT):
-            self._id.chunk_iter(found.append)
-        # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
-        corners = np.fromiter(chain.from_iterable(map(itemgetter(0), found)), np.int64, 2 * len(found)).reshape(-1, 2)
-        row, column = corners[:, 0] // self._tile[0], corners[:, 1] // self._tile[1]
+        found = self._read_tree()
+        row, column = found["row"] // self._tile[0], found["column"] // self._tile[1]
         if np.any((row >= self._shape[0]) | (column >= self._shape[1])):
             message = f"{self._location}: {_WHAT} names a tile outside the matrix; the file is damaged"
             raise InputError(message)
         places = TilePlaces(*(np.zeros(self._shape, dtype) for dtype in (np.int64, np.int64, np.bool_)))
-        places.offset[row, column] = np.fromiter(map(itemgetter(2), found), np.int64, len(found))
-        places.size[row, column] = np.fromiter(map(itemgetter(3), found), np.int64, len(found))
-        places.plain[row, column] = np.fromiter(map(itemgetter(1), found), np.int64, len(found)) != 0
+        places.offset[row, column] = found["address"]
+        places.size[row, column] = found["size"]
+        places.plain[row, column] = found["mask"] != 0
         return places
+
+    def _read_tree(self) -> npt.NDArray[np.void]:
+        if storage.is_local(self._location):
+            with Path(self._location).open("rb", buffering=0) as stream:
+                found = read_chunk_index(stream, self._dataset)
+            if found is not None:
+                return found
+        told: list[Any] = []
+        with naming_damage(self._location, _WHAT):
+            self._dataset.id.chunk_iter(told.append)
+        # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
+        rows = [(size, mask, *corner, 0, address) for corner, mask, address, size in told]
+        return np.array(rows, dtype=CHUNK)

@@ -84,10 +84,14 @@ def local_properties() -> dict[str, str]:
         text = line.strip()
         if text and not text.startswith("#"):
             key, value = text.split(None, 1)
-            if "conf/log4j2.properties" in value:  # in quotes, for the checkout's path may hold spaces
-                value = f'"{value.replace("conf/log4j2.properties", str(_conf_file("log4j2.properties")))}"'
-            properties[key] = value
+            properties[key] = " ".join(map(_with_place, value.split()))
     return properties
+
+
+def _with_place(option: str) -> str:
+    """Fill the place of ``log4j2.properties`` into a JVM option; in quotes, for the checkout's path may hold spaces."""
+    name = "conf/log4j2.properties"
+    return f'"{option.replace(name, str(_conf_file("log4j2.properties")))}"' if name in option else option
 
 
 def _provided() -> bool:
