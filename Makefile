@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test lint bench clean
+.PHONY: help setup java run test lint bench bench-full clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,8 +34,11 @@ lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (impo
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: java setup  ## Measure what exactness costs, beside DuckDB's median (2 minutes)
-	cd benchmarks && ../$(BIN)/python exactness.py
+bench: java setup  ## Measure median_spark beside its peers, at small sizes (8 minutes)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+bench-full: java setup  ## The same at full size, and write docs/performance.md (hours; BENCH='--scratch DIR' for 20 GB elsewhere)
+	$(BIN)/python benchmarks/bench.py --sizes full --write $(BENCH)
 
 clean:  ## Remove what run, test and setup have made
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis spark-warehouse

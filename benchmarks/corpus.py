@@ -1,0 +1,77 @@
+"""The corpus: where its looms and tables lie, and having them written where they are not."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from measure import with_tests_on_path
+from sizes import Sizes, short
+
+_VERSION = 1
+"""Part of the folders' names: another one where what is drawn has changed."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where everything lies; nothing is there until `write`.
+
+    Attributes
+    ----------
+    scratch : Path
+    sizes : Sizes
+    """
+
+    scratch: Path
+    sizes: Sizes
+
+    @property
+    def looms(self) -> Path:
+        """The folder of looms."""
+        sizes = self.sizes
+        return self.scratch / f"looms-v{_VERSION}-{sizes.looms}x{sizes.loom_genes}x{sizes.loom_cells}"
+
+    @property
+    def warm_up_looms(self) -> Path:
+        """A loom that takes a second."""
+        return self.scratch / f"looms-v{_VERSION}-warm-up"
+
+    @property
+    def warm_up_table(self) -> Path:
+        """A table that takes a second."""
+        return self.scratch / f"table-v{_VERSION}-warm-up"
+
+    @property
+    def logs(self) -> Path:
+        """Where the ways write what they print."""
+        return self.scratch / "logs"
+
+    def table(self, rows: int) -> Path:
+        """The table of so many rows."""
+        return self.scratch / f"table-v{_VERSION}-{short(rows)}-of-{short(self.sizes.source_rows)}"
+
+    def write(self) -> dict[str, Any]:
+        """Write what is not there yet, on two processes; return what there is, as figures.
+
+        Raises
+        ------
+        SystemExit
+            If the disk has no room for it.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(exist_ok=True)
+        free = shutil.disk_usage(self.scratch).free
+        if free < self.sizes.bytes:
+            message = f"{self.scratch}: {free / 2**30:.0f} GiB are free; {self.sizes.bytes / 2**30:.0f} GiB are needed"
+            raise SystemExit(message)
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("corpus_write.py")), str(self.scratch), self.sizes.name],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env=with_tests_on_path(),
+        )
+        return {**asdict(self.sizes), **json.loads(done.stdout)}

@@ -1,0 +1,35 @@
+"""Writes the corpus: `python corpus_write.py SCRATCH SIZES`; says what there is as JSON. Needs tests/ on the path."""
+
+import json
+import sys
+from pathlib import Path
+
+from corpus import Corpus
+from corpus_looms import write_looms
+from corpus_tables import link_table, stored_bytes, write_table
+from sizes import SIZES, short
+
+
+def main() -> None:
+    corpus = Corpus(Path(sys.argv[1]), SIZES[sys.argv[2]])
+    sizes = corpus.sizes
+    genes, cells = sizes.loom_genes, sizes.loom_cells
+    write_looms(corpus.warm_up_looms, looms=1, distinct=1, genes=2_000, cells=500)
+    paths = write_looms(corpus.looms, looms=sizes.looms, distinct=sizes.distinct, genes=genes, cells=cells)
+    write_table(corpus.warm_up_table, rows=1_000_000, rows_a_source=1_000_000)
+    *smaller, largest = sizes.tables
+    whole = write_table(corpus.table(largest), rows=largest, rows_a_source=sizes.source_rows)
+    tables = {rows: link_table(corpus.table(rows), whole, rows=rows) for rows in smaller} | {largest: whole}
+    described = {
+        short(rows): {
+            "rows": sum(record.values for record in table.sources()),
+            "sources": len(table.sources()),
+            "bytes": stored_bytes(table),
+        }
+        for rows, table in tables.items()
+    }
+    print(json.dumps({"loom_bytes": sum(path.stat().st_size for path in paths), "tables_written": described}))
+
+
+if __name__ == "__main__":
+    main()

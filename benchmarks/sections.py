@@ -1,0 +1,94 @@
+"""Which ways are measured on what."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from corpus import Corpus
+from measure import Way
+from sizes import short
+
+_GIB = 1 << 30
+
+OURS_MEMORY = 3 * _GIB
+"""Of a session of ours on two cores: a JVM, a driver and two workers."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work, and the ways of doing it.
+
+    Attributes
+    ----------
+    section, case : str
+        See `results.Result`.
+    ways : list of Way
+        The most telling first: it is they that are measured in turn where memory is short.
+    """
+
+    section: str
+    case: str
+    ways: list[Way]
+
+
+def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
+    """Yield everything that is measured.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    memory : int
+        Bytes that there are.
+    """
+    yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))
+    yield Piece("loom", "one loom", _loom_ways(corpus))
+    for rows in (corpus.sizes.tables[0], corpus.sizes.tables[-1]):
+        options = {"table": str(corpus.table(rows)), "scratch": str(corpus.scratch)}
+        logged = Way(
+            "ours.medians_logged", "median_spark, its events logged", options, OURS_MEMORY, discard=False, repeats=1
+        )
+        yield Piece("shuffle", short(rows), [logged])
+    for rows in corpus.sizes.tables:
+        yield Piece("medians", short(rows), _medians_ways(corpus, rows, memory))
+
+
+def _run_ways(corpus: Corpus) -> list[Way]:
+    where = {"looms": str(corpus.looms), "scratch": str(corpus.scratch)}
+    warm = {**where, "warm_up": str(corpus.warm_up_looms)}
+    return [
+        Way("ours.command", "median-spark run, from the shell", where, OURS_MEMORY, discard=False),
+        Way("ours.run_warm", "median_spark.run, session warm", warm, OURS_MEMORY, discard=False),
+        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, discard=False),
+        Way("published.one_process", "published procedure, 1 process", where, 2 * _GIB, discard=False),
+    ]
+
+
+def _loom_ways(corpus: Corpus) -> list[Way]:
+    where = {"loom": str(min(corpus.looms.glob("*.loom"))), "one_core": True}
+    return [
+        Way("loom.ours", "median_spark, into runs", where),
+        Way("loom.inflate", "libdeflate, inflating only", where),
+        Way("loom.h5py_slices", "h5py slices and nonzero", where),
+    ]
+
+
+def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
+    table = corpus.table(rows)
+    ours = {"table": str(table), "warm_up": str(corpus.warm_up_table), "scratch": str(corpus.scratch)}
+    peer = {"values": str(table / "values")}
+    heap = max(2 * _GIB, min(40 * rows, memory * 6 // 10))
+    spark = {**peer, "warm_up": str(corpus.warm_up_table / "values"), "heap": heap}
+    slow = "" if rows <= corpus.sizes.slow_rows else "left out: it takes too long"
+    numpy = _GIB + 45 * rows
+    large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
+    return [
+        Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY),
+        Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows),
+        Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY),
+        Way("table.duckdb_approximate", "DuckDB approx_quantile", peer),
+        Way("table.parquet_read", "reading gene and value, no more", peer),
+        Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows),
+        Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows),
+        Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, discard=False, skip=large),
+        Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, discard=False, skip=slow),
+        Way("table.spark_median", "Spark median", spark, heap + _GIB, discard=False, skip=slow),
+    ]

@@ -1,0 +1,121 @@
+"""The peers on an expression table: each gene's median by other engines, and the floor: reading the columns alone.
+
+Every function is a context manager that prepares, and gives the function that does the work once.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from machine import cores
+from work import Found, Work, figures
+
+
+@contextlib.contextmanager
+def duckdb_median(values: str) -> Iterator[Work]:
+    with _duckdb(values, "median(value)") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def duckdb_approximate(values: str) -> Iterator[Work]:
+    with _duckdb(values, "approx_quantile(value, 0.5)") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _duckdb(values: str, aggregate: str) -> Iterator[Work]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        files = f"read_parquet('{values}/*/*.parquet', hive_partitioning = false)"
+        query = f"SELECT gene, {aggregate} FROM {files} GROUP BY gene"
+        yield lambda: figures(median for _, median in connection.execute(query).fetchall())
+
+
+@contextlib.contextmanager
+def polars_in_memory(values: str) -> Iterator[Work]:
+    yield lambda: _polars(values, "in-memory")
+
+
+@contextlib.contextmanager
+def polars_streaming(values: str) -> Iterator[Work]:
+    yield lambda: _polars(values, "streaming")
+
+
+def _polars(values: str, engine: Any) -> Found:
+    import polars as pl
+
+    rows = pl.scan_parquet(f"{values}/*/*.parquet", hive_partitioning=False)
+    medians = rows.group_by("gene").agg(pl.col("value").median()).collect(engine=engine)
+    return figures(medians["value"].to_list())
+
+
+@contextlib.contextmanager
+def spark_median(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    with _spark(values, warm_up, heap, "median(value)") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def spark_approximate(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    with _spark(values, warm_up, heap, "percentile_approx(value, 0.5)") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _spark(values: str, warm_up: str, heap: int, aggregate: str) -> Iterator[Work]:
+    """Give Spark's own aggregate, in a session that has done it once on a small table."""
+    from pyspark.sql import SparkSession
+    from pyspark.sql.functions import expr
+
+    builder = SparkSession.builder.master("local[*]").config("spark.driver.memory", f"{heap >> 20}m")
+    builder = builder.config("spark.ui.enabled", "false").config("spark.driver.maxResultSize", "1g")
+    spark = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
+
+    def work(folder: str = values) -> Found:
+        medians = spark.read.parquet(folder).groupBy("gene").agg(expr(aggregate).alias("median"))
+        return figures(medians.toArrow().column("median").to_pylist())
+
+    work(warm_up)
+    yield work
+    spark.stop()
+
+
+@contextlib.contextmanager
+def numpy_median(values: str) -> Iterator[Work]:
+    import numpy as np
+    import pyarrow.dataset as ds
+
+    def work() -> Found:
+        format_ = ds.ParquetFileFormat(dictionary_columns=["gene"])
+        rows = ds.dataset(values, format=format_).to_table(columns=["gene", "value"]).unify_dictionaries()
+        codes = np.concatenate([part.indices.to_numpy() for part in rows.column("gene").chunks])
+        found = rows.column("value").to_numpy()
+        del rows
+        order = np.argsort(codes, kind="stable")
+        bounds = np.flatnonzero(np.diff(codes[order])) + 1
+        return figures(float(np.median(run)) for run in np.split(found[order], bounds))
+
+    yield work
+
+
+@contextlib.contextmanager
+def parquet_read(values: str) -> Iterator[Work]:
+    """Give the floor: decoding the two columns that a median needs, on every core, and dropping them."""
+    import pyarrow.parquet as pq
+
+    def read(path: Path) -> int:
+        with pq.ParquetFile(path, read_dictionary=["gene"], pre_buffer=True) as part:
+            numbers = range(part.num_row_groups)
+            return sum(
+                len(part.read_row_group(number, columns=["gene", "value"], use_threads=False)) for number in numbers
+            )
+
+    def work() -> Found:
+        with ThreadPoolExecutor(cores()) as readers:
+            return {"rows": sum(readers.map(read, sorted(Path(values).rglob("*.parquet"))))}
+
+    yield work
