@@ -13,14 +13,15 @@ from median_spark.digests.merge import (
     quantiles_of,
     rank_error,
     to_crick,
+    to_cricks,
 )
 from median_spark.digests.packed import (
     PACKED_SCHEMA,
-    count_sources,
     digest_sweep,
     merge_batches,
     pack,
     unpack,
+    unpack_table,
 )
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "Digest",
     "check_compression",
     "cluster_ends",
-    "count_sources",
     "digest_runs",
     "digest_sweep",
     "from_crick",
@@ -42,5 +42,7 @@ __all__ = [
     "sort_runs",
     "sorted_medians",
     "to_crick",
+    "to_cricks",
     "unpack",
+    "unpack_table",
 ]

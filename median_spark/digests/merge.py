@@ -37,14 +37,20 @@ def check_compression(compression: float) -> None:
 
 
 def to_crick(digest: Digest, compression: float) -> Any:
-    """Return a crick digest with exactly these centroids.
+    """Return a crick digest with exactly these centroids; see `to_cricks`."""
+    return to_cricks([digest], compression)[0]
+
+
+def to_cricks(digests: Sequence[Digest], compression: float) -> list[Any]:
+    """Return crick digests with exactly the centroids of these.
 
     Parameters
     ----------
-    digest : Digest
-        At most ``2 * ceil(compression)`` centroids: crick copies them into an array of that size without looking.
+    digests : sequence of Digest
+        Each of at most ``2 * ceil(compression)`` centroids: crick copies them into an array of that size without
+        looking.
     compression : float
-        Of the crick digest.
+        Of the crick digests.
 
     Raises
     ------
@@ -54,27 +60,52 @@ def to_crick(digest: Digest, compression: float) -> Any:
     """
     check_compression(compression)
     most = 2 * int(np.ceil(compression))
-    means, weights = digest.means, digest.weights
-    if len(means) > most:
-        message = f"a digest of compression {compression:g} has at most {most} centroids, not {len(means)}"
+    sizes = np.array([len(digest.means) for digest in digests], dtype=np.int64)
+    if sizes.max(initial=0) > most:
+        message = f"a digest of compression {compression:g} has at most {most} centroids, not {sizes.max()}"
         raise DigestError(message)
-    sound = (
-        len(means) == len(weights)
-        and bool(np.all(np.isfinite(means)) and np.all(np.isfinite(weights)) and np.all(weights > 0))
-        and not np.any(means[1:] < means[:-1])
-        and (not digest.n or bool(np.isfinite([digest.min, digest.max]).all()))
-        and (not len(means) or (digest.min <= means[0] and means[-1] <= digest.max))
-        and weights.sum() == digest.n
-    )
-    if not sound:
+    if not _sound(digests, sizes):
         message = "a digest's means must ascend between min and max, and its weights be above 0 and add up to n"
         raise DigestError(message)
-    made = TDigest(compression)
-    if digest.n:
-        centroids = np.empty(len(means), dtype=_CENTROID)
-        centroids["mean"], centroids["weight"] = means, weights
-        made.__setstate__((centroids, float(digest.n), digest.min, digest.max))
+    centroids = np.empty(int(sizes.sum()), dtype=_CENTROID)
+    if len(centroids):
+        centroids["mean"] = np.concatenate([digest.means for digest in digests])
+        centroids["weight"] = np.concatenate([digest.weights for digest in digests])
+    made = []
+    for digest, end, size in zip(digests, np.cumsum(sizes).tolist(), sizes.tolist(), strict=True):
+        crick = TDigest(compression)
+        if digest.n:
+            crick.__setstate__((centroids[end - size : end], float(digest.n), digest.min, digest.max))
+        made.append(crick)
     return made
+
+
+def _sound(digests: Sequence[Digest], sizes: npt.NDArray[np.int64]) -> bool:
+    """Say whether all digests are what a digest can be."""
+    if any(len(digest.weights) != size for digest, size in zip(digests, sizes.tolist(), strict=True)):
+        return False
+    n = np.array([digest.n for digest in digests], dtype=np.float64)
+    low, high = np.array([digest.min for digest in digests]), np.array([digest.max for digest in digests])
+    held = sizes > 0
+    if np.any(n[~held] != 0) or not np.isfinite(low[n > 0]).all() or not np.isfinite(high[n > 0]).all():
+        return False
+    if not held.any():
+        return True
+    means = np.concatenate([digest.means for digest in digests])
+    weights = np.concatenate([digest.weights for digest in digests])
+    begin = (np.cumsum(sizes) - sizes)[held]
+    last = begin + sizes[held] - 1
+    descends = means[1:] < means[:-1]
+    descends[begin[1:] - 1] = False  # from one digest to the next
+    return bool(
+        np.isfinite(means).all()
+        and np.isfinite(weights).all()
+        and (weights > 0).all()
+        and not descends.any()
+        and (low[held] <= means[begin]).all()
+        and (means[last] <= high[held]).all()
+        and (np.add.reduceat(weights, begin) == n[held]).all()
+    )
 
 
 def from_crick(digest: Any) -> Digest:
@@ -101,7 +132,7 @@ def merge_digests(digests: Sequence[Digest], compression: float) -> Digest:
     if len(digests) == 1:
         return digests[0]
     total = TDigest(compression)
-    total.merge(*(to_crick(digest, compression) for digest in digests))
+    total.merge(*to_cricks(digests, compression))
     return from_crick(total)
 
 

@@ -146,13 +146,22 @@ def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
     if len(packed) % 16:
         message = f"packed centroids must be pairs of float64, 16 bytes each; there are {len(packed)} bytes"
         raise DigestError(message)
-    columns = np.frombuffer(packed, dtype="<f8").astype(np.float64).reshape(2, -1)
-    return Digest(n, low, high, columns[0], columns[1])
+    columns = np.frombuffer(packed, dtype="<f8")
+    half = len(columns) // 2
+    return Digest(n, low, high, columns[:half], columns[half:])
 
 
-def count_sources(packed: bytes) -> int:
-    """Return how many sources a packed list of sources holds."""
-    return len(packed) // 4
+def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int]]:
+    """Return the digests of a table of `PACKED_SCHEMA`, and of how many sources each is.
+
+    Raises
+    ------
+    DigestError
+        See `unpack`.
+    """
+    fields = (table[name].to_pylist() for name in ("n", "min", "max", "centroids"))
+    digests = [unpack(*row) for row in zip(*fields, strict=True)]
+    return digests, [len(packed) // 4 for packed in table["sources"].to_pylist()]
 
 
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:

@@ -72,6 +72,7 @@ def gather_entries(
         padded[width : width + len(taken)] = taken
         filled = scatter(
             band.tiles,
+            band.tiles.view(f"i{band.tiles.itemsize}"),
             band.first_cell - first + width,
             rows[begin:end] - band.start,
             padded,

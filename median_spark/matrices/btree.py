@@ -11,7 +11,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 import numpy.typing as npt
-from h5py import h5o
+from h5py import h5g
 
 _LAYOUT, _CONTINUATION = 0x0008, 0x0010
 
@@ -43,7 +43,7 @@ def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.
     if dataset.file.id.get_create_plist().get_sizes() != (8, 8):
         return None
     try:
-        root = _find_root(stream, int(h5o.get_info(dataset.id).addr))
+        root = _find_root(stream, h5g.get_objinfo(dataset.file.id, dataset.name.encode()).objno[0])
         if root is None:
             return None
         chunks = np.frombuffer(b"".join(_leaves(stream, root)), dtype=CHUNK)

@@ -50,6 +50,7 @@ def _private_folder() -> str | None:
 @_compiled
 def scatter(
     band: npt.NDArray[Any],
+    bits: npt.NDArray[Any],
     first_cell: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     taken: npt.NDArray[np.bool_],
@@ -65,6 +66,8 @@ def scatter(
     ----------
     band : ndarray, shape (tiles, rows of a tile, cells of a tile)
         Counts, NaN and negative ones included.
+    bits : ndarray, same shape
+        The same memory as integers.
     first_cell : ndarray of int64, shape (tiles,)
         Place in `taken` of each tile's first cell.
     rows : ndarray of int64, shape (rows,)
@@ -95,14 +98,14 @@ def scatter(
             for group in range(0, whole, 8):
                 # Most groups of eight are empty in sparse data: one test passes over them.
                 if (
-                    (band[tile, row, group] != 0)
-                    | (band[tile, row, group + 1] != 0)
-                    | (band[tile, row, group + 2] != 0)
-                    | (band[tile, row, group + 3] != 0)
-                    | (band[tile, row, group + 4] != 0)
-                    | (band[tile, row, group + 5] != 0)
-                    | (band[tile, row, group + 6] != 0)
-                    | (band[tile, row, group + 7] != 0)
+                    bits[tile, row, group]
+                    | bits[tile, row, group + 1]
+                    | bits[tile, row, group + 2]
+                    | bits[tile, row, group + 3]
+                    | bits[tile, row, group + 4]
+                    | bits[tile, row, group + 5]
+                    | bits[tile, row, group + 6]
+                    | bits[tile, row, group + 7]
                 ):
                     for column in range(group, group + 8):
                         count = band[tile, row, column]

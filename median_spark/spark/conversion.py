@@ -26,6 +26,8 @@ from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
 
+_UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
+
 
 @dataclass
 class PendingSource:
@@ -240,10 +242,10 @@ class _Job(threading.Thread):
         def task(number: int) -> Iterator[pa.RecordBatch]:
             path, conversion, unit = units[number]
             stage_unit(table, path, conversion, unit, options, stop)
-            yield pa.RecordBatch.from_pydict({"unit": pa.array([number], pa.int64())})
+            yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
         try:
-            collect(run_tasks(self._spark, len(units), "unit long", task), "converting")
+            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting")
         except BaseException as error:
             self._error = error
 

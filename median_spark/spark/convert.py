@@ -33,6 +33,8 @@ from median_spark.spark.tasks import collect, run_tasks
 
 _OUTLINES_A_TASK = 8
 
+_OUTLINE_SCHEMA = pa.schema([("place", pa.int64()), ("outline", pa.string()), ("error", pa.string())])
+
 
 @dataclass(frozen=True)
 class ConvertReport:
@@ -181,12 +183,13 @@ def _outline_sources(
                 rows.append({"place": place, "outline": json.dumps(found), "error": None})
             except InputError as error:
                 rows.append({"place": place, "outline": None, "error": str(error)})
-        schema = pa.schema([("place", pa.int64()), ("outline", pa.string()), ("error", pa.string())])
-        yield pa.RecordBatch.from_pylist(rows, schema=schema)
+        yield pa.RecordBatch.from_pylist(rows, schema=_OUTLINE_SCHEMA)
 
     pending, failures = [], []
     frame = run_tasks(spark, tasks, "place long, outline string, error string", task)
-    for row in sorted(collect(frame, "looking at the sources"), key=lambda row: int(row["place"])):
+    for row in sorted(
+        collect(frame, _OUTLINE_SCHEMA, "looking at the sources").to_pylist(), key=lambda row: int(row["place"])
+    ):
         source = sources[row["place"]]
         if row["error"] is not None:
             failures.append(FailureRecord(source.name, source.file.path, row["error"]))

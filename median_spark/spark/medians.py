@@ -11,10 +11,9 @@ from median_spark.digests import (
     DEFAULT_COMPRESSION,
     PACKED_SCHEMA,
     check_compression,
-    count_sources,
     digest_sweep,
     merge_batches,
-    unpack,
+    unpack_table,
 )
 from median_spark.errors import EngineError, TableError, counted, listed
 from median_spark.expression import (
@@ -124,7 +123,7 @@ def gene_medians(
     values = sum(record.values for record in records)
     report = report or Silent()
     with report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}"):
-        merged, refined = _merged_digests(spark, plan, universe, compression, exact=exact)
+        merged, refined = _digest_all(spark, plan, universe, compression, exact=exact)
     digested = sum(digest.n for digest in merged.digests.values())
     if digested != values:
         message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
@@ -198,7 +197,7 @@ def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[Sourc
     return [record for record in records if record.source in set(sources)]
 
 
-def _merged_digests(
+def _digest_all(
     spark: SparkSession, plan: SweepPlan, universe: list[str], compression: float, *, exact: bool
 ) -> tuple[GeneDigests, dict[str, ExactMedian]]:
     """Digest in one Spark job; where a gene has digests in several bundles, shuffle by gene and merge in their order.
@@ -213,23 +212,28 @@ def _merged_digests(
         return merge_batches(batches, compression)
 
     if plan.bundles == 1:
-        rows = collect(run_tasks(spark, plan.sweeps, _PACKED_DDL, digest), "digesting")
+        frame = run_tasks(spark, plan.sweeps, _PACKED_DDL, digest)
     else:
-        order = ("gene", "bundle")
-        rows = run_and_merge(spark, plan.sweeps, digest, _PACKED_DDL, order, merge, _PACKED_DDL, "digesting")
-    digests, n_sources, medians = {}, {}, {}
-    for row in rows:
-        if row["error"] is not None:
-            raise TableError(row["error"])
-        gene = row["gene"]
-        if gene in digests:
-            message = f"Spark yielded gene {gene} twice"
-            raise EngineError(message)
-        digests[gene] = unpack(row["n"], row["min"], row["max"], row["centroids"])
-        n_sources[gene] = count_sources(row["sources"])
-        if row["median"] is not None:
-            medians[gene] = ExactMedian(row["median"], row["rank_error"])
-    return GeneDigests(tuple(universe), digests, n_sources, compression), medians
+        frame = run_and_merge(spark, plan.sweeps, digest, _PACKED_DDL, ("gene", "bundle"), merge, _PACKED_DDL)
+    found = collect(frame, PACKED_SCHEMA, "digesting")
+    for error in found["error"].drop_null().to_pylist():
+        raise TableError(error)
+    genes = found["gene"].to_pylist()
+    if len(set(genes)) < len(genes):
+        message = "Spark yielded a gene twice"
+        raise EngineError(message)
+    digests, n_sources = unpack_table(found)
+    medians = {
+        gene: ExactMedian(median, error)
+        for gene, median, error in zip(
+            genes, *(found[name].to_pylist() for name in ("median", "rank_error")), strict=True
+        )
+        if median is not None
+    }
+    merged = GeneDigests(
+        tuple(universe), dict(zip(genes, digests, strict=True)), dict(zip(genes, n_sources, strict=True)), compression
+    )
+    return merged, whole
 
 
 assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]

@@ -9,11 +9,11 @@ from pyspark.sql import SparkSession
 
 from median_spark.digests import rank_error
 from median_spark.errors import EngineError, TableError, counted
-from median_spark.exact import Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
+from median_spark.exact import OUTCOME_SCHEMA, Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
 from median_spark.expression import SourceRecord, SweepPlan, plan_sweeps
 from median_spark.results import ExactMedian, GeneDigests
 from median_spark.spark.progress import Reporter
-from median_spark.spark.tasks import run_and_merge
+from median_spark.spark.tasks import collect, run_and_merge
 
 _FINDINGS_DDL = (
     "gene string, query int, below long, estimate_below long, estimate_up_to long, "
@@ -120,11 +120,11 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_findings(batches, queries)
 
-    rows = run_and_merge(spark, plan.sweeps, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL, "refining")
+    frame = run_and_merge(spark, plan.sweeps, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL)
     found: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left = []
-    for row in rows:
+    for row in collect(frame, OUTCOME_SCHEMA, "refining").to_pylist():
         if row["error"] is not None:
             raise TableError(row["error"])
         gene, digest = row["gene"], merged.digests[row["gene"]]

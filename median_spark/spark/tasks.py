@@ -1,7 +1,6 @@
 """Running n numbered tasks on Spark, in the way that works on every Spark from 3.5, classic and Connect."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -50,9 +49,8 @@ def run_and_merge(
     order: tuple[str, ...],
     merge: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
     merged_schema: str,
-    what: str,
-) -> list[dict[str, Any]]:
-    """Run numbered tasks, shuffle what they yield by gene, merge it, and return the merged rows.
+) -> DataFrame:
+    """Return a lazy DataFrame of what numbered tasks yield, shuffled by gene and merged.
 
     Parameters
     ----------
@@ -64,25 +62,26 @@ def run_and_merge(
         Pure; shipped to the workers.
     merged_schema : str
         Of what `merge` yields, in Spark's DDL.
-    what : str
-        What is being done, for errors.
-
-    Raises
-    ------
-    EngineError
-        If the Spark job fails.
     """
-    frame = (
+    return (
         run_tasks(spark, tasks, task_schema, task)
         .repartition(merge_partitions(tasks), "gene")
         .sortWithinPartitions(*order)
         .mapInArrow(merge, merged_schema)
     )
-    return collect(frame, what)
 
 
-def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
-    """Return the rows of a DataFrame as dictionaries.
+def collect(frame: DataFrame, schema: pa.Schema, what: str) -> pa.Table:
+    """Run a Spark job and return its rows.
+
+    Parameters
+    ----------
+    frame : pyspark.sql.DataFrame
+        Few rows.
+    schema : pyarrow.Schema
+        Of its rows.
+    what : str
+        What is being done, for errors.
 
     Raises
     ------
@@ -91,9 +90,8 @@ def collect(frame: DataFrame, what: str) -> list[dict[str, Any]]:
     """
     try:
         if hasattr(frame, "toArrow"):
-            found: list[dict[str, Any]] = frame.toArrow().to_pylist()
-            return found
-        return [row.asDict() for row in frame.collect()]
+            return frame.toArrow().cast(schema)
+        return pa.Table.from_pylist([row.asDict() for row in frame.collect()], schema=schema)
     except Exception as error:  # pyspark's own, py4j's or gRPC's, by the kind of session
         if _interrupted(error):
             raise KeyboardInterrupt from error
