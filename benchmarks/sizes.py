@@ -85,10 +85,10 @@ SIZES = {
             loom_cells=10_000,
             tables=(50_000_000, 200_000_000, 500_000_000, 1_000_000_000),
             source_rows=13_000_000,
-            slow_rows=500_000_000,
+            slow_rows=200_000_000,
             repeats=5,
-            each_minutes=60,
-            patience_minutes=30,
+            each_minutes=15,
+            patience_minutes=5,
             budget_minutes=600,
         ),
     )

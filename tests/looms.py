@@ -19,7 +19,7 @@ def write_loom(path, counts, **changes):
         "ensembl_id": [f"ENSG{number:011d}" for number in range(rows)],
         "gene_type": ["protein_coding"] * rows,
     }
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         totals = counts.sum(axis=0).astype(np.float64)
     col_attrs = {
         "cell_id": [f"cell{number}" for number in range(cells)],

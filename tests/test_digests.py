@@ -10,6 +10,7 @@ import pytest
 from crick import TDigest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import record_of
 
 from median_spark.digests import (
     PACKED_SCHEMA,
@@ -18,17 +19,21 @@ from median_spark.digests import (
     cluster_ends,
     count_sources,
     digest_runs,
-    digest_task,
+    digest_sweep,
     from_crick,
-    median_of,
+    medians_of,
     merge_batches,
     merge_digests,
     pack,
+    quantiles_of,
+    rank_error,
+    sort_runs,
+    sorted_medians,
     to_crick,
     unpack,
 )
 from median_spark.errors import DigestError
-from median_spark.expression import DigestPlan, write_part
+from median_spark.expression import plan_sweeps, write_part
 from median_spark.runs import GeneRuns
 
 DISTRIBUTIONS = {
@@ -59,11 +64,21 @@ def runs_of(**values):
     return GeneRuns(np.array(list(values)), np.concatenate([[0], np.cumsum(lengths)]), together)
 
 
+def sorted_runs_of(**values):
+    runs = runs_of(**values)
+    sort_runs(runs)
+    return runs
+
+
 def digest_of(values, compression=100.0):
-    return digest_runs(runs_of(GENE=values), compression)[0]
+    return digest_runs(sorted_runs_of(GENE=values), compression)[0]
 
 
-def rank_error(estimate, values, quantile):
+def median_of(digest):
+    return medians_of([digest])[0]
+
+
+def rank_error_of(estimate, values, quantile):
     """Return how far a quantile's estimate lies from where it should, in parts of all values."""
     below, not_above = np.mean(values < estimate), np.mean(values <= estimate)
     return max(below - quantile, quantile - not_above, 0.0)
@@ -118,7 +133,7 @@ class TestDigestRuns:
 
     @given(st.lists(anything | near_one, min_size=1, max_size=100) | samples(100))
     def test_up_to_100_values_have_the_exact_median(self, values):
-        assert median_of(digest_of(values), 100) == np.median(values)
+        assert median_of(digest_of(values)) == np.median(values)
 
     def test_127_values_have_the_exact_median(self):
         values = np.random.default_rng(1).lognormal(size=127)
@@ -127,7 +142,7 @@ class TestDigestRuns:
     @given(st.lists(value_lists, min_size=1, max_size=5), compressions)
     def test_genes_do_not_touch_each_other(self, values, compression):
         genes = {f"GENE{number}": found for number, found in enumerate(values)}
-        for digest, found in zip(digest_runs(runs_of(**genes), compression), values, strict=True):
+        for digest, found in zip(digest_runs(sorted_runs_of(**genes), compression), values, strict=True):
             assert_equal(digest, digest_of(found, compression))
 
     @given(value_lists | samples(), st.integers(0, 2**32))
@@ -136,9 +151,9 @@ class TestDigestRuns:
         assert_equal(digest_of(values), digest_of(shuffled))
 
     def test_leaves_the_runs_as_they_are(self):
-        runs = runs_of(GENE=[3.0, 1.0, 2.0])
+        runs = runs_of(GENE=np.arange(1.0, 1_001))
         digest_runs(runs, 100)
-        assert runs.values.tolist() == [3.0, 1.0, 2.0]
+        assert runs.values.tolist() == list(range(1, 1_001))
 
     def test_no_gene_no_digest(self):
         assert digest_runs(GeneRuns(np.array([], dtype=np.str_), np.zeros(1, np.int64), np.array([])), 100) == []
@@ -161,9 +176,54 @@ def test_ranks_are_hardly_worse_than_those_of_cricks_own_update(name, factor, co
             fed = TDigest(compression)
             fed.update(values)
             made = to_crick(digest_of(values, compression), compression)
-            ours += [rank_error(made.quantile(q), values, q) for q in QUANTILES]
-            cricks += [rank_error(fed.quantile(q), values, q) for q in QUANTILES]
+            ours += [rank_error_of(made.quantile(q), values, q) for q in QUANTILES]
+            cricks += [rank_error_of(fed.quantile(q), values, q) for q in QUANTILES]
     assert np.mean(ours) <= factor * np.mean(cricks) + 1e-4
+
+
+def gene_like(rng, n):
+    """Return values as genes have them: small counts over totals that differ from cell to cell."""
+    counts = rng.geometric(rng.uniform(0.2, 0.9), n)
+    return counts / rng.lognormal(rng.uniform(7, 9), rng.uniform(0.2, 0.8), n).astype(np.int64) * 10_000
+
+
+def few_totals(rng, n):
+    """Return counts over a handful of totals: ties without end."""
+    return rng.geometric(rng.uniform(0.3, 0.9), n) / rng.choice([1_000, 1_500, 3_000, 7_000], n) * 10_000
+
+
+SAMPLES = {name: DISTRIBUTIONS[name] for name in ("lognormal", "exponential", "ties")} | {"genes": gene_like}
+
+
+def median_and_quartile_errors(sample, compression, count=600):
+    """Return the rank errors of our digests and of crick's, fed with the same values, for samples of many sizes."""
+    rng = np.random.default_rng(8)
+    quartiles = (0.25, 0.5, 0.75)
+    ours, cricks = [], []
+    for n in np.geomspace(300, 30_000, count).astype(int):
+        values = sample(rng, n)
+        fed = TDigest(compression)
+        fed.update(values)
+        found = quantiles_of([digest_of(values, compression)], [[q] for q in quartiles])[:, 0]
+        ours += [rank_error_of(estimate, values, q) for q, estimate in zip(quartiles, found, strict=True)]
+        cricks += [rank_error_of(fed.quantile(q), values, q) for q in quartiles]
+    return ours, cricks
+
+
+@pytest.mark.parametrize("compression", [100.0, 200.0])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_ranks_of_median_and_quartiles_err_no_more_than_cricks_own_do(name, compression):
+    ours, cricks = median_and_quartile_errors(SAMPLES[name], compression)
+    assert np.percentile(ours, 95) <= 1.05 * np.percentile(cricks, 95)
+    assert np.percentile(ours, 95) < 0.4 / compression
+
+
+@pytest.mark.parametrize("compression", [100.0, 200.0])
+def test_where_only_a_handful_of_values_occur_ranks_err_by_up_to_twice_as_much_as_cricks(compression):
+    """A cluster that reaches over two such values is off by many ranks; crick, fed bit by bit, has smaller clusters."""
+    ours, cricks = median_and_quartile_errors(few_totals, compression)
+    assert np.percentile(ours, 95) <= 2 * np.percentile(cricks, 95)
+    assert np.percentile(ours, 95) < 0.015
 
 
 class TestMergeDigests:
@@ -190,7 +250,7 @@ class TestMergeDigests:
         parts = np.split(np.array(values), cuts)
         merged = merge_digests([digest_of(part) for part in parts if len(part)], 100)
         assert merged.means.tolist() == sorted(values)
-        assert median_of(merged, 100) == np.median(values)
+        assert median_of(merged) == np.median(values)
 
     @pytest.mark.parametrize("name", DISTRIBUTIONS)
     @pytest.mark.parametrize("count", [2, 30, 300])
@@ -198,12 +258,12 @@ class TestMergeDigests:
         rng = np.random.default_rng(4)
         parts = [DISTRIBUTIONS[name](rng, int(n)) for n in rng.integers(1, 1_000, count)]
         merged = merge_digests([digest_of(part) for part in parts], 100)
-        assert rank_error(median_of(merged, 100), np.concatenate(parts), 0.5) < 0.015
+        assert rank_error_of(median_of(merged), np.concatenate(parts), 0.5) < 0.015
 
     def test_rank_of_the_median_is_bounded_where_parts_do_not_overlap(self):
         parts = np.split(np.sort(np.random.default_rng(5).lognormal(size=50_000)), 50)
         merged = merge_digests([digest_of(part) for part in parts], 100)
-        assert rank_error(median_of(merged, 100), np.concatenate(parts), 0.5) < 0.015
+        assert rank_error_of(median_of(merged), np.concatenate(parts), 0.5) < 0.015
 
     @given(st.lists(samples(300), min_size=1, max_size=8))
     def test_same_digests_in_the_same_order_merge_to_the_same_bits(self, parts):
@@ -217,16 +277,133 @@ class TestMergeDigests:
         assert [pack(digest) for digest in digests] == before
 
 
-class TestMedianOf:
-    def test_is_the_mean_of_the_two_middle_values(self):
-        assert median_of(digest_of([0.1, 0.3, 0.2, 7.0]), 100) == (0.2 + 0.3) / 2
+class TestMediansOf:
+    def test_of_few_values_is_the_mean_of_the_two_middle_ones(self):
+        assert median_of(digest_of([0.1, 0.3, 0.2, 7.0])) == (0.2 + 0.3) / 2
 
     @given(samples())
     def test_lies_between_min_and_max(self, values):
-        assert min(values) <= median_of(digest_of(values), 100) <= max(values)
+        assert min(values) <= median_of(digest_of(values)) <= max(values)
 
     def test_of_equal_values_is_that_value(self):
-        assert median_of(digest_of(np.full(10_007, 0.1)), 100) == 0.1
+        assert median_of(digest_of(np.full(10_007, 0.1))) == 0.1
+
+    def test_of_no_digest(self):
+        assert medians_of([]).shape == (0,)
+
+    @given(st.lists(value_lists | samples(1_000), min_size=1, max_size=6), compressions)
+    def test_are_cricks_where_a_centroid_has_several_values_and_numpys_elsewhere(self, values, compression):
+        digests = [digest_of(found, compression) for found in values]
+        for estimate, digest, found in zip(medians_of(digests).tolist(), digests, values, strict=True):
+            whole = len(digest.means) == digest.n
+            assert estimate == (np.median(found) if whole else to_crick(digest, compression).quantile(0.5))
+
+
+@st.composite
+def digests(draw, compression):
+    """Draw a digest: of values at once, or merged from several."""
+    parts = draw(st.lists(value_lists | samples(2_000), min_size=1, max_size=5))
+    return merge_digests([digest_of(part, compression) for part in parts], compression)
+
+
+class TestQuantilesOf:
+    @given(
+        st.data(), compressions, st.lists(st.floats(0.001, 0.999) | st.sampled_from(QUANTILES), min_size=1, max_size=5)
+    )
+    def test_are_cricks_bit_for_bit(self, data, compression, wanted):
+        made = data.draw(st.lists(digests(compression), min_size=1, max_size=4))
+        found = quantiles_of(made, np.array(wanted)[:, np.newaxis])
+        assert found.shape == (len(wanted), len(made))
+        for column, digest in zip(found.T, made, strict=True):
+            crick = to_crick(digest, compression)
+            assert column.tobytes() == np.array([crick.quantile(q) for q in wanted]).tobytes()
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            [7.0],
+            [1.0, 2.0],
+            [1.0, 1.0],
+            [1.0, 1.0, 2.0],
+            [5e-324, 1e300],
+            [0.1] * 10_007,
+            [1.0] * 5_000 + [3.0] * 5_001,
+        ],
+        ids=["one", "two", "two alike", "a tie", "far apart", "all alike", "two values"],
+    )
+    def test_of_few_or_equal_values_are_cricks(self, values):
+        digest = digest_of(values, 20)
+        crick = to_crick(digest, 20)
+        found = quantiles_of([digest], np.arange(1, 100)[:, np.newaxis] / 100)[:, 0]
+        assert found.tolist() == [crick.quantile(percent / 100) for percent in range(1, 100)]
+
+    @given(st.data())
+    def test_that_fall_on_a_centroid_are_cricks(self, data):
+        digest = data.draw(digests(20.0).filter(lambda made: made.n > 1))
+        middles = np.cumsum(digest.weights) - digest.weights / 2
+        wanted = np.unique(
+            np.concatenate([middles, np.nextafter(middles, 0), np.nextafter(middles, np.inf)]) / digest.n
+        )
+        crick = to_crick(digest, 20.0)
+        found = quantiles_of([digest], wanted[:, np.newaxis])[:, 0]
+        assert found.tolist() == [crick.quantile(q) for q in wanted.tolist()]
+
+    @given(st.data())
+    def test_each_digest_may_have_its_own(self, data):
+        made = data.draw(st.lists(digests(100.0), min_size=1, max_size=4))
+        wanted = data.draw(
+            st.lists(st.lists(st.floats(0.001, 0.999), min_size=len(made), max_size=len(made)), min_size=1, max_size=3)
+        )
+        cricks = [to_crick(digest, 100.0) for digest in made]
+        expected = [[crick.quantile(q) for crick, q in zip(cricks, row, strict=True)] for row in wanted]
+        assert quantiles_of(made, wanted).tolist() == expected
+
+    def test_of_a_digest_do_not_depend_on_those_beside_it(self):
+        rng = np.random.default_rng(0)
+        made = [digest_of(rng.lognormal(size=n)) for n in (1, 5_000, 3, 100_000, 130, 1)]
+        together = quantiles_of(made, [[q] for q in QUANTILES])
+        alone = np.hstack([quantiles_of([digest], [[q] for q in QUANTILES]) for digest in made])
+        assert together.tobytes() == alone.tobytes()
+
+    def test_of_no_digest(self):
+        assert quantiles_of([], [[0.05], [0.95]]).shape == (2, 0)
+
+
+class TestSortedMedians:
+    huge = st.floats(5e-324, 1.7976931348623157e308)
+
+    @given(st.lists(st.lists(huge | near_one, min_size=1, max_size=40), min_size=1, max_size=6))
+    def test_are_numpys_bit_for_bit(self, values):
+        runs = sorted_runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
+        with np.errstate(over="ignore"):  # numpy's own mean of two huge values is infinite
+            assert sorted_medians(runs).tobytes() == np.array([np.median(found) for found in values]).tobytes()
+
+    @given(st.lists(samples(2_000), min_size=1, max_size=4))
+    def test_of_many_values_are_numpys_bit_for_bit(self, values):
+        runs = sorted_runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
+        assert sorted_medians(runs).tobytes() == np.array([np.median(found) for found in values]).tobytes()
+
+
+class TestSortRuns:
+    @given(st.lists(st.lists(anything | near_one, max_size=30), min_size=1, max_size=8))
+    def test_sorts_each_run_in_place(self, values):
+        runs = runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
+        held, offsets = runs.values, runs.offsets.copy()
+        sort_runs(runs)
+        assert runs.values is held
+        assert runs.offsets.tolist() == offsets.tolist()
+        assert [runs.run(number).tolist() for number in range(len(values))] == [sorted(found) for found in values]
+
+
+@given(
+    st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), min_size=1, max_size=50), st.sampled_from([0.5, 1.0, 2.5, 4.0, 9.0])
+)
+def test_rank_error_is_the_distance_from_the_middle_rank(values, estimate):
+    values = np.sort(values)
+    below, up_to, n = int(np.sum(values < estimate)), int(np.sum(values <= estimate)), len(values)
+    # Ranks are halves: the middle of an odd number of values lies between two of them.
+    nearest = min(abs(twice / 2 - n / 2) for twice in range(2 * below, 2 * up_to + 1))
+    assert rank_error(below, up_to, n) == nearest / n
 
 
 def digest_with(means, weights, low=1.0, high=9.0, n=None):
@@ -313,16 +490,15 @@ class TestPack:
             unpack(1, 1.0, 1.0, b"x" * 17)
 
 
-def packed_row(gene, task, digest, sources=(0,)):
-    return {
+def packed_row(gene, bundle, digest, sources=(0,)):
+    return dict.fromkeys(PACKED_SCHEMA.names) | {
         "gene": gene,
-        "task": task,
+        "bundle": bundle,
         "n": digest.n,
         "min": digest.min,
         "max": digest.max,
         "centroids": pack(digest),
         "sources": np.array(sources, dtype="<i4").tobytes(),
-        "error": None,
     }
 
 
@@ -345,10 +521,10 @@ class TestMergeBatches:
     def test_merges_a_gene_wherever_batches_are_cut(self, batch_rows):
         parts = {
             "A": [digest_of([1.0, 5.0])],
-            "B": [digest_of(np.arange(1.0, 300 + task)) for task in range(5)],
+            "B": [digest_of(np.arange(1.0, 300 + bundle)) for bundle in range(5)],
             "C": [digest_of([2.0]), digest_of([3.0])],
         }
-        rows = [packed_row(gene, task, part) for gene, found in parts.items() for task, part in enumerate(found)]
+        rows = [packed_row(gene, bundle, part) for gene, found in parts.items() for bundle, part in enumerate(found)]
         merged = merged_rows(rows, batch_rows)
         assert [row["gene"] for row in merged] == ["A", "B", "C"]
         for row in merged:
@@ -359,8 +535,14 @@ class TestMergeBatches:
         rows = [packed_row("A", 0, one, [0, 2]), packed_row("A", 1, one, [2, 700]), packed_row("B", 0, one, [5])]
         assert [count_sources(row["sources"]) for row in merged_rows(rows)] == [3, 1]
 
+    def test_a_merged_digest_claims_no_exact_median(self):
+        rows = [
+            packed_row("A", bundle, digest_of([1.0, 2.0])) | {"median": 1.5, "rank_error": 0.0} for bundle in (0, 1)
+        ]
+        assert [(row["median"], row["rank_error"]) for row in merged_rows(rows)] == [(None, None)]
+
     def test_rows_with_an_error_pass_through(self):
-        failed = dict.fromkeys(PACKED_SCHEMA.names) | {"gene": "", "task": 3, "error": "part-00000 is gone"}
+        failed = dict.fromkeys(PACKED_SCHEMA.names) | {"gene": "", "bundle": 3, "error": "part-00000 is gone"}
         merged = merged_rows([failed, packed_row("A", 0, digest_of([1.0])), packed_row("A", 1, digest_of([2.0]))])
         assert [(row["gene"], row["n"], row["error"]) for row in merged] == [
             ("", None, "part-00000 is gone"),
@@ -376,42 +558,98 @@ class TestMergeBatches:
         assert merged_rows([]) == []
 
 
+VALUES = {
+    "first": {"A": [3.0, 1.0], "B": [4.0], "C": [5.0, 6.0, 7.0]},
+    "second": {"B": [8.0, 2.0], "C": [9.0]},
+}
+
+
 @pytest.fixture
-def plan(tmp_path):
-    """Two sources: one of a part with a row group a gene, one of a single row group; the first task reads both."""
+def records(tmp_path):
+    """Two sources: one of a part with a row group a gene, one of a single row group."""
     ids = np.array(["cell0", "cell1", "cell2"])
-    first = replace(runs_of(A=[3.0, 1.0], B=[4.0], C=[5.0, 6.0, 7.0]), cells=np.array([0, 1, 0, 0, 1, 2], np.int32))
-    second = replace(runs_of(B=[8.0, 2.0], C=[9.0]), cells=np.array([0, 2, 1], np.int32))
-    parts = (str(tmp_path / "first.parquet"), str(tmp_path / "second.parquet"))
-    assert len(write_part(parts[0], first, ids, row_group_rows=1).row_groups) == 3
-    assert len(write_part(parts[1], second, ids).row_groups) == 1
-    return DigestPlan(
-        parts=parts,
-        source_of_part=np.array([0, 1], np.int32),
-        offsets=np.array([0, 3, 4]),
-        part_of_group=np.array([0, 0, 1, 0], np.int32),
-        group_in_part=np.array([0, 1, 0, 2], np.int32),
-        rows=np.array([2, 1, 3, 3]),
-    )
+    found = []
+    for (source, values), groups in zip(VALUES.items(), (3, 1), strict=True):
+        cells = np.concatenate([np.arange(len(of_gene), dtype=np.int32) for of_gene in values.values()])
+        location = str(tmp_path / f"source={source}" / "part.parquet")
+        rows = 1 if groups > 1 else 100
+        part = write_part(location, replace(runs_of(**values), cells=cells), ids, row_group_rows=rows)
+        assert len(part.row_groups) == groups
+        found.append(record_of(source, parts=[part]))
+    return found
 
 
-class TestDigestTask:
-    def test_digests_all_values_of_its_row_groups_by_gene(self, plan):
-        batch = digest_task(plan, 0, 100)
-        assert batch.schema == PACKED_SCHEMA
-        found = {row["gene"]: digest_in(row).means.tolist() for row in batch.to_pylist()}
-        assert found == {"A": [1.0, 3.0], "B": [2.0, 4.0, 8.0], "C": [9.0]}
-        assert batch["gene"].to_pylist() == ["A", "B", "C"]
-        assert set(batch["task"].to_pylist()) == {0}
+@pytest.fixture
+def plan(records, tmp_path):
+    """One bundle of both parts, in one sweep."""
+    made = plan_sweeps(str(tmp_path), records, list("ABC"))
+    assert (made.bundles, made.sweeps) == (1, 1)
+    return made
+
+
+@pytest.fixture
+def split(records, tmp_path):
+    """A bundle of each part, and sweeps of a gene each where a row group begins with it."""
+    made = plan_sweeps(str(tmp_path), records, list("ABC"), window_rows=3, sweep_rows=1)
+    assert (made.bundles, made.bundle_of_sweep.tolist()) == (2, [0, 0, 0, 1])
+    return made
+
+
+def digested(plan, number=0, exact=True):
+    batches = list(digest_sweep(plan, number, 100, exact=exact))
+    assert all(batch.schema == PACKED_SCHEMA for batch in batches)
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+class TestDigestSweep:
+    def test_digests_all_values_of_its_genes(self, plan):
+        found = {row["gene"]: digest_in(row) for row in digested(plan)}
+        assert {gene: digest.means.tolist() for gene, digest in found.items()} == {
+            "A": [1.0, 3.0],
+            "B": [2.0, 4.0, 8.0],
+            "C": [5.0, 6.0, 7.0, 9.0],
+        }
+        assert list(found) == sorted(found)
+        assert {gene: (digest.n, digest.min, digest.max) for gene, digest in found.items()} == {
+            "A": (2, 1.0, 3.0),
+            "B": (3, 2.0, 8.0),
+            "C": (4, 5.0, 9.0),
+        }
 
     def test_names_the_sources_of_each_gene(self, plan):
-        rows = digest_task(plan, 0, 100).to_pylist()
-        assert [np.frombuffer(row["sources"], "<i4").tolist() for row in rows] == [[0], [0, 1], [1]]
+        assert [np.frombuffer(row["sources"], "<i4").tolist() for row in digested(plan)] == [[0], [0, 1], [0, 1]]
 
-    def test_tasks_merge_to_digests_of_all_values(self, plan):
-        batches = [digest_task(plan, number, 100) for number in range(plan.tasks)]
+    def test_takes_exact_medians_where_it_sees_all_values(self, plan):
+        rows = digested(plan)
+        assert [(row["gene"], row["median"], row["rank_error"]) for row in rows] == [
+            ("A", 2.0, 0.0),
+            ("B", 4.0, 0.0),
+            ("C", 6.5, 0.0),
+        ]
+
+    def test_takes_none_where_none_is_wanted(self, plan):
+        assert {(row["median"], row["rank_error"]) for row in digested(plan, exact=False)} == {(None, None)}
+
+    def test_takes_none_where_values_lie_in_other_bundles(self, split):
+        rows = [row for number in range(split.sweeps) for row in digested(split, number)]
+        assert {(row["median"], row["rank_error"]) for row in rows} == {(None, None)}
+        assert [(row["gene"], row["bundle"]) for row in rows] == [("A", 0), ("B", 0), ("C", 0), ("B", 1), ("C", 1)]
+
+    def test_the_rank_error_is_that_of_the_digest_s_median(self, tmp_path):
+        values = {"A": [1.0] * 500 + [3.0] * 501, "B": np.random.default_rng(0).lognormal(0, 3, 1_001).tolist()}
+        cells = np.concatenate([np.arange(len(found), dtype=np.int32) for found in values.values()])
+        ids = np.arange(1_001).astype(np.str_)
+        part = write_part(str(tmp_path / "source=a" / "part.parquet"), replace(runs_of(**values), cells=cells), ids)
+        rows = digested(plan_sweeps(str(tmp_path), [record_of("a", parts=[part])], list("AB")))
+        for row, of_gene in zip(rows, map(np.array, values.values()), strict=True):
+            assert row["median"] == np.median(of_gene)
+            assert row["rank_error"] == pytest.approx(rank_error_of(median_of(digest_in(row)), of_gene, 0.5))
+            assert row["rank_error"] > 0
+
+    def test_bundles_merge_to_digests_of_all_values(self, split):
         rows = sorted(
-            (row for batch in batches for row in batch.to_pylist()), key=lambda row: (row["gene"], row["task"])
+            (row for number in range(split.sweeps) for row in digested(split, number)),
+            key=lambda row: (row["gene"], row["bundle"]),
         )
         merged = {row["gene"]: row for row in merged_rows(rows)}
         assert digest_in(merged["C"]).means.tolist() == [5.0, 6.0, 7.0, 9.0]
@@ -419,19 +657,21 @@ class TestDigestTask:
 
     def test_part_that_is_gone_yields_one_row_with_the_error(self, plan):
         missing = replace(plan, parts=(plan.parts[0], "/nowhere/part.parquet"))
-        (row,) = digest_task(missing, 0, 100).to_pylist()
+        (row,) = digested(missing)
         assert row["gene"] == ""
         assert row["error"].startswith("/nowhere/part.parquet: ")
 
     def test_part_with_other_rows_than_recorded_yields_one_row_with_the_error(self, plan):
-        (row,) = digest_task(replace(plan, rows=np.array([2, 1, 4, 3])), 0, 100).to_pylist()
-        assert "have 3 rows where the source's record says 4" in row["error"]
+        (row,) = digested(replace(plan, rows=plan.rows + np.array([0, 1, 0, 0])))
+        assert "row group 1 has 1 rows where the source's record says 2" in row["error"]
 
 
 @settings(max_examples=30)
 @given(st.lists(st.lists(samples(200), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(1, 7))
 def test_merging_packed_batches_is_merging_digests(values, batch_rows):
     parts = [[digest_of(found, 20) for found in of_gene] for of_gene in values]
-    rows = [packed_row(f"G{gene}", task, part) for gene, found in enumerate(parts) for task, part in enumerate(found)]
+    rows = [
+        packed_row(f"G{gene}", bundle, part) for gene, found in enumerate(parts) for bundle, part in enumerate(found)
+    ]
     for row, found in zip(merged_rows(rows, batch_rows, 20), parts, strict=True):
         assert_equal(digest_in(row), merge_digests(found, 20))

@@ -1,22 +1,26 @@
 """The second pass without Spark: brackets, collecting, resolving, against numpy.median."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import record_of
 
-from median_spark.digests import digest_runs, median_of, merge_digests
+from median_spark.digests import digest_runs, medians_of, merge_digests, sort_runs
 from median_spark.exact import (
     FINDINGS_SCHEMA,
     Queries,
     Query,
     brackets,
     collect_runs,
+    collect_sweep,
     median_ranks,
     merge_findings,
-    rank_error,
 )
+from median_spark.expression import plan_sweeps, write_part
 from median_spark.runs import GeneRuns
 
 COMPRESSION = 20.0  # so that small cases have digests that are off
@@ -26,10 +30,15 @@ def runs_of(values):
     return GeneRuns(np.array(["G"]), np.array([0, len(values)]), np.asarray(values, dtype=np.float64))
 
 
+def digest_of(values, compression=COMPRESSION):
+    runs = runs_of(np.sort(values))
+    return digest_runs(runs, compression)[0]
+
+
 def refine(parts, most_values=10**6, most_merged=10**6, first=None):
     """Return the median by the refine pass over parts of one gene's values, and in how many rounds."""
     values = np.concatenate(parts)
-    merged = merge_digests([digest_runs(runs_of(part), COMPRESSION)[0] for part in parts], COMPRESSION)
+    merged = merge_digests([digest_of(part) for part in parts], COMPRESSION)
     queries = brackets({"G": merged}, COMPRESSION) if first is None else Queries([first])
     if not len(queries):
         return float(np.median(merged.means)), 0
@@ -82,9 +91,9 @@ def test_continuous_values_odd_and_even(n, most_values):
 @pytest.mark.parametrize("ones", [500, 499, 501])
 def test_two_values_near_half_and_half_where_the_digest_is_badly_wrong(ones):
     values = np.array([1.0] * ones + [3.0] * (1000 - ones))
-    digest = digest_runs(runs_of(values), 200.0)[0]
+    digest = digest_of(values, 200.0)
     assert refine(split(np.random.default_rng(0).permutation(values), 4))[0] == np.median(values)
-    assert ones == 500 or abs(median_of(digest, 200.0) - np.median(values)) > 0.5
+    assert ones == 500 or abs(medians_of([digest])[0] - np.median(values)) > 0.5
 
 
 def test_two_dense_clusters_with_the_median_between_them():
@@ -126,22 +135,86 @@ def test_one_value_needs_no_round():
 
 def test_genes_that_a_digest_knows_exactly_are_not_asked_for():
     runs = GeneRuns(np.array(["A", "B"]), np.array([0, 20, 5020]), np.random.default_rng(0).lognormal(0, 1, 5020))
+    sort_runs(runs)
     found = dict(zip("AB", digest_runs(runs, 200.0), strict=True))
     assert brackets(found, 200.0).genes.tolist() == ["B"]
 
 
 def test_brackets_are_narrow():
     values = np.random.default_rng(0).lognormal(0, 1, 100_000)
-    query = brackets({"G": digest_runs(runs_of(values), 200.0)[0]}, 200.0)[0]
+    query = brackets({"G": digest_of(values, 200.0)}, 200.0)[0]
     assert np.mean((values >= query.low) & (values <= query.high)) < 0.02
 
 
-@given(
-    st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), min_size=1, max_size=50), st.sampled_from([0.5, 1.0, 2.5, 4.0, 9.0])
-)
-def test_rank_error_is_the_distance_from_the_middle_rank(values, estimate):
-    values = np.sort(values)
-    below, up_to, n = np.sum(values < estimate), np.sum(values <= estimate), len(values)
-    assert rank_error(int(below), int(up_to), n) == min(
-        abs(rank - n / 2) for rank in np.linspace(below, up_to, 2001)
-    ) / n or (below <= n / 2 <= up_to and rank_error(int(below), int(up_to), n) == 0)
+@given(st.lists(st.lists(positive, min_size=1, max_size=300), min_size=1, max_size=6), st.sampled_from([20.0, 200.0]))
+def test_brackets_lie_within_the_gene_s_values_and_around_the_estimate(values, compression):
+    digests = {f"G{number}": digest_of(found, compression) for number, found in enumerate(values)}
+    queries = brackets(digests, compression)
+    assert set(queries.genes.tolist()) == {gene for gene, digest in digests.items() if len(digest.means) < digest.n}
+    for number in range(len(queries)):
+        query = queries[number]
+        digest = digests[query.gene]
+        assert (query.floor, query.ceiling) == (digest.min, digest.max)
+        assert (query.first_rank, query.last_rank) == median_ranks(digest.n)
+        assert digest.min <= query.low <= query.estimate <= query.high <= digest.max
+        assert query.estimate == medians_of([digest])[0]
+
+
+SOURCES = {
+    "one": {"A": [1.0, 2.0], "B": [5.0, 6.0, 7.0], "C": [1.5]},
+    "two": {"B": [0.5, 6.0, 8.0], "D": [3.0]},
+}
+
+
+class TestCollectSweep:
+    """On two sources, each a bundle of its own."""
+
+    @pytest.fixture
+    def plan(self, tmp_path):
+        records = []
+        for source, values in SOURCES.items():
+            lengths = [len(found) for found in values.values()]
+            runs = GeneRuns(
+                np.array(list(values)),
+                np.concatenate([[0], np.cumsum(lengths)]),
+                np.concatenate(list(values.values())),
+                np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+            )
+            ids = np.array(["x", "y", "z"])
+            part = write_part(f"{tmp_path}/source={source}/part.parquet", runs, ids, row_group_rows=2)
+            records.append(record_of(source, parts=[part]))
+        made = plan_sweeps(str(tmp_path), records, list("ABCD"), window_rows=5, sweep_rows=1)
+        assert made.bundles == 2
+        assert made.sweeps > 2
+        return made
+
+    def collected(self, plan, queries):
+        batches = [batch for number in range(plan.sweeps) for batch in collect_sweep(plan, number, queries)]
+        assert all(batch.schema == FINDINGS_SCHEMA for batch in batches)
+        return [row for batch in batches for row in batch.to_pylist()]
+
+    def test_answers_each_query_once_a_bundle_from_all_its_values(self, plan):
+        queries = Queries([Query("A", 0, 1, 1.0, 2.0, 1.0, 2.0, 1.5), Query("B", 2, 3, 5.5, 7.5, 0.5, 8.0, 6.0)])
+        rows = self.collected(plan, queries)
+        assert [(row["gene"], row["query"], row["error"]) for row in rows] == [
+            ("A", 0, None),
+            ("B", 1, None),
+            ("B", 1, None),
+        ]
+        assert [np.frombuffer(row["values"]).tolist() for row in rows] == [[1.0, 2.0], [6.0, 7.0], [6.0]]
+        assert [row["below"] for row in rows] == [0, 1, 1]
+        assert [(row["estimate_below"], row["estimate_up_to"]) for row in rows] == [(1, 1), (1, 2), (1, 2)]
+
+    def test_findings_of_all_sweeps_merge_to_the_median(self, plan):
+        rows = self.collected(plan, Queries([Query("B", 2, 3, 5.5, 7.5, 0.5, 8.0, 6.0)]))
+        batches = [pa.RecordBatch.from_pylist([row], schema=FINDINGS_SCHEMA) for row in rows]
+        queries = Queries([Query("B", 2, 3, 5.5, 7.5, 0.5, 8.0, 6.0)])
+        (outcome,) = [row for batch in merge_findings(iter(batches), queries) for row in batch.to_pylist()]
+        assert (outcome["found"], outcome["low"], outcome["first_rank"], outcome["last_rank"]) == (True, 6.0, 2, 3)
+
+    def test_a_part_that_is_gone_yields_a_row_with_the_error(self, plan):
+        Path(plan.parts[1]).unlink()
+        rows = self.collected(plan, Queries([Query("A", 0, 1, 1.0, 2.0, 1.0, 2.0, 1.5)]))
+        failed = [row["error"] for row in rows if row["error"] is not None]
+        assert failed
+        assert all(error.startswith(f"{plan.parts[1]}: this part is listed") for error in failed)

@@ -223,11 +223,10 @@ def _digest_all(
         message = "Spark yielded a gene twice"
         raise EngineError(message)
     digests, n_sources = unpack_table(found)
-    medians = {
+    medians, errors = found["median"].to_pylist(), found["rank_error"].to_pylist()
+    whole = {
         gene: ExactMedian(median, error)
-        for gene, median, error in zip(
-            genes, *(found[name].to_pylist() for name in ("median", "rank_error")), strict=True
-        )
+        for gene, median, error in zip(genes, medians, errors, strict=True)
         if median is not None
     }
     merged = GeneDigests(

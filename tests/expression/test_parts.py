@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from median_spark.errors import TableError
-from median_spark.expression import VALUES_SCHEMA, RowGroup, read_runs, write_part
+from median_spark.expression import VALUES_SCHEMA, PartReader, RowGroup, write_part
 from median_spark.expression.parts import cut_at_genes
-from median_spark.runs import GeneRuns
+from median_spark.runs import GeneRuns, join_runs
 
 CELLS = np.array(["AAAC-1", "AAAG-1", "AACT-1"])
 
@@ -31,6 +31,11 @@ def runs_of(values, cells=None):
         np.concatenate([np.asarray(found, dtype=np.float64) for found in values.values()]),
         np.concatenate([np.asarray(found, dtype=np.int32) for found in numbers]),
     )
+
+
+def read(location, row_group, expected_rows):
+    with PartReader(location) as reader:
+        return reader.read(row_group, expected_rows)
 
 
 @st.composite
@@ -65,7 +70,11 @@ class TestRoundTrip:
         runs, ids = drawn
         location = str(folder / "part.parquet")
         entry = write_part(location, runs, ids, row_group_rows)
-        found = read_runs(location, list(range(len(entry.row_groups))), entry.rows)
+        with PartReader(location) as reader:
+            groups = [reader.read(number, group.rows) for number, group in enumerate(entry.row_groups)]
+        for runs_of_group, group in zip(groups, entry.row_groups, strict=True):
+            assert (runs_of_group.genes[0], runs_of_group.genes[-1]) == (group.gene_min, group.gene_max)
+        found = join_runs(groups)
         wanted = runs.detected()
         assert found.genes.tolist() == wanted.genes.tolist()
         assert found.offsets.tolist() == wanted.offsets.tolist()
@@ -80,10 +89,27 @@ class TestRoundTrip:
         assert table["cell"].to_pylist() == ids[runs.cells].tolist()
         assert table["gene"].to_pylist() == np.repeat(runs.genes, runs.lengths).tolist()
 
-    def test_some_row_groups_alone(self, part):
-        found = read_runs(part, [0, 2], 4)
-        assert found.genes.tolist() == ["A", "C"]
-        assert found.values.tolist() == [1.0, 2.0, 5.0, 6.0]
+    def test_a_row_group_alone(self, part):
+        found = read(part, 1, 2)
+        assert found.genes.tolist() == ["B"]
+        assert found.values.tolist() == [3.0, 4.0]
+
+    def test_row_groups_in_any_order_and_again(self, part):
+        with PartReader(part) as reader:
+            found = [reader.read(number, 2).values.tolist() for number in (2, 0, 2)]
+        assert found == [[5.0, 6.0], [1.0, 2.0], [5.0, 6.0]]
+
+    def test_a_part_by_uri(self, part):
+        assert read(f"file://{part}", 0, 2).values.tolist() == [1.0, 2.0]
+
+    def test_values_are_one_contiguous_array_of_float64(self, tmp_path):
+        n = 300_000  # more than one batch of Parquet's
+        runs = runs_of({"A": np.arange(1.0, n + 1), "B": [0.5]})
+        location = str(tmp_path / "part.parquet")
+        write_part(location, runs, np.arange(n).astype(np.str_))
+        found = read(location, 0, n + 1)
+        assert found.genes.tolist() == ["A", "B"]
+        assert found.values.tobytes() == runs.values.tobytes()
 
     def test_entry_says_what_was_written(self, part, tmp_path):
         location = str(tmp_path / "again.parquet")
@@ -201,46 +227,46 @@ class TestDamage:
         content = Path(part).read_bytes()
         Path(part).write_bytes(content[:keep])
         with pytest.raises(TableError, match=f"{part}: this part cannot be read"):
-            read_runs(part, [0], 2)
+            read(part, 0, 2)
 
     def test_overwritten_pages(self, part):
         content = bytearray(Path(part).read_bytes())
         content[4:200] = b"\xff" * 196
         Path(part).write_bytes(content)
         with pytest.raises(TableError, match=f"{part}: this part cannot be read"):
-            read_runs(part, [0], 2)
+            read(part, 0, 2)
 
     def test_missing(self, tmp_path):
-        with pytest.raises(TableError, match=r"nothing.parquet: this part is listed .* and is not there"):
-            read_runs(str(tmp_path / "nothing.parquet"), [0], 2)
+        with pytest.raises(TableError, match=r"nothing.parquet: this part is listed .* but not there"):
+            read(str(tmp_path / "nothing.parquet"), 0, 2)
 
     def test_other_rows_than_recorded(self, part):
-        with pytest.raises(TableError, match=rf"{part}: row groups \[0, 1\] have 4 rows where .* says 1,000"):
-            read_runs(part, [0, 1], 1_000)
+        with pytest.raises(TableError, match=rf"{part}: row group 1 has 2 rows where .* says 1,000"):
+            read(part, 1, 1_000)
 
     def test_row_group_that_is_not_there(self, part):
         with pytest.raises(TableError, match=f"{part}: this part cannot be read"):
-            read_runs(part, [3], 2)
+            read(part, 3, 2)
 
     @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), None])
     def test_values_that_cannot_be(self, tmp_path, value):
         location = str(tmp_path / "part.parquet")
         written(location, ["A", "A"], pa.array([1.0, value]))
         with pytest.raises(TableError, match=f"{location}: values must be finite and above 0"):
-            read_runs(location, [0], 2)
+            read(location, 0, 2)
 
     def test_row_without_a_gene(self, tmp_path):
         location = str(tmp_path / "part.parquet")
         written(location, ["A", None], [1.0, 2.0])
         with pytest.raises(TableError, match=f"{location}: .* genes present"):
-            read_runs(location, [0], 2)
+            read(location, 0, 2)
 
     @pytest.mark.parametrize("genes", [["B", "A"], ["A", "B", "A"]])
     def test_genes_that_do_not_ascend(self, tmp_path, genes):
         location = str(tmp_path / "part.parquet")
         written(location, genes, [1.0] * len(genes))
         with pytest.raises(TableError, match=f"{location}: genes do not ascend"):
-            read_runs(location, [0], len(genes))
+            read(location, 0, len(genes))
 
     @pytest.mark.parametrize("lacking", ["gene", "value"])
     def test_column_that_is_not_there(self, tmp_path, lacking):
@@ -248,18 +274,50 @@ class TestDamage:
         columns = {"gene": ["A"], "value": [1.0]}
         pq.write_table(pa.table({name: column for name, column in columns.items() if name != lacking}), location)
         with pytest.raises(TableError, match=f"{location}: .*convert its source again"):
-            read_runs(location, [0], 1)
+            read(location, 0, 1)
 
     def test_column_of_another_type(self, tmp_path):
         location = str(tmp_path / "part.parquet")
         written(location, ["A"], ["1.0"])
         with pytest.raises(TableError, match=f"{location}: .*convert its source again"):
-            read_runs(location, [0], 1)
+            read(location, 0, 1)
 
 
-def test_a_gene_that_reaches_over_two_row_groups_is_read_as_one_run(tmp_path):
-    location = str(tmp_path / "part.parquet")
-    written(location, ["A", "B", "B", "C"], [1.0, 2.0, 3.0, 4.0], row_group_size=2)
-    found = read_runs(location, [0, 1], 4)
-    assert found.genes.tolist() == ["A", "B", "C"]
-    assert found.values.tolist() == [1.0, 2.0, 3.0, 4.0]
+class TestStored:
+    def test_columns_are_compressed_with_snappy(self, part):
+        group = pq.ParquetFile(part).metadata.row_group(0)
+        assert {group.column(number).compression for number in range(3)} == {"SNAPPY"}
+
+    def test_row_groups_have_about_half_a_million_rows(self, tmp_path):
+        genes = {f"G{number:03d}": np.ones(10_000) for number in range(150)}
+        entry = write_part(str(tmp_path / "part.parquet"), runs_of(genes), np.arange(10_000).astype(np.str_))
+        assert [group.rows for group in entry.row_groups] == [500_000] * 3
+        assert [(group.gene_min, group.gene_max) for group in entry.row_groups] == [
+            ("G000", "G049"),
+            ("G050", "G099"),
+            ("G100", "G149"),
+        ]
+
+    def test_a_part_of_an_earlier_version_in_zstd_is_read(self, tmp_path):
+        location = str(tmp_path / "part.parquet")
+        written(location, ["A", "A", "B"], [1.0, 2.0, 3.0], compression="zstd")
+        found = read(location, 0, 3)
+        assert (found.genes.tolist(), found.offsets.tolist()) == (["A", "B"], [0, 2, 3])
+        assert found.values.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_reader_closes_its_file(part):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with PartReader(part) as reader:
+        reader.read(0, 2)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+        reader.close()  # once is enough
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_reader_of_a_damaged_part_leaves_no_file_open(part):
+    Path(part).write_bytes(Path(part).read_bytes()[:100])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(TableError):
+        PartReader(part)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -102,7 +102,7 @@ class TestDamage:
             tile = file["matrix"].id.get_chunk_info_by_coord((128, 64))
         self.overwrite(loom, tile.byte_offset + tile.size // 2, b"\xff" * 64)
         assert re.match(
-            r"the matrix at rows 0 to 300, cells \d+ to \d+ cannot be read; the file is damaged \(", refusal(loom)
+            r"the matrix at rows 128 to 192, cells 64 to 128 cannot be read; the file is damaged \(", refusal(loom)
         )
 
     def test_a_damaged_tile_does_not_spoil_the_cells_beside_it(self, loom):
@@ -130,7 +130,7 @@ class TestDamage:
             open_matrix(loom, AttributeNames()) as matrix,
             pytest.raises(InputError, match=rf"^{loom}: the index of the matrix's tiles cannot be read"),
         ):
-            matrix.stored_bytes()
+            matrix.stored_bytes(0, matrix.shape[1])
 
     def test_the_strings(self, loom):
         for found in re.finditer(b"GCOL", Path(loom).read_bytes()):

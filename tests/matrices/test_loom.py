@@ -58,6 +58,10 @@ def read(path, options=None, cuts=None):
     return {gene: tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True)) for gene, pieces in found.items()}
 
 
+def cut(matrix, entries):
+    return plan_units(matrix, np.arange(matrix.shape[0]), np.ones(matrix.shape[1], dtype=np.bool_), entries)
+
+
 def assert_same(found, expected):
     assert sorted(found) == sorted(expected)
     for gene, (cells, values) in expected.items():
@@ -166,7 +170,7 @@ class TestUnits:
     def test_units_are_whole_tiles_that_cover_each_cell_once(self, tmp_path, counts, layout, entries):
         path = write_loom(tmp_path / "study.loom", counts, storage=LAYOUTS[layout])
         with open_matrix(path, AttributeNames()) as matrix:
-            units = list(plan_units(matrix, entries))
+            units = list(cut(matrix, entries))
             tile = matrix.cells_per_tile()
         assert [cell for unit in units for cell in range(unit.first, unit.last)] == list(range(41))
         assert [unit.number for unit in units] == list(range(len(units)))
@@ -177,7 +181,7 @@ class TestUnits:
     def test_units_hold_at_most_a_tile_more_than_is_wanted(self, tmp_path, layout, entries):
         path = write_loom(tmp_path / "study.loom", np.ones((53, 41)), storage=LAYOUTS[layout])
         with open_matrix(path, AttributeNames()) as matrix:
-            widest = max(unit.last - unit.first for unit in plan_units(matrix, entries))
+            widest = max(unit.last - unit.first for unit in cut(matrix, entries))
             assert 53 * (widest - matrix.cells_per_tile()) <= entries
 
     def test_a_small_matrix_is_one_unit(self, study):
