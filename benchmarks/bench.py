@@ -18,6 +18,7 @@ from report import Table, sizes_text, tables
 from results import Measurements
 from rich.console import Console
 from rich.table import Table as RichTable
+from scaling import write_scaling
 from sections import pieces
 from sizes import SIZES
 
@@ -45,6 +46,7 @@ def main() -> None:
     _print(measured)
     if given.write:
         write_page(measured, _DOCS)
+        write_scaling(measured, _DOCS)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -54,7 +56,9 @@ def _arguments() -> argparse.ArgumentParser:
         "--scratch", type=Path, metavar="DIR", help="where the corpus is written (default: a temporary folder)"
     )
     parser.add_argument("--keep", action="store_true", help="leave the corpus there; the next run takes it over")
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="of run, loom, medians, shuffle (default: all)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="SECTION", help="of run, loom, shuffle, plan, medians (default: all)"
+    )
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="begin nothing new after so many")
     parser.add_argument(
         "--json",

@@ -38,7 +38,7 @@ class Way:
     discard : bool
         Whether its first run does not count.
     repeats : int, optional
-        Where it is not to be repeated as often as the others.
+        Where it is to be repeated so often, however long it takes.
     skip : str
         Why it is not measured at all, if it is not.
     """
@@ -165,8 +165,8 @@ class Subject:
             return False
         if not self.result.seconds:
             return True
-        if self.way.repeats is not None and len(self.result.seconds) >= self.way.repeats:
-            return False
+        if self.way.repeats is not None:
+            return len(self.result.seconds) < self.way.repeats and time.monotonic() < self._limits.deadline
         spent = sum(self.result.discarded) + sum(self.result.seconds)
         return spent < self._limits.patience and time.monotonic() < self._limits.deadline
 

@@ -135,7 +135,7 @@ def _memory(measured: Measurements) -> Table:
 def _bytes(measured: Measurements) -> Table:
     rows = []
     for each in measured.results:
-        if each.way in ("ours.command", "ours.medians_logged") and each.found:
+        if each.way in ("ours.command", "ours.medians_logged", "ours.bundles_logged") and each.found:
             found = each.found
             moved = [
                 f"{found[name] / 1e6:.1f} MB, {found[name] / found['bytes']:.2%}" if name in found else "–"

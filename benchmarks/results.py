@@ -16,7 +16,7 @@ class Result:
     Attributes
     ----------
     section : str
-        ``run``, ``loom``, ``medians`` or ``shuffle``.
+        ``run``, ``loom``, ``medians``, ``shuffle`` or ``plan``.
     case : str
         Which piece of work of the section: a number of rows, or what was read.
     way : str

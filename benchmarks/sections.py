@@ -9,6 +9,9 @@ from sizes import short
 
 _GIB = 1 << 30
 
+_ROWS_A_WINDOW_ROW = 26 * 8
+"""Sources have 26 row groups, one of which is in the window at a time; so a table is cut into eight bundles."""
+
 OURS_MEMORY = 3 * _GIB
 """Of a session of ours on two cores: a JVM, a driver and two workers."""
 
@@ -46,7 +49,17 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
         logged = Way(
             "ours.medians_logged", "median_spark, its events logged", options, OURS_MEMORY, discard=False, repeats=1
         )
-        yield Piece("shuffle", short(rows), [logged])
+        bundled = Way(
+            "ours.bundles_logged",
+            "median_spark in 8 bundles, its events logged",
+            {**options, "window_rows": rows // _ROWS_A_WINDOW_ROW},
+            OURS_MEMORY,
+            discard=False,
+            repeats=1,
+        )
+        yield Piece("shuffle", short(rows), [logged, bundled])
+    scratch = {"scratch": str(corpus.scratch)}
+    yield Piece("plan", "30,000 parts", [Way("plan.listing", "planning", {"parts": 30_000, **scratch}, discard=False)])
     for rows in corpus.sizes.tables:
         yield Piece("medians", short(rows), _medians_ways(corpus, rows, memory))
 
@@ -54,11 +67,12 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
 def _run_ways(corpus: Corpus) -> list[Way]:
     where = {"looms": str(corpus.looms), "scratch": str(corpus.scratch)}
     warm = {**where, "warm_up": str(corpus.warm_up_looms)}
+    repeats = corpus.sizes.repeats
     return [
         Way("ours.command", "median-spark run, from the shell", where, OURS_MEMORY, discard=False),
         Way("ours.run_warm", "median_spark.run, session warm", warm, OURS_MEMORY, discard=False),
-        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, discard=False),
-        Way("published.one_process", "published procedure, 1 process", where, 2 * _GIB, discard=False),
+        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, False, repeats),
+        Way("published.one_process", "published procedure, 1 process", where, 2 * _GIB, False, 1),
     ]
 
 
@@ -74,21 +88,24 @@ def _loom_ways(corpus: Corpus) -> list[Way]:
 def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     table = corpus.table(rows)
     ours = {"table": str(table), "warm_up": str(corpus.warm_up_table), "scratch": str(corpus.scratch)}
+    bundled = {**ours, "window_rows": rows // _ROWS_A_WINDOW_ROW}
     peer = {"values": str(table / "values")}
     heap = max(2 * _GIB, min(40 * rows, memory * 6 // 10))
     spark = {**peer, "warm_up": str(corpus.warm_up_table / "values"), "heap": heap}
     slow = "" if rows <= corpus.sizes.slow_rows else "left out: it takes too long"
+    few = 3 if rows == corpus.sizes.tables[0] else 1
     numpy = _GIB + 45 * rows
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
     return [
         Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY),
         Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows),
         Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY),
+        Way("ours.medians_bundles", "median_spark, exact, in 8 bundles", bundled, OURS_MEMORY),
         Way("table.duckdb_approximate", "DuckDB approx_quantile", peer),
         Way("table.parquet_read", "reading gene and value, no more", peer),
         Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows),
         Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows),
-        Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, discard=False, skip=large),
-        Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, discard=False, skip=slow),
-        Way("table.spark_median", "Spark median", spark, heap + _GIB, discard=False, skip=slow),
+        Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, False, 2, large),
+        Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, few, slow),
+        Way("table.spark_median", "Spark median", spark, heap + _GIB, False, few, slow),
     ]

@@ -12,7 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ROOMS = {"table": "ways_table", "ours": "ways_ours", "loom": "ways_loom", "published": "ways_published"}
+ROOMS = {
+    "table": "ways_table",
+    "ours": "ways_ours",
+    "loom": "ways_loom",
+    "published": "ways_published",
+    "plan": "ways_plan",
+}
 """Modules of ways. A way ``table.duckdb_median`` is the function ``duckdb_median`` of the first: a context manager that
 prepares the work, and gives the function that does it once."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from work import Found, Work, figures
 
+from median_spark.expression import WINDOW_ROWS
+
 
 @contextlib.contextmanager
 def command(looms: str, scratch: str) -> Iterator[Work]:
@@ -48,12 +50,21 @@ def medians_no_exact(table: str, warm_up: str, scratch: str) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
-def _medians_warm(table: str, warm_up: str, scratch: str, *, exact: bool) -> Iterator[Work]:
+def medians_bundles(table: str, warm_up: str, scratch: str, window_rows: int) -> Iterator[Work]:
+    """Give exact medians as a corpus gets them that is too large for one window: merged, and refined."""
+    with _medians_warm(table, warm_up, scratch, exact=True, window_rows=window_rows) as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _medians_warm(
+    table: str, warm_up: str, scratch: str, *, exact: bool, window_rows: int = WINDOW_ROWS
+) -> Iterator[Work]:
     """Give `median_spark.medians` in a session that has run once on a small table."""
     from median_spark import medians, spark_session
 
     def once(out: str, location: str = table) -> None:
-        medians(location, out, spark=spark, exact=exact)
+        medians(location, out, spark=spark, exact=exact, window_rows=window_rows)
 
     with spark_session() as spark, _fresh_folders(scratch, once, _median_figures) as work:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -61,8 +72,13 @@ def _medians_warm(table: str, warm_up: str, scratch: str, *, exact: bool) -> Ite
         yield work
 
 
+def bundles_logged(table: str, scratch: str, window_rows: int) -> contextlib.AbstractContextManager[Work]:
+    """Give the same in several bundles."""
+    return medians_logged(table, scratch, window_rows)
+
+
 @contextlib.contextmanager
-def medians_logged(table: str, scratch: str) -> Iterator[Work]:
+def medians_logged(table: str, scratch: str, window_rows: int = WINDOW_ROWS) -> Iterator[Work]:
     """Give `median_spark.medians` in a session of its own, whose event log tells what went over the network."""
     from median_spark import medians, spark_session
 
@@ -75,7 +91,7 @@ def medians_logged(table: str, scratch: str) -> Iterator[Work]:
 
         def work() -> Found:
             with spark_session() as spark:
-                medians(table, f"{folder}/out", spark=spark)
+                medians(table, f"{folder}/out", spark=spark, window_rows=window_rows)
             return {**_moved(events), **_stored(Path(table) / "values")}
 
         yield work

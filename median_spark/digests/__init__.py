@@ -6,7 +6,9 @@ Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 from median_spark.digests.build import Digest, cluster_ends, digest_runs, sort_runs, sorted_medians
 from median_spark.digests.merge import (
     DEFAULT_COMPRESSION,
+    PickledAsCrick,
     check_compression,
+    check_digests,
     from_crick,
     medians_of,
     merge_digests,
@@ -17,6 +19,7 @@ from median_spark.digests.merge import (
 )
 from median_spark.digests.packed import (
     PACKED_SCHEMA,
+    count_sources,
     digest_sweep,
     merge_batches,
     pack,
@@ -28,8 +31,11 @@ __all__ = [
     "DEFAULT_COMPRESSION",
     "PACKED_SCHEMA",
     "Digest",
+    "PickledAsCrick",
     "check_compression",
+    "check_digests",
     "cluster_ends",
+    "count_sources",
     "digest_runs",
     "digest_sweep",
     "from_crick",

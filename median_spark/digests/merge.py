@@ -58,6 +58,18 @@ def to_cricks(digests: Sequence[Digest], compression: float) -> list[Any]:
         If there are too many centroids, means do not ascend or lie outside min and max, or weights are not above 0
         and finite or do not add up to n.
     """
+    check_digests(digests, compression)
+    return [_made(digest, compression) for digest in digests]
+
+
+def check_digests(digests: Sequence[Digest], compression: float) -> None:
+    """Refuse digests that crick could not hold.
+
+    Raises
+    ------
+    DigestError
+        See `to_cricks`.
+    """
     check_compression(compression)
     most = 2 * int(np.ceil(compression))
     sizes = np.array([len(digest.means) for digest in digests], dtype=np.int64)
@@ -67,17 +79,39 @@ def to_cricks(digests: Sequence[Digest], compression: float) -> list[Any]:
     if not _sound(digests, sizes):
         message = "a digest's means must ascend between min and max, and its weights be above 0 and add up to n"
         raise DigestError(message)
-    centroids = np.empty(int(sizes.sum()), dtype=_CENTROID)
-    if len(centroids):
-        centroids["mean"] = np.concatenate([digest.means for digest in digests])
-        centroids["weight"] = np.concatenate([digest.weights for digest in digests])
-    made = []
-    for digest, end, size in zip(digests, np.cumsum(sizes).tolist(), sizes.tolist(), strict=True):
-        crick = TDigest(compression)
-        if digest.n:
-            crick.__setstate__((centroids[end - size : end], float(digest.n), digest.min, digest.max))
-        made.append(crick)
-    return made
+
+
+def _made(digest: Digest, compression: float) -> Any:
+    crick = TDigest(compression)
+    if digest.n:
+        crick.__setstate__(_state(digest))
+    return crick
+
+
+def _state(digest: Digest) -> tuple[npt.NDArray[np.void], float, float, float]:
+    """Return what crick's digests keep and pickle."""
+    centroids = np.empty(len(digest.means), dtype=_CENTROID)
+    centroids["mean"], centroids["weight"] = digest.means, digest.weights
+    return centroids, float(digest.n), digest.min, digest.max
+
+
+class PickledAsCrick:
+    """Pickles as the crick digest that `to_crick` would make, without one, which takes 15 kB.
+
+    Parameters
+    ----------
+    digest : Digest
+        One that `to_cricks` would not refuse.
+    compression : float
+        Of the crick digest.
+    """
+
+    def __init__(self, digest: Digest, compression: float) -> None:
+        self._digest = digest
+        self._compression = compression
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TDigest, (self._compression,), _state(self._digest)
 
 
 def _sound(digests: Sequence[Digest], sizes: npt.NDArray[np.int64]) -> bool:

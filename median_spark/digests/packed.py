@@ -151,6 +151,11 @@ def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
     return Digest(n, low, high, columns[:half], columns[half:])
 
 
+def count_sources(packed: bytes) -> int:
+    """Return how many sources a packed list of sources holds."""
+    return len(packed) // 4
+
+
 def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int]]:
     """Return the digests of a table of `PACKED_SCHEMA`, and of how many sources each is.
 
@@ -161,7 +166,7 @@ def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int]]:
     """
     fields = (table[name].to_pylist() for name in ("n", "min", "max", "centroids"))
     digests = [unpack(*row) for row in zip(*fields, strict=True)]
-    return digests, [len(packed) // 4 for packed in table["sources"].to_pylist()]
+    return digests, [count_sources(packed) for packed in table["sources"].to_pylist()]
 
 
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:

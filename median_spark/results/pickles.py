@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from crick import TDigest
 
-from median_spark.digests import to_cricks
+from median_spark.digests import PickledAsCrick, check_digests
 from median_spark.results.medians import GeneDigests
 
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
@@ -30,8 +30,13 @@ def published_pickles(merged: GeneDigests, table: pa.Table) -> dict[str, bytes]:
     genes: list[str] = table["gene"].to_pylist()
     medians = [math.nan if median is None else float(median) for median in table["median"].to_pylist()]
     total = dict(zip(genes, medians, strict=True))
-    detected = dict(zip(merged.digests, to_cricks(list(merged.digests.values()), merged.compression), strict=True))
-    digests = {gene: detected[gene] if gene in detected else TDigest(merged.compression) for gene in genes}
+    check_digests(list(merged.digests.values()), merged.compression)
+    digests = {
+        gene: PickledAsCrick(merged.digests[gene], merged.compression)
+        if gene in merged.digests
+        else TDigest(merged.compression)
+        for gene in genes
+    }
     contents: dict[str, object] = {
         "total_gene_tdigest_dict.pickle": digests,
         "total_gene_median_dict.pickle": total,

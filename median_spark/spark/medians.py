@@ -141,6 +141,7 @@ def medians(
     compression: float = DEFAULT_COMPRESSION,
     exact: bool = True,
     sources: Sequence[str] | None = None,
+    window_rows: int = WINDOW_ROWS,
     failures: Sequence[FailureRecord] | None = None,
     overwrite: bool = False,
     report: Reporter | None = None,
@@ -149,7 +150,7 @@ def medians(
 
     Parameters
     ----------
-    expression, spark, compression, exact, sources, report
+    expression, spark, compression, exact, sources, window_rows, report
         See `gene_medians`.
     out : str
         Path or URI of the result folder.
@@ -173,7 +174,15 @@ def medians(
     report = report or Silent()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    found = gene_medians(expression, spark=spark, compression=compression, exact=exact, sources=sources, report=report)
+    found = gene_medians(
+        expression,
+        spark=spark,
+        compression=compression,
+        exact=exact,
+        sources=sources,
+        window_rows=window_rows,
+        report=report,
+    )
     failed = found.failures if failures is None else list(failures)
     provenance = provenance_of(
         storage.canonical(expression),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from looms import random_counts, write_loom
 from oracle import corpus_values, read_types
+from windows import bundles
 
 from median_spark import ReadOptions, convert, gene_medians, read_gene_table, run
-from median_spark.spark import medians as medians_module
+from median_spark.expression import WINDOW_ROWS
 
 pytestmark = pytest.mark.spark
 
@@ -22,13 +23,12 @@ def assert_exact(found, values):
         assert row["digest_rank_error"] * len(of_gene) == pytest.approx(max(below - middle, middle - up_to, 0))
 
 
-@pytest.mark.parametrize("task_rows", [8_000_000, 20_000])
-def test_every_median_of_the_demo_corpus_is_exact(spark, demo, tmp_path, monkeypatch, task_rows):
-    plan = medians_module.plan_digests
-    monkeypatch.setattr(medians_module, "plan_digests", lambda *given: plan(*given, task_rows=task_rows))
+@pytest.mark.parametrize(("window_rows", "several"), [(WINDOW_ROWS, False), (40_000, True), (1, True)])
+def test_every_median_of_the_demo_corpus_is_exact(spark, demo, tmp_path, window_rows, several):
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
     convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
-    found = gene_medians(str(tmp_path / "x"), spark=spark)
+    assert (bundles(tmp_path / "x", window_rows) > 1) == several
+    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
     assert_exact(found, corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))[0])
 
 
@@ -36,18 +36,24 @@ def test_every_median_of_real_looms_is_exact(spark, real_data, tmp_path):
     table, looms = real_data / "gene_info_table.csv", sorted((real_data / "corpus").rglob("*.loom"))
     options = ReadOptions(gene_table=read_gene_table(str(table)))
     convert(str(real_data / "corpus"), str(tmp_path / "x"), spark=spark, options=options)
-    assert_exact(gene_medians(str(tmp_path / "x"), spark=spark), corpus_values(looms, read_types(table))[0])
+    expected = corpus_values(looms, read_types(table))[0]
+    for window_rows, several in ((WINDOW_ROWS, False), (500_000, True)):
+        assert (bundles(tmp_path / "x", window_rows) > 1) == several
+        assert_exact(gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows), expected)
 
 
-def test_values_spread_over_hundreds_of_parts(spark, tmp_path):
+@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 10_000])
+def test_values_spread_over_hundreds_of_parts(spark, tmp_path, window_rows):
     counts = random_counts(np.random.default_rng(0), 12, 64 * 220, density=0.6)
     path = write_loom(tmp_path / "wide.loom", counts)
     convert(path, str(tmp_path / "x"), spark=spark, unit_entries=100)
     assert len(list((tmp_path / "x").rglob("part-*.parquet"))) > 200
-    assert_exact(gene_medians(str(tmp_path / "x"), spark=spark), corpus_values([path])[0])
+    assert bundles(tmp_path / "x", window_rows) == 1 or bundles(tmp_path / "x", window_rows) > 5
+    assert_exact(gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows), corpus_values([path])[0])
 
 
-def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_path):
+@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 2_000])
+def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_path, window_rows):
     cells = 6_000
     rng = np.random.default_rng(0)
     counts = np.zeros((8, cells), dtype=np.int64)
@@ -61,7 +67,8 @@ def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_
     counts[7, : cells - 1] = rng.integers(1, 1000, cells - 1)  # an odd number of them
     path = write_loom(tmp_path / "hard.loom", counts, n_counts=np.full(cells, 10_000.0))
     convert(path, str(tmp_path / "x"), spark=spark, unit_entries=5_000)
-    found = gene_medians(str(tmp_path / "x"), spark=spark)
+    assert (bundles(tmp_path / "x", window_rows) > 1) == (window_rows < WINDOW_ROWS)
+    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
     assert_exact(found, corpus_values([path])[0])
     first = found.table.to_pylist()[0]
     assert first["median"] == 1.0
@@ -76,11 +83,14 @@ def test_brackets_too_wide_for_memory_are_narrowed_by_counting(spark, tmp_path, 
     once = refine._refine_once
     monkeypatch.setattr(refine, "_refine_once", lambda *given: rounds.append(len(given[2])) or once(*given))
     monkeypatch.setattr(queries, "_CLUSTERS", 1e9)  # brackets as wide as all values
-    counts = random_counts(np.random.default_rng(5), 3, 300_000, density=1.0)
-    totals = np.random.default_rng(6).uniform(1e3, 1e5, 300_000)  # hardly a value occurs twice
+    cells = 600_000
+    counts = random_counts(np.random.default_rng(5), 2, cells, density=1.0)
+    totals = np.random.default_rng(6).uniform(1e3, 1e5, cells)  # hardly a value occurs twice
     path = write_loom(tmp_path / "many.loom", counts, n_counts=totals)
-    convert(path, str(tmp_path / "x"), spark=spark)
-    assert_exact(gene_medians(str(tmp_path / "x"), spark=spark), corpus_values([path])[0])
+    convert(path, str(tmp_path / "x"), spark=spark, unit_entries=cells)
+    assert bundles(tmp_path / "x", cells // 2) == 2
+    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=cells // 2)
+    assert_exact(found, corpus_values([path])[0])
     assert len(rounds) >= 2
 
 

@@ -1,12 +1,17 @@
+import json
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
 from oracle import corpus_values, read_types, universe
+from windows import bundles
 
 from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table
 from median_spark.errors import DigestError, OutputError, TableError
+from median_spark.expression import WINDOW_ROWS, open_table
 from median_spark.spark import medians as medians_module
-from median_spark.spark import tasks
+from median_spark.spark import refine, tasks
 
 pytestmark = pytest.mark.spark
 
@@ -59,26 +64,102 @@ def test_extremes_are_exact_and_quantiles_in_order(spark, expression, truth):
             assert ordered == sorted(ordered)
 
 
-def test_the_digest_estimate_does_not_depend_on_the_shuffle(spark, expression, monkeypatch):
-    plan = medians_module.plan_digests
-    monkeypatch.setattr(medians_module, "plan_digests", lambda *given: plan(*given, task_rows=100_000))
+def test_merged_digests_do_not_depend_on_the_shuffle(spark, expression, monkeypatch):
+    assert bundles(expression, 40_000) > 2
     found = []
     for partitions in (1, 7):
         monkeypatch.setattr(tasks, "merge_partitions", lambda _, number=partitions: number)
-        found.append(gene_medians(expression, spark=spark, exact=False))
+        found.append(gene_medians(expression, spark=spark, exact=False, window_rows=40_000))
     assert found[0].table.equals(found[1].table)
     assert any(len(digest.means) < digest.n for digest in found[0].merged.digests.values())
+    for gene, digest in found[0].merged.digests.items():
+        assert digest.means.tobytes() == found[1].merged.digests[gene].means.tobytes()
 
 
-def test_several_tasks_merge_to_all_values(spark, expression, truth, monkeypatch):
-    plan = medians_module.plan_digests
-    monkeypatch.setattr(medians_module, "plan_digests", lambda *given: plan(*given, task_rows=50_000))
-    values, _ = truth
-    found = by_gene(gene_medians(expression, spark=spark))
+@pytest.mark.parametrize("window_rows", [60_000, 1])
+def test_several_bundles_merge_to_all_values(spark, expression, truth, window_rows):
+    assert bundles(expression, window_rows) > 2
+    values, sources = truth
+    found = by_gene(gene_medians(expression, spark=spark, window_rows=window_rows, exact=False))
+    detected = {gene: row for gene, row in found.items() if row["n_cells"]}
+    assert {gene: row["n_cells"] for gene, row in detected.items()} == {g: len(v) for g, v in values.items()}
+    assert {gene: row["n_sources"] for gene, row in detected.items()} == sources
+    for gene, row in detected.items():
+        assert (row["min"], row["max"]) == (values[gene].min(), values[gene].max())
     many = [gene for gene, of_gene in values.items() if len(of_gene) > 1000]
-    assert sum(row["n_cells"] for row in found.values()) == sum(map(len, values.values()))
     errors = [abs(found[gene]["digest_median"] / np.median(values[gene]) - 1) for gene in many]
     assert np.percentile(errors, 95) < 0.005
+
+
+@pytest.mark.parametrize("window_rows", [200_000, 60_000, 1])
+def test_exact_medians_do_not_depend_on_the_window(spark, expression, window_rows):
+    assert bundles(expression, WINDOW_ROWS) == 1 < bundles(expression, window_rows)
+    whole = gene_medians(expression, spark=spark).table
+    found = gene_medians(expression, spark=spark, window_rows=window_rows).table
+    for name in ("gene", "median", "n_cells", "n_sources", "min", "max"):
+        assert found[name].equals(whole[name])
+    assert found["median"].drop_null().to_numpy().tobytes() == whole["median"].drop_null().to_numpy().tobytes()
+
+
+def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, truth):
+    values, _ = truth
+    assert bundles(expression, 60_000) > 2
+    whole = by_gene(gene_medians(expression, spark=spark, exact=False))
+    merged = by_gene(gene_medians(expression, spark=spark, exact=False, window_rows=60_000))
+    for gene, of_gene in values.items():
+        ordered = np.sort(of_gene)
+        for estimate in (whole[gene]["median"], merged[gene]["median"]):
+            below, up_to = np.searchsorted(ordered, estimate, "left"), np.searchsorted(ordered, estimate, "right")
+            off = max(below - len(ordered) / 2, len(ordered) / 2 - up_to, 0)
+            assert off <= max(0.01 * len(ordered), 1)  # a cluster at the median is pi / 400 of all values
+
+
+def test_digests_of_one_bundle_do_not_depend_on_how_sources_are_cut(spark, demo, expression, tmp_path):
+    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options, unit_entries=20_000)
+    cut, whole = (
+        sum(len(record.parts) for record in open_table(str(x)).sources()) for x in (tmp_path / "x", expression)
+    )
+    assert cut > 2 * whole
+    one, other = (gene_medians(str(x), spark=spark) for x in (expression, tmp_path / "x"))
+    assert one.table.equals(other.table)
+    for gene, digest in one.merged.digests.items():
+        assert digest.means.tobytes() == other.merged.digests[gene].means.tobytes()
+        assert digest.weights.tobytes() == other.merged.digests[gene].weights.tobytes()
+
+
+@pytest.mark.parametrize(("window_rows", "shuffles"), [(WINDOW_ROWS, 0), (60_000, 1)])
+def test_values_are_shuffled_only_where_there_are_several_bundles(
+    spark, expression, monkeypatch, window_rows, shuffles
+):
+    plans = []
+
+    def collected(frame, *more):
+        plans.append(frame._jdf.queryExecution().executedPlan().toString())
+        return tasks.collect(frame, *more)
+
+    monkeypatch.setattr(medians_module, "collect", collected)
+    gene_medians(expression, spark=spark, window_rows=window_rows, exact=False)
+    (plan,) = plans
+    assert plan.count("Exchange ") == shuffles
+
+
+@contextmanager
+def refinements(monkeypatch):
+    """Note the queries of each round of the second pass."""
+    rounds = []
+    once = refine._refine_once
+    with monkeypatch.context() as patched:
+        patched.setattr(refine, "_refine_once", lambda *given: rounds.append(len(given[2])) or once(*given))
+        yield rounds
+
+
+def test_the_table_is_read_once_where_there_is_one_bundle(spark, expression, monkeypatch):
+    with refinements(monkeypatch) as rounds:
+        gene_medians(expression, spark=spark)
+        assert rounds == []
+        gene_medians(expression, spark=spark, window_rows=60_000)
+        assert len(rounds) >= 1
 
 
 def test_chosen_sources_only(spark, expression, demo):
@@ -105,13 +186,31 @@ def test_a_folder_that_is_no_table_is_refused(spark, tmp_path):
         gene_medians(str(tmp_path), spark=spark)
 
 
-def test_a_missing_part_is_named(spark, tmp_path):
-    write_loom(tmp_path / "corpus" / "s.loom", random_counts(np.random.default_rng(0), 50, 40))
+@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 1])
+def test_a_missing_part_is_named(spark, tmp_path, window_rows):
+    for number in range(2):
+        counts = random_counts(np.random.default_rng(number), 50, 40)
+        write_loom(tmp_path / "corpus" / f"s{number}.loom", counts)
     convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark)
-    part = next((tmp_path / "x" / "values").rglob("*.parquet"))
+    assert bundles(tmp_path / "x", window_rows) == (1 if window_rows > 1 else 2)
+    part = next((tmp_path / "x" / "values" / "source=s1").rglob("*.parquet"))
     part.unlink()
-    with pytest.raises(TableError, match=rf"{part.name}: this part is listed .* not there"):
-        gene_medians(str(tmp_path / "x"), spark=spark)
+    with pytest.raises(TableError, match=rf"source=s1/{part.name}: this part is listed .* not there"):
+        gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
+
+
+@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 1])
+def test_a_table_with_fewer_values_than_its_records_say_is_refused(spark, tmp_path, window_rows):
+    for number in range(2):
+        counts = random_counts(np.random.default_rng(number), 50, 40)
+        write_loom(tmp_path / "corpus" / f"s{number}.loom", counts)
+    convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark)
+    location = tmp_path / "x" / "sources" / "s1.json"
+    record = json.loads(location.read_text())
+    record["values"] += 5
+    location.write_text(json.dumps(record))
+    with pytest.raises(TableError, match=r"values were digested where the sources' records say"):
+        gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
 
 
 def test_sources_that_cannot_be_pooled_are_refused(spark, tmp_path):

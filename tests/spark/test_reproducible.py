@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from processes import python_workers
+from windows import bundles
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
 from median_spark.spark import tasks
@@ -26,6 +27,13 @@ COMPARED = (
 )
 
 
+WINDOW = 60_000
+"""Rows of a window with which the demo corpus falls into several bundles: then values are shuffled and merged."""
+
+WHOLE = (sys.executable, "-m", "median_spark", "run")
+IN_WINDOWS = (sys.executable, str(Path(__file__).with_name("in_windows.py")), str(WINDOW), "run")
+
+
 def fingerprint(result):
     """Return what must be the same: files byte by byte, and the digests' content."""
     result = Path(result)
@@ -39,14 +47,31 @@ def options(demo):
 
 
 @pytest.fixture(scope="module")
-def reference(spark, demo, options, tmp_path_factory):
+def references(spark, demo, options, tmp_path_factory):
     out = tmp_path_factory.mktemp("reference")
     convert(str(demo), str(out / "x"), spark=spark, options=options)
+    assert bundles(out / "x", WINDOW) > 2
     medians(str(out / "x"), str(out / "r"), spark=spark)
-    return fingerprint(out / "r")
+    medians(str(out / "x"), str(out / "w"), spark=spark, window_rows=WINDOW)
+    found = fingerprint(out / "r"), fingerprint(out / "w")
+    assert found[0]["digests"] != found[1]["digests"]  # but exact medians are the same
+    assert found[0]["total_gene_median_dict.pickle"] == found[1]["total_gene_median_dict.pickle"]
+    return found
 
 
-def command(demo, out, *more, program=(sys.executable, "-m", "median_spark", "run")):
+@pytest.fixture(scope="module")
+def reference(references):
+    """What comes out where one window holds the corpus."""
+    return references[0]
+
+
+@pytest.fixture(scope="module")
+def in_windows(references):
+    """What comes out where it does not."""
+    return references[1]
+
+
+def command(demo, out, *more, program=WHOLE):
     """Return the command line of a run in a process of its own."""
     table = str(demo / "gene_info_table.csv")
     return [*program, str(demo), "--gene-table", table, "--out", str(out), "--quiet", *more]
@@ -56,6 +81,12 @@ def command(demo, out, *more, program=(sys.executable, "-m", "median_spark", "ru
 def test_any_number_of_cores(demo, tmp_path, reference, master):
     subprocess.run(command(demo, tmp_path / "out", "--master", master), check=True)
     assert fingerprint(tmp_path / "out" / "medians") == reference
+
+
+@pytest.mark.parametrize("master", ["local[1]", "local[8]"])
+def test_any_number_of_cores_in_several_bundles(demo, tmp_path, in_windows, master):
+    subprocess.run(command(demo, tmp_path / "out", "--master", master, program=IN_WINDOWS), check=True)
+    assert fingerprint(tmp_path / "out" / "medians") == in_windows
 
 
 def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, reference):
@@ -82,14 +113,14 @@ def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, referenc
 
 
 @pytest.mark.parametrize("partitions", [1, 7])
-def test_any_number_of_shuffle_partitions(spark, demo, options, tmp_path, reference, monkeypatch, partitions):
+def test_any_number_of_shuffle_partitions(spark, demo, options, tmp_path, in_windows, monkeypatch, partitions):
     monkeypatch.setattr(tasks, "merge_partitions", lambda _: partitions)
     convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
-    assert fingerprint(tmp_path / "r") == reference
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, window_rows=WINDOW)
+    assert fingerprint(tmp_path / "r") == in_windows
 
 
-def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp_path, reference):
+def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp_path, reference, in_windows):
     for folder in sorted(demo.iterdir(), reverse=True):
         if folder.is_dir():
             # Named from the corpus's root, as a conversion in one go names them.
@@ -98,6 +129,8 @@ def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp
             convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=spark, options=options)
     medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
     assert fingerprint(tmp_path / "r") == reference
+    medians(str(tmp_path / "x"), str(tmp_path / "w"), spark=spark, window_rows=WINDOW)
+    assert fingerprint(tmp_path / "w") == in_windows
 
 
 def test_inputs_in_any_order_on_the_command_line(spark, demo, options, tmp_path):
@@ -127,8 +160,9 @@ def test_a_source_removed_and_added_again(spark, demo, options, tmp_path, refere
     assert fingerprint(tmp_path / "with") == reference
 
 
-def test_tasks_that_fail_and_are_tried_again(demo, tmp_path, reference):
-    process = subprocess.Popen(command(demo, tmp_path / "out", "--master", "local[2,50]"))
+@pytest.mark.parametrize("program", [WHOLE, IN_WINDOWS], ids=["one bundle", "several bundles"])
+def test_tasks_that_fail_and_are_tried_again(demo, tmp_path, references, program):
+    process = subprocess.Popen(command(demo, tmp_path / "out", "--master", "local[2,50]", program=program))
     killed = []
 
     def kill_workers():
@@ -147,4 +181,4 @@ def test_tasks_that_fail_and_are_tried_again(demo, tmp_path, reference):
     assert process.wait() == 0
     killer.join()
     assert len(killed) >= 2
-    assert fingerprint(tmp_path / "out" / "medians") == reference
+    assert fingerprint(tmp_path / "out" / "medians") == references[program is IN_WINDOWS]
