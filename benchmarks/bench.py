@@ -59,6 +59,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", metavar="SECTION", help="of run, loom, shuffle, plan, medians (default: all)"
     )
+    parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
+    parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="begin nothing new after so many")
     parser.add_argument(
         "--json",
@@ -74,7 +76,12 @@ def _arguments() -> argparse.ArgumentParser:
 def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
     begin = time.monotonic()
     sizes = SIZES[given.sizes]
-    sizes = replace(sizes, budget_minutes=given.budget or sizes.budget_minutes)
+    sizes = replace(
+        sizes,
+        tables=tuple(given.rows or sizes.tables),
+        patience_minutes=given.patience or sizes.patience_minutes,
+        budget_minutes=given.budget or sizes.budget_minutes,
+    )
     corpus = Corpus(scratch, sizes)
     busy = psutil.cpu_percent(interval=2)
     if busy > _BUSY:

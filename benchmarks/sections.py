@@ -67,11 +67,10 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
 def _run_ways(corpus: Corpus) -> list[Way]:
     where = {"looms": str(corpus.looms), "scratch": str(corpus.scratch)}
     warm = {**where, "warm_up": str(corpus.warm_up_looms)}
-    repeats = corpus.sizes.repeats
     return [
         Way("ours.command", "median-spark run, from the shell", where, OURS_MEMORY, discard=False),
         Way("ours.run_warm", "median_spark.run, session warm", warm, OURS_MEMORY, discard=False),
-        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, False, repeats),
+        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, discard=False),
         Way("published.one_process", "published procedure, 1 process", where, 2 * _GIB, False, 1),
     ]
 

@@ -15,7 +15,9 @@ from tables import record_of
 from median_spark.digests import (
     PACKED_SCHEMA,
     Digest,
+    PickledAsCrick,
     check_compression,
+    check_digests,
     cluster_ends,
     count_sources,
     digest_runs,
@@ -30,6 +32,7 @@ from median_spark.digests import (
     sort_runs,
     sorted_medians,
     to_crick,
+    to_cricks,
     unpack,
 )
 from median_spark.errors import DigestError
@@ -411,6 +414,23 @@ def digest_with(means, weights, low=1.0, high=9.0, n=None):
     return Digest(int(weights.sum()) if n is None else n, low, high, np.array(means, dtype=np.float64), weights)
 
 
+DAMAGED = [
+    pytest.param(digest_with([3.0, 2.0], [1, 1]), id="means descend"),
+    pytest.param(digest_with([2.0, math.nan], [1, 1]), id="mean is NaN"),
+    pytest.param(digest_with([2.0, math.inf], [1, 1], high=math.inf), id="mean is infinite"),
+    pytest.param(digest_with([0.5, 2.0], [1, 1]), id="mean below min"),
+    pytest.param(digest_with([2.0, 9.5], [1, 1]), id="mean above max"),
+    pytest.param(digest_with([2.0], [1], low=math.nan), id="min is NaN"),
+    pytest.param(digest_with([2.0, 3.0], [2, 0]), id="weight of 0"),
+    pytest.param(digest_with([2.0, 3.0], [3, -1]), id="weight below 0"),
+    pytest.param(digest_with([2.0, 3.0], [math.inf, 1], n=2), id="weight is infinite"),
+    pytest.param(digest_with([2.0, 3.0], [math.nan, 1], n=2), id="weight is NaN"),
+    pytest.param(digest_with([2.0, 3.0], [1, 1], n=3), id="weights do not add up"),
+    pytest.param(digest_with([2.0, 3.0], [2]), id="more means than weights"),
+    pytest.param(digest_with([], [], n=5), id="values without centroids"),
+]
+
+
 class TestToCrick:
     @given(value_lists | samples(), compressions)
     def test_round_trip_is_exact(self, values, compression):
@@ -436,27 +456,36 @@ class TestToCrick:
         with pytest.raises(DigestError, match=f"at most {most} centroids, not {most + 1}"):
             to_crick(digest_with([2.0] * (most + 1), [1] * (most + 1)), compression)
 
-    @pytest.mark.parametrize(
-        "digest",
-        [
-            pytest.param(digest_with([3.0, 2.0], [1, 1]), id="means descend"),
-            pytest.param(digest_with([2.0, math.nan], [1, 1]), id="mean is NaN"),
-            pytest.param(digest_with([2.0, math.inf], [1, 1], high=math.inf), id="mean is infinite"),
-            pytest.param(digest_with([0.5, 2.0], [1, 1]), id="mean below min"),
-            pytest.param(digest_with([2.0, 9.5], [1, 1]), id="mean above max"),
-            pytest.param(digest_with([2.0], [1], low=math.nan), id="min is NaN"),
-            pytest.param(digest_with([2.0, 3.0], [2, 0]), id="weight of 0"),
-            pytest.param(digest_with([2.0, 3.0], [3, -1]), id="weight below 0"),
-            pytest.param(digest_with([2.0, 3.0], [math.inf, 1], n=2), id="weight is infinite"),
-            pytest.param(digest_with([2.0, 3.0], [math.nan, 1], n=2), id="weight is NaN"),
-            pytest.param(digest_with([2.0, 3.0], [1, 1], n=3), id="weights do not add up"),
-            pytest.param(digest_with([2.0, 3.0], [2]), id="more means than weights"),
-            pytest.param(digest_with([], [], n=5), id="values without centroids"),
-        ],
-    )
-    def test_refuses(self, digest):
+    @pytest.mark.parametrize("damaged", DAMAGED)
+    def test_refuses(self, damaged):
         with pytest.raises(DigestError, match="means must ascend between min and max"):
-            to_crick(digest, 100)
+            to_crick(damaged, 100)
+
+    @pytest.mark.parametrize("place", [0, 1, 2, 3])
+    @pytest.mark.parametrize("damaged", DAMAGED)
+    def test_refuses_one_among_others_wherever_it_is(self, damaged, place):
+        others = [digest_of([5.0, 6.0]), digest_with([], []), digest_of(np.arange(1.0, 1_000))]
+        check_digests(others, 100)
+        with pytest.raises(DigestError, match="means must ascend between min and max"):
+            check_digests([*others[:place], damaged, *others[place:]], 100)
+
+    def test_means_need_not_ascend_from_one_digest_to_the_next(self):
+        check_digests([digest_of([8.0, 9.0]), digest_of([1.0]), digest_with([], []), digest_of([0.5, 0.6])], 100)
+
+    @given(st.lists(value_lists | samples(1_000), max_size=6), compressions)
+    def test_many_at_once_are_those_of_one_at_a_time(self, values, compression):
+        made = [digest_of(found, compression) for found in values]
+        for crick, digest in zip(to_cricks(made, compression), made, strict=True):
+            assert_equal(from_crick(crick), digest)
+
+    @given(value_lists | samples(), compressions)
+    def test_is_pickled_as_crick_would_without_one_being_made(self, values, compression):
+        digest = digest_of(values, compression)
+        loaded = pickle.loads(pickle.dumps(PickledAsCrick(digest, compression), protocol=4))
+        assert type(loaded) is TDigest
+        assert loaded.compression == compression
+        assert_equal(from_crick(loaded), digest)
+        assert pickle.dumps(loaded) == pickle.dumps(pickle.loads(pickle.dumps(to_crick(digest, compression))))
 
     @pytest.mark.parametrize("compression", [19.999, 1000.001, 0, -100, math.nan, math.inf])
     def test_refuses_a_compression_that_crick_would_change(self, compression):

@@ -139,16 +139,18 @@ def plan_sweeps(
 def _bundle(
     groups_of_part: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], window_rows: int
 ) -> npt.NDArray[np.int64]:
-    """Cut the parts into bundles whose largest row groups add up to a window; return their offsets."""
+    """Cut the parts into bundles whose largest row groups fit a window, or of one part; return their offsets."""
     parts = len(groups_of_part) - 1
     largest = np.array([rows[begin:end].max(initial=0) for begin, end in pairwise(groups_of_part)])
-    total = int(largest.sum())
-    if not total:
+    if not largest.any():
         return np.zeros(1, dtype=np.int64)
-    share = total / -(-total // window_rows)
-    bundle = np.ceil(np.cumsum(largest) / share - 1e-9).astype(np.int64)
-    cuts = np.flatnonzero(np.diff(np.maximum(bundle, 1))) + 1
-    return np.concatenate([[0], cuts, [parts]]).astype(np.int64)
+    offsets, held = [0], 0
+    for part, rows_of_part in enumerate(largest.tolist()):
+        if held and held + rows_of_part > window_rows:
+            offsets.append(part)
+            held = 0
+        held += rows_of_part
+    return np.array([*offsets, parts], dtype=np.int64)
 
 
 def _cut(

@@ -5,6 +5,7 @@ the HDF5 File Format Specification, version 3.0: sections III.A.1 (B-trees), IV.
 layout message). What is found is given up unless it is a chunk for every place, or as many as HDF5 counts.
 """
 
+import math
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -47,14 +48,11 @@ def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.
         if root is None:
             return None
         chunks = np.frombuffer(b"".join(_leaves(stream, root)), dtype=CHUNK)
-        return chunks if len(chunks) == dataset.id.get_num_chunks() else None
-    except (
-        ValueError,
-        IndexError,
-        OSError,
-        RuntimeError,
-    ):  # not laid out as expected: HDF5 knows whether it is damaged
-        return None
+        most = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        complete = len(chunks) == most or len(chunks) == dataset.id.get_num_chunks()
+    except (ValueError, IndexError, OverflowError, OSError, RuntimeError):
+        return None  # not laid out as expected: HDF5 tells whether it is damaged
+    return chunks if complete else None
 
 
 def _find_root(stream: BinaryIO, address: int) -> int | None:

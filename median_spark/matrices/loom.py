@@ -222,7 +222,9 @@ class LoomMatrix:
 
 
 def _computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return what counts are read as, without loss: compiled loops take the machine's own numbers only."""
+    """Return what counts are read as: compiled loops take the machine's own numbers of up to 8 bytes only."""
     native = dtype.newbyteorder("=")
-    wider: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
-    return wider.get(native.str[1:], native)
+    if native.kind == "f" and native.itemsize > 8:
+        return np.dtype(np.float64)
+    others: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
+    return others.get(native.str[1:], native)

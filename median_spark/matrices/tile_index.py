@@ -71,6 +71,9 @@ class TileIndex:
         if np.any((row >= self._shape[0]) | (column >= self._shape[1])):
             message = f"{self._location}: {_WHAT} names a tile outside the matrix; the file is damaged"
             raise InputError(message)
+        if np.any(np.bincount((row * self._shape[1] + column).astype(np.int64)) > 1):
+            message = f"{self._location}: {_WHAT} names a tile twice; the file is damaged"
+            raise InputError(message)
         places = TilePlaces(*(np.zeros(self._shape, dtype) for dtype in (np.int64, np.int64, np.bool_)))
         places.offset[row, column] = found["address"]
         places.size[row, column] = found["size"]
@@ -79,7 +82,7 @@ class TileIndex:
 
     def _read_tree(self) -> npt.NDArray[np.void]:
         if storage.is_local(self._location):
-            with Path(self._location).open("rb", buffering=0) as stream:
+            with naming_damage(self._location, _WHAT), Path(self._location).open("rb", buffering=0) as stream:
                 found = read_chunk_index(stream, self._dataset)
             if found is not None:
                 return found

@@ -11,11 +11,12 @@ import deflate
 import h5py
 import numpy as np
 import numpy.typing as npt
-from h5py import h5d, h5z
+from h5py import h5d, h5t, h5z
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.bands import Band
+from median_spark.matrices.hdf5 import naming_damage
 from median_spark.matrices.tile_index import TileIndex, TilePlaces
 
 _MOST_BAND_BYTES = 256 << 20
@@ -39,10 +40,17 @@ def tiles_of(location: str, dataset: h5py.Dataset) -> "Tiles | None":
         Of two dimensions.
     """
     properties = dataset.id.get_create_plist()
-    plain = dataset.dtype.kind in "iuf" and dataset.dtype.itemsize in _ITEM_BYTES[dataset.dtype.kind]
+    dtype = dataset.dtype
+    # A file may have types that numpy lacks: fewer bits than its bytes hold, other exponents. h5py converts those.
+    plain = (
+        dtype.kind in "iuf"
+        and dtype.itemsize in _ITEM_BYTES[dtype.kind]
+        and dtype.isnative
+        and dataset.id.get_type() == h5t.py_create(dtype)
+    )
     if (
         not plain
-        or not dataset.dtype.isnative
+        or (storage.is_local(location) and dataset.file.filename != location)  # a link into another file
         or properties.get_layout() != h5d.CHUNKED
         or properties.get_nfilters() != 1
         or properties.get_filter(0)[0] != h5z.FILTER_DEFLATE
@@ -91,8 +99,7 @@ class Tiles:
             return
         places = self._index.places(tile_rows, columns)
         tiles = np.zeros((len(columns), self._rows, self._cells), dtype=self._dtype)
-        filesystem, path = storage.resolve(self._location)
-        with filesystem.open_input_file(path) as stream:
+        with self._open() as stream:
             for number, tile_row in enumerate(tile_rows.tolist()):
                 try:
                     self._inflate(stream, places[number], tiles)
@@ -100,6 +107,11 @@ class Tiles:
                     self._refuse(tile_row, int(columns[error.slot]), error)
                 start = tile_row * self._rows
                 yield Band(start, min(start + self._rows, self._shape[0]), tiles, columns * self._cells)
+
+    def _open(self) -> Any:
+        filesystem, path = storage.resolve(self._location)
+        with naming_damage(self._location, "the matrix"):
+            return filesystem.open_input_file(path)
 
     def stored_bytes(self, first: int, last: int) -> int:
         """Return the bytes that the columns of tiles ``first <= column < last`` take in the file."""
@@ -116,7 +128,9 @@ class Tiles:
             slot, begin = int(together[0]), int(places.offset[together[0]])
             wanted = int(end[together].max()) - begin
             try:
-                if begin + wanted > stream.size():
+                beyond = together[end[together] > stream.size()]
+                if len(beyond):
+                    slot = int(beyond[0])
                     raise ValueError(f"it ends beyond the file's {stream.size():,} bytes")  # noqa: EM102
                 stored = memoryview(stream.read_at(wanted, begin))
                 fields = (places.offset[together] - begin, places.size[together], places.plain[together])

@@ -24,7 +24,7 @@ BIG = (300, 200)
 TILES = {"chunks": (16, 16), "compression": "gzip"}
 
 
-READ_AS = {"|b1": np.dtype("u1"), "<f2": np.dtype("f4"), ">f2": np.dtype("f4")}
+READ_AS = {"<f16": np.dtype(np.float64), "|b1": np.dtype("u1"), "<f2": np.dtype("f4"), ">f2": np.dtype("f4")}
 """Types that are widened: compiled code has none of them."""
 
 
@@ -692,7 +692,9 @@ class TestDamage:
         assert content.count(key) == 1
         overwrite(loom, content.index(key), struct.pack("<I", 2**30))
         cells = last.chunk_offset[1]
-        with pytest.raises(InputError, match=rf"rows 256 to 300, cells {cells} to {cells + 64} cannot be read"):
+        with pytest.raises(
+            InputError, match=rf"rows 256 to 300, cells {cells} to {min(cells + 64, 200)} cannot be read"
+        ):
             entries(loom, np.arange(300), 0, 200, np.ones(200))
 
     @pytest.mark.parametrize("offset", [(640, 64), (128, 256), (2**40, 0), (2**63, 0), (2**64 - 64, 64)])
