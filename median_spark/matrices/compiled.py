@@ -14,6 +14,9 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -45,6 +48,60 @@ def _private_folder() -> str | None:
         return None
     own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return str(folder) if own else None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _zlib_decompress(
+    _: Any, function: Any, decompressor: Any, source: Any, size: Any, target: Any, room: Any
+) -> tuple[Any, Any]:
+    """Call ``libdeflate_zlib_decompress(decompressor, source, size, target, room, NULL)`` by its address."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        pointer = ir.FunctionType(ir.IntType(32), [word] * 6).as_pointer()
+        return builder.call(builder.inttoptr(arguments[0], pointer), [*arguments[1:], ir.Constant(word, 0)])
+
+    return types.int32(function, decompressor, source, size, target, room), generate
+
+
+@_compiled
+def inflate_all(
+    function: int,
+    decompressor: int,
+    stored: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    slots: npt.NDArray[np.int64],
+    tiles: npt.NDArray[np.uint8],
+) -> int:
+    """Inflate zlib streams; see `median_spark.matrices.inflate.inflate_tiles`.
+
+    Parameters
+    ----------
+    function, decompressor : int
+        Addresses of libdeflate's ``libdeflate_zlib_decompress`` and of its first argument.
+    stored, offsets, sizes, slots, tiles : ndarray
+        See there.
+
+    Returns
+    -------
+    int
+        The number of the first stream that does not fill its tile, -1 if all do.
+    """
+    step = tiles.shape[1]
+    source, target = np.int64(stored.ctypes.data), np.int64(tiles.ctypes.data)
+    for number in range(len(offsets)):
+        result = _zlib_decompress(
+            np.int64(function),
+            np.int64(decompressor),
+            source + offsets[number],
+            np.int64(sizes[number]),
+            target + slots[number] * step,
+            np.int64(step),
+        )
+        if result != 0:
+            return number
+    return -1
 
 
 @_compiled

@@ -7,7 +7,6 @@ else there is, other filters, other layouts, goes through h5py.
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-import deflate
 import h5py
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.bands import Band
 from median_spark.matrices.hdf5 import naming_damage
+from median_spark.matrices.inflate import DamagedTileError, inflate_tiles
 from median_spark.matrices.tile_index import TileIndex, TilePlaces
 
 _MOST_BAND_BYTES = 256 << 20
@@ -103,8 +103,8 @@ class Tiles:
             for number, tile_row in enumerate(tile_rows.tolist()):
                 try:
                     self._inflate(stream, places[number], tiles)
-                except _DamagedTileError as error:
-                    self._refuse(tile_row, int(columns[error.slot]), error)
+                except DamagedTileError as error:
+                    self._refuse(tile_row, int(columns[error.number]), error)
                 start = tile_row * self._rows
                 yield Band(start, min(start + self._rows, self._shape[0]), tiles, columns * self._cells)
 
@@ -119,30 +119,36 @@ class Tiles:
 
     def _inflate(self, stream: Any, places: TilePlaces, tiles: npt.NDArray[Any]) -> None:
         """Read and inflate some tiles, each to its slot; those that lie close together are read at once."""
-        room = tiles.reshape(-1).view(np.uint8).data
-        step = self._bytes
+        room = tiles.reshape(len(tiles), -1).view(np.uint8)
+        room[places.size == 0] = 0
         end = places.offset + places.size
+        beyond = np.flatnonzero((end > stream.size()) | (places.offset < 0))
+        if len(beyond):
+            raise DamagedTileError(int(beyond[0]), f"it ends beyond the file's {stream.size():,} bytes")
         order = np.argsort(places.offset, kind="stable")
+        order = order[places.size[order] > 0]
         breaks = np.flatnonzero(places.offset[order][1:] > end[order][:-1] + _GAP_BYTES) + 1
-        for together in np.split(order, breaks):
-            slot, begin = int(together[0]), int(places.offset[together[0]])
-            wanted = int(end[together].max()) - begin
+        for together in np.split(order, breaks) if len(order) else []:
+            begin = int(places.offset[together[0]])
             try:
-                beyond = together[end[together] > stream.size()]
-                if len(beyond):
-                    slot = int(beyond[0])
-                    raise ValueError(f"it ends beyond the file's {stream.size():,} bytes")  # noqa: EM102
-                stored = memoryview(stream.read_at(wanted, begin))
-                fields = (places.offset[together] - begin, places.size[together], places.plain[together])
-                for slot, offset, size, plain in zip(together.tolist(), *(f.tolist() for f in fields), strict=True):
-                    if not size:
-                        tiles[slot] = 0
-                        continue
-                    found = stored[offset : offset + size]
-                    # Assigning refuses what is not exactly a tile long.
-                    room[slot * step : (slot + 1) * step] = found if plain else deflate.zlib_decompress(found, step)
-            except (deflate.DeflateError, ValueError, OSError) as error:
-                raise _DamagedTileError(slot, error) from error
+                stored = np.frombuffer(stream.read_at(int(end[together].max()) - begin, begin), dtype=np.uint8)
+            except OSError as error:
+                raise DamagedTileError(int(together[0]), str(error)) from error
+            plain = places.plain[together]
+            for slot in together[plain].tolist():
+                self._copy(stored, int(places.offset[slot]) - begin, int(places.size[slot]), room, slot)
+            packed = together[~plain]
+            try:
+                inflate_tiles(stored, places.offset[packed] - begin, places.size[packed], packed, room)
+            except DamagedTileError as error:
+                raise DamagedTileError(int(packed[error.number]), str(error)) from error
+
+    def _copy(
+        self, stored: npt.NDArray[np.uint8], offset: int, size: int, room: npt.NDArray[np.uint8], slot: int
+    ) -> None:
+        if size != self._bytes:
+            raise DamagedTileError(slot, f"it has {size:,} bytes, where a tile has {self._bytes:,}")
+        room[slot] = stored[offset : offset + size]
 
     def _refuse(self, tile_row: int, column: int, error: Exception) -> NoReturn:
         start, first = tile_row * self._rows, column * self._cells
@@ -152,11 +158,3 @@ class Tiles:
             f"the file is damaged ({error})"
         )
         raise InputError(message) from error
-
-
-class _DamagedTileError(Exception):
-    """A tile that cannot be read; its slot among those that were read together."""
-
-    def __init__(self, slot: int, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.slot = slot
