@@ -1,8 +1,5 @@
 """Gene medians of an expression table on Spark: digest sweeps, merge by gene in order, and refine to exactness."""
 
-import contextlib
-import importlib
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -177,8 +174,6 @@ def medians(
     report = report or Silent()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    # The plot's libraries take a second to import: meanwhile Spark works. Should that fail, write_result says so.
-    threading.Thread(target=_import_plots, daemon=True).start()
     found = gene_medians(
         expression,
         spark=spark,
@@ -198,11 +193,6 @@ def medians(
     )
     with report.working("writing the result"):
         return write_result(target, found.table, found.merged, found.records, failed, provenance)
-
-
-def _import_plots() -> None:
-    with contextlib.suppress(Exception):
-        importlib.import_module("median_spark.results.plots")
 
 
 def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[SourceRecord]:
