@@ -44,6 +44,8 @@ def _write_records(table: ExpressionTable, parts: int) -> None:
     rng = np.random.default_rng(5)
     genes = [f"ENSG{number:011d}" for number in range(_GENES)]
     gene_list = table.store_genes(genes)
+    records = Path(table.location, "sources")
+    records.mkdir(exist_ok=True)
     for number in range(parts):
         cuts = [0, *np.sort(rng.choice(np.arange(1, _GENES), _GROUPS - 1, replace=False)).tolist(), _GENES]
         groups = tuple(RowGroup(_GROUP_ROWS, genes[a], genes[b - 1]) for a, b in pairwise(cuts))
@@ -63,4 +65,4 @@ def _write_records(table: ExpressionTable, parts: int) -> None:
             software={},
             parts=(PartEntry("part-00000-listing.parquet", 50_000_000, groups),),
         )
-        Path(table.location, "sources", f"{number:05d}.json").write_text(json.dumps(record.as_json()), encoding="utf-8")
+        (records / f"{number:05d}.json").write_text(json.dumps(record.as_json()), encoding="utf-8")
