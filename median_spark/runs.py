@@ -63,25 +63,6 @@ class GeneRuns:
         return GeneRuns(self.genes[keep], offsets.astype(np.int64), self.values, self.cells)
 
 
-def segment_indices(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the indices of several segments, one after the other.
-
-    Parameters
-    ----------
-    starts, lengths : ndarray of int64, shape (segments,)
-        Where each segment begins, and how long it is.
-
-    Returns
-    -------
-    ndarray of int64, shape (sum of lengths,)
-        ``concatenate([arange(s, s + n) for s, n in zip(starts, lengths)])``
-    """
-    ends = np.cumsum(lengths)
-    shifts = np.repeat(starts - (ends - lengths), lengths)
-    shifts += np.arange(len(shifts), dtype=np.int64)
-    return shifts
-
-
 def join_runs(parts: Sequence[GeneRuns]) -> GeneRuns:
     """Return one set of runs over all genes of several, the values of a gene in the order of the parts.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.runs import GeneRuns, join_runs, segment_indices
+from median_spark.runs import GeneRuns, join_runs
 
 values_of_genes = st.dictionaries(
     st.sampled_from("ABCDEFGHIJ").map(lambda letter: "ENSG" + letter) | st.text("AB.é", min_size=1, max_size=5),
@@ -89,21 +89,6 @@ class TestDetected:
     def test_it_copies_no_value(self):
         runs = build(offsets=(0, 0, 3))
         assert runs.detected().values is runs.values
-
-
-class TestSegmentIndices:
-    @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 20)), max_size=20))
-    def test_it_is_one_range_after_the_other(self, segments):
-        starts = np.array([start for start, _ in segments], dtype=np.int64)
-        lengths = np.array([length for _, length in segments], dtype=np.int64)
-        expected = [index for start, length in segments for index in range(start, start + length)]
-        found = segment_indices(starts, lengths)
-        assert found.tolist() == expected
-        assert found.dtype == np.int64
-
-    def test_indices_beyond_32_bits_are_kept(self):
-        found = segment_indices(np.array([2**40, 5]), np.array([2, 1]))
-        assert found.tolist() == [2**40, 2**40 + 1, 5]
 
 
 class TestJoinRuns:

@@ -164,7 +164,7 @@ class ExpressionTable:
         """Remember why a source could not be converted, until it is."""
         storage.write_json(self._document("failed", failure.source), failure.as_json())
 
-    def sweep(self, keep: set[str]) -> None:
+    def discard_leftovers(self, keep: set[str]) -> None:
         """Remove what killed runs left: staged conversions other than `keep`, and parts that no record lists."""
         for name in self.staged_conversions() - keep:
             storage.remove(self.staged(name))

@@ -60,9 +60,6 @@ class TileIndex:
 
     def stored_bytes(self, first: int, last: int) -> int:
         """Return the bytes that the columns of tiles ``first <= column < last`` take in the file."""
-        if self._all is None and (first, last) == (0, self._shape[1]):
-            with naming_damage(self._location, _WHAT):
-                return int(self._dataset.id.get_storage_size())
         return int(self.places(np.arange(self._shape[0]), np.arange(first, last)).size.sum())
 
     def _pass_over(self) -> TilePlaces:

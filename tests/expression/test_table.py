@@ -226,7 +226,7 @@ class TestSweep:
         before = content(table.location)
         stray = Path(table.values) / "source=a" / "part-00007-old.parquet"
         stray.write_bytes(b"stray")
-        table.sweep(keep=set())
+        table.discard_leftovers(keep=set())
         assert content(table.location) == before
 
     def test_removes_folders_of_sources_without_a_record(self, table):
@@ -234,26 +234,26 @@ class TestSweep:
         stray = Path(table.values) / "source=gone%2Fsource" / "part-00000-c9.parquet"
         stray.parent.mkdir()
         stray.write_bytes(b"stray")
-        table.sweep(keep=set())
+        table.discard_leftovers(keep=set())
         assert [path.name for path in Path(table.values).iterdir()] == ["source=a"]
 
     def test_removes_half_written_parts(self, table):
         commit(table, "a", "c0", [1.0])
         stray = Path(table.values) / "source=a" / "part-00000-c0.parquet.0123456789ab.tmp"
         stray.write_bytes(b"stray")
-        table.sweep(keep=set())
+        table.discard_leftovers(keep=set())
         assert not stray.exists()
 
     def test_removes_stale_staging_and_keeps_what_is_wanted(self, table):
         stage(table, "a", "stale", [1.0])
         stage(table, "b", "wanted", [1.0])
-        table.sweep(keep={"wanted"})
+        table.discard_leftovers(keep={"wanted"})
         assert [path.name for path in (Path(table.location) / "staging").iterdir()] == ["wanted"]
         assert set(table.staged_records("wanted", set())) == {0, 1}
 
     def test_of_a_new_table_does_nothing(self, table):
         before = content(table.location)
-        table.sweep(keep=set())
+        table.discard_leftovers(keep=set())
         assert content(table.location) == before
 
     def test_removes_what_a_commit_that_died_left(self, table):
@@ -263,7 +263,7 @@ class TestSweep:
         Path(table.staged_unit("c1", 1)[0]).unlink()
         with pytest.raises(FileNotFoundError):
             table.commit(new)
-        table.sweep(keep=set())
+        table.discard_leftovers(keep=set())
         assert content(table.location) == before
 
 
