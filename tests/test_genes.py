@@ -54,6 +54,18 @@ class TestReadGeneTable:
     def test_each_gene_has_its_type(self, tmp_path, content):
         assert read_gene_table(written(tmp_path, content)).gene_types == {"ENSG1": CODING, "ENSG2": MIRNA}
 
+    def test_names_for_people_are_kept_where_there_are_some(self, tmp_path):
+        content = "ensembl_id,symbol,gene_type,gene_name\nENSG1,A,miRNA,TP53\nENSG2,B,miRNA,\nENSG1,A,miRNA,P53\n"
+        assert read_gene_table(written(tmp_path, content)).gene_names == {"ENSG1": "TP53"}
+
+    @pytest.mark.parametrize("column", ["gene_name", "gene_symbol", "symbol"])
+    def test_names_for_people_stand_in_any_of_these_columns(self, tmp_path, column):
+        path = written(tmp_path, f"ensembl_id,gene_type,{column}\nENSG1,miRNA,NA\n")
+        assert read_gene_table(path).gene_names == {"ENSG1": "NA"}
+
+    def test_a_table_without_names_has_none(self, tmp_path):
+        assert read_gene_table(written(tmp_path, "ensembl_id,gene_type,name\nENSG1,miRNA,X\n")).gene_names == {}
+
     def test_names_that_pandas_takes_for_missing_are_genes(self, tmp_path):
         path = written(tmp_path, "ensembl_id,gene_type\nNA,miRNA\nnull,protein_coding\n")
         assert read_gene_table(path).gene_types == {"NA": MIRNA, "null": CODING}
@@ -117,6 +129,9 @@ class TestGeneTable:
     def test_its_fingerprint_is_that_of_its_content_in_any_order(self):
         reordered = GeneTable("elsewhere", dict(reversed(TABLE.gene_types.items())))
         assert reordered.fingerprint() == TABLE.fingerprint()
+
+    def test_its_fingerprint_says_nothing_of_names(self):
+        assert GeneTable("", TABLE.gene_types, {"ENSG1": "TP53"}).fingerprint() == TABLE.fingerprint()
 
     @pytest.mark.parametrize("other", [{"ENSG1": MIRNA}, {"ENSG4": CODING}], ids=["another type", "one more gene"])
     def test_another_content_has_another_fingerprint(self, other):
@@ -231,12 +246,12 @@ class TestNothingSelected:
             select(["ENSG1", "ENSG3"], own=[LNC, LNC], table=TABLE)
 
     def test_version_suffixes_are_guessed(self):
-        expected = r"^study\.loom: none of its 2 gene ids is in .*genes\.csv; it has 'ENSG1\.12', 'ENSG2\.3': .*version"
+        expected = r"^study\.loom: none of its 2 gene ids .*; it has 'ENSG1\.12', 'ENSG2\.3': .*--strip-version$"
         with pytest.raises(InputError, match=expected):
             select(["ENSG1.12", "ENSG2.3"], table=TABLE)
 
     def test_symbols_are_guessed(self):
-        expected = r"none of its 4 gene ids is .*'TP53', 'ACTB', 'MYC' and 1 more: .*gene symbols.*--gene-id-attr"
+        expected = r"none of its 4 gene ids .*'TP53', 'ACTB', 'MYC' and 1 more: .*symbols.*--gene-id-attr.*--gene-map$"
         with pytest.raises(InputError, match=expected):
             select(["TP53", "ACTB", "MYC", "CD4"], table=TABLE)
 

@@ -1,0 +1,22 @@
+"""Gene table, gene map, gene types: which matrix row becomes which gene.
+
+Knows nothing of files other than the table and the map, and nothing of counts.
+"""
+
+from median_spark.genes.census import RowCensus
+from median_spark.genes.coverage import coverage_warning
+from median_spark.genes.map import GeneMap, read_gene_map
+from median_spark.genes.selection import GeneSelection, select_genes
+from median_spark.genes.table import DEFAULT_GENE_TYPES, GeneTable, read_gene_table
+
+__all__ = [
+    "DEFAULT_GENE_TYPES",
+    "GeneMap",
+    "GeneSelection",
+    "GeneTable",
+    "RowCensus",
+    "coverage_warning",
+    "read_gene_map",
+    "read_gene_table",
+    "select_genes",
+]

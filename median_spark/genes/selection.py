@@ -1,0 +1,112 @@
+"""Which rows of a matrix make which genes, and what becomes of the others. Knows nothing of files and counts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, UsageError
+from median_spark.genes.census import RowCensus
+from median_spark.genes.coverage import why_none
+from median_spark.genes.map import GeneMap, row_ids
+from median_spark.genes.table import GeneTable
+
+
+@dataclass(frozen=True)
+class GeneSelection:
+    """Which rows of one matrix make which genes.
+
+    Attributes
+    ----------
+    genes : ndarray of str, shape (genes,)
+        Ascending, each once.
+    rows : ndarray of int64, shape (selected rows,)
+        Row numbers in the matrix, ascending.
+    gene_of_row : ndarray of int64, shape (selected rows,)
+        Index into `genes` for each selected row.
+    census : RowCensus
+        What was left out, and why.
+    """
+
+    genes: npt.NDArray[np.str_]
+    rows: npt.NDArray[np.int64]
+    gene_of_row: npt.NDArray[np.int64]
+    census: RowCensus
+
+
+def select_genes(
+    source: str,
+    gene_ids: npt.NDArray[np.str_],
+    own_types: npt.NDArray[np.str_] | None,
+    table: GeneTable | None,
+    gene_types: tuple[str, ...],
+    gene_map: GeneMap | None = None,
+    *,
+    strip_version: bool = False,
+) -> GeneSelection:
+    """Choose the rows of a matrix whose gene is of a chosen type.
+
+    In this order: versions are taken off, the gene map gives each row its id, the gene type is looked at, and the gene
+    table. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id that
+    the table has with a chosen type, as the published procedure's merging step demands.
+
+    Parameters
+    ----------
+    source : str
+        The matrix, for messages.
+    gene_ids : ndarray of str, shape (rows,)
+        Ensembl ids or, with a gene map, whatever names it has.
+    own_types : ndarray of str, shape (rows,), or None
+        The matrix's own gene types, where it has them.
+    table : GeneTable or None
+        The corpus's genes.
+    gene_types : tuple of str
+        The chosen types.
+    gene_map : GeneMap or None
+        Under which id each row counts; rows that it lacks are left out.
+    strip_version : bool
+        Whether the versions of Ensembl ids are taken off first.
+
+    Raises
+    ------
+    InputError
+        If there is neither a type of the matrix's own nor a table, or if no row is selected.
+    UsageError
+        If no type was chosen.
+    """
+    if not gene_types:
+        message = "no gene type was chosen; name at least one, such as protein_coding"
+        raise UsageError(message)
+    if own_types is None and table is None:
+        message = (
+            f"{source}: row attribute for the gene type is missing and there is no gene table to supply it: "
+            "name the attribute with --gene-type-attr, or give --gene-table"
+        )
+        raise InputError(message)
+    names, ids = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    mapped = ids != "" if gene_map is not None else np.ones(len(ids), dtype=np.bool_)
+    known, table_chosen = mapped, mapped
+    if table is not None:
+        table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
+        known = mapped & np.array([gene_type is not None for gene_type in table_types], dtype=np.bool_)
+        table_chosen = mapped & np.array([gene_type in gene_types for gene_type in table_types], dtype=np.bool_)
+    own_chosen = table_chosen if own_types is None else np.isin(own_types, gene_types)
+    rows = np.flatnonzero(own_chosen & table_chosen & (ids != ""))
+    genes, gene_of_row = np.unique(ids[rows], return_inverse=True)
+    unknown, unmapped = ids[mapped & ~known], names[~mapped]
+    census = RowCensus(
+        rows=len(gene_ids),
+        selected_rows=len(rows),
+        genes=len(genes),
+        summed_rows=len(rows) - len(genes),
+        other_type_rows=int(np.sum(known & ~(table_chosen if table is not None else own_chosen))),
+        unknown_rows=len(unknown),
+        known_rows=int(known.sum()),
+        disputed_rows=int(np.sum(table_chosen & ~own_chosen)) if table is not None else 0,
+        unknown_examples=tuple(unknown[:5].tolist()),
+        unmapped_rows=len(unmapped),
+        unmapped_examples=tuple(unmapped[:5].tolist()),
+    )
+    if not len(rows):
+        raise InputError(f"{source}: {why_none(census, names, ids, own_types, table, gene_types, gene_map)}")  # noqa: EM102
+    return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), census)
