@@ -1,0 +1,139 @@
+"""The numbers that a page draws: histograms, and every gene's quantiles, packed to be embedded.
+
+Pure functions over numpy and Arrow. Knows nothing of HTML.
+"""
+
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+FloatArray = npt.NDArray[np.float64]
+
+LEVELS: FloatArray = np.concatenate([[0, 0.005, 0.01, 0.025], np.arange(2, 39) / 40, [0.975, 0.99, 0.995, 1]]).astype(
+    np.float64
+)
+"""Of the quantiles that are embedded for each gene; 0 and 1 are its smallest and largest value."""
+
+_CODES = 65_535
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in bins.
+
+    Attributes
+    ----------
+    edges : ndarray of float64, shape (bins + 1,)
+        Ascending; a bin holds ``edges[i] <= x < edges[i + 1]``, the last one its upper edge, too.
+    counts : ndarray of int64, shape (bins,)
+    """
+
+    edges: FloatArray
+    counts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class QuantileCodes:
+    """Quantiles of genes as whole numbers of steps on a logarithmic scale.
+
+    Attributes
+    ----------
+    low : float
+        Natural logarithm of the value that code 0 stands for.
+    step : float
+        Natural logarithm of the ratio between neighbouring codes.
+    codes : ndarray of uint16, shape (genes, levels)
+        Of `LEVELS`.
+    """
+
+    low: float
+    step: float
+    codes: npt.NDArray[np.uint16]
+
+
+def log_histogram(values: npt.ArrayLike, bins_per_decade: int) -> Histogram:
+    """Count positive values in bins that are equally wide on a logarithmic scale, from one bin's edge to another's.
+
+    Parameters
+    ----------
+    values : array_like of float64, shape (values,)
+        Above 0.
+    bins_per_decade : int
+        The edges are the powers of ten and this many steps between them.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if not len(found):
+        return Histogram(np.array([1.0]), np.zeros(0, dtype=np.int64))
+    places = np.log10(found) * bins_per_decade
+    # Half of what float64 can tell apart: a value that is a power of ten belongs to the bin that it begins.
+    number = np.floor(places + 1e-9).astype(np.int64)
+    first = int(number.min())
+    counts = np.bincount(number - first)
+    edges = 10.0 ** ((first + np.arange(len(counts) + 1)) / bins_per_decade)
+    return Histogram(edges, counts.astype(np.int64))
+
+
+def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:
+    """Return quantiles of every digest.
+
+    As crick reads them off: each centroid's mean stands at the middle of its weight, the smallest and largest value
+    at the ends, and straight lines lead from one to the next. All digests are laid end to end on one axis, two units
+    apart, so that a single interpolation serves them all.
+
+    Parameters
+    ----------
+    digests : pyarrow.Table
+        With the columns n, min, max, mean and weight, of at least one centroid a row.
+    levels : array_like of float64, shape (levels,)
+        Between 0 and 1, ascending.
+
+    Returns
+    -------
+    ndarray of float64, shape (digests, levels)
+    """
+    wanted = np.asarray(levels, dtype=np.float64)
+    genes = len(digests)
+    if not genes:
+        return np.zeros((0, len(wanted)), dtype=np.float64)
+    means, weights = (digests[name].combine_chunks() for name in ("mean", "weight"))
+    sizes = means.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    n = digests["n"].to_numpy().astype(np.float64)
+    gene = np.repeat(np.arange(genes), sizes)
+    weight = weights.flatten().to_numpy()
+    end = np.cumsum(weight)  # of whole numbers, so that their differences are exact
+    begin = np.concatenate([[0.0], end[np.cumsum(sizes)[:-1] - 1]])
+    inside = np.arange(len(gene)) + 2 * gene + 1  # each gene's centroids stand between its smallest and largest value
+    first = np.cumsum(sizes) - sizes + 2 * np.arange(genes)
+    last = first + sizes + 1
+    place, value = np.empty((2, len(gene) + 2 * genes), dtype=np.float64)
+    place[inside] = (end - weight / 2 - begin[gene]) / n[gene] + 2 * gene
+    place[first], place[last] = 2 * np.arange(genes), 2 * np.arange(genes) + 1
+    value[inside] = means.flatten().to_numpy()
+    value[first], value[last] = digests["min"].to_numpy(), digests["max"].to_numpy()
+    at = 2 * np.arange(genes, dtype=np.float64)[:, None] + wanted
+    return np.interp(at.ravel(), place, value).reshape(genes, len(wanted))
+
+
+def quantile_codes(values: FloatArray) -> QuantileCodes:
+    """Round quantiles to 65,536 steps on the logarithmic scale from the smallest to the largest of them all.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (genes, levels)
+        Above 0. Over ten decades, a step is 0.035 % of the value.
+    """
+    if not values.size:
+        return QuantileCodes(0.0, 0.0, np.zeros(values.shape, dtype=np.uint16))
+    logs = np.log(values)
+    low = float(logs.min())
+    step = (float(logs.max()) - low) / _CODES
+    codes = np.zeros(values.shape) if step == 0 else np.rint((logs - low) / step)
+    return QuantileCodes(low, step, codes.astype(np.uint16))
+
+
+def embedded(values: npt.NDArray[np.generic]) -> str:
+    """Return an array's bytes, little-endian and row by row, as base64."""
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode("ascii")

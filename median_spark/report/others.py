@@ -1,0 +1,113 @@
+"""Reading the medians that a result is compared with: a dictionary of the published kind, a CSV, or another result."""
+
+import contextlib
+import io
+import math
+import numbers
+from collections.abc import Iterable
+
+import pandas as pd
+
+from median_spark import storage
+from median_spark.errors import InputError, listed
+from median_spark.report.comparison import OtherMedians
+from median_spark.report.content import read_columns, result_folder
+from median_spark.unpickling import load_plain
+
+_PICKLES = (".pkl", ".pickle")
+_ALLOWED = "a .pkl or .pickle of a plain dict of gene to median, a .csv with the columns gene and median, or a RESULT"
+
+
+def read_medians(location: str) -> OtherMedians:
+    """Read medians from a pickled dictionary, a CSV, ``medians.parquet`` or a result folder.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI. A CSV has the columns gene and median, or else its first two columns are taken for them.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a median is not a number above 0 (NaN and nothing stand for an undetected gene).
+    TableError
+        If it is a result folder that is damaged.
+    """
+    place = storage.canonical(location)
+    found = storage.kind(place)
+    if found == "nothing":
+        message = f"{location}: there is no such file or folder to compare with; it may be {_ALLOWED}"
+        raise InputError(message)
+    if found == "folder":
+        place = storage.join(result_folder(place), "medians.parquet")
+    suffix = "." + place.rsplit(".", 1)[-1].lower()
+    if suffix == ".parquet":
+        table = read_columns(place, ["gene", "median"])
+        return _checked(location, zip(table["gene"].to_pylist(), table["median"].to_pylist(), strict=True))
+    if suffix == ".csv":
+        return _checked(location, _csv_rows(location, place))
+    if suffix in _PICKLES:
+        content = load_plain(_content(location, place), location)
+        if not isinstance(content, dict):
+            message = f"{location}: this pickle holds a {type(content).__name__}; it must be a dict of gene to median"
+            raise InputError(message)
+        return _checked(location, content.items())
+    message = f"{location}: this cannot be compared with; it must be {_ALLOWED}"
+    raise InputError(message)
+
+
+def _content(location: str, place: str) -> bytes:
+    try:
+        return storage.read_bytes(place)
+    except OSError as error:
+        message = f"{location}: this file cannot be read ({error})"
+        raise InputError(message) from error
+
+
+def _csv_rows(location: str, place: str) -> Iterable[tuple[object, object]]:
+    content = _content(location, place)
+    try:
+        frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
+    except ValueError as error:
+        message = f"{location}: this file cannot be read as CSV ({error})"
+        raise InputError(message) from error
+    columns = list(frame.columns)
+    if len(columns) < 2:
+        message = f"{location}: a CSV of medians needs the columns gene and median; it has {listed(columns)}"
+        raise InputError(message)
+    gene, median = ("gene", "median") if {"gene", "median"} <= set(columns) else columns[:2]
+    return zip(frame[gene].tolist(), frame[median].tolist(), strict=True)
+
+
+def _checked(location: str, rows: Iterable[tuple[object, object]]) -> OtherMedians:
+    medians: dict[str, float] = {}
+    seen: set[str] = set()
+    for gene, median in rows:
+        if not isinstance(gene, str) or not gene:
+            message = f"{location}: a gene is named {gene!r}; a gene's name must be text"
+            raise InputError(message)
+        if gene in seen:
+            message = f"{location}: the gene '{gene}' stands there twice"
+            raise InputError(message)
+        seen.add(str(gene))
+        value = _median(location, gene, median)
+        if not math.isnan(value):
+            medians[str(gene)] = value
+    if not medians:
+        message = f"{location}: there is no gene with a median in it"
+        raise InputError(message)
+    return OtherMedians(location, medians, len(seen) - len(medians))
+
+
+def _median(location: str, gene: str, median: object) -> float:
+    """Return a median, NaN where there is none."""
+    if median is None or median == "":
+        return math.nan
+    value = -1.0
+    if not isinstance(median, bool) and isinstance(median, (str, numbers.Real)):
+        with contextlib.suppress(ValueError):  # of a text that is no number, as -1 is no median
+            value = float(median)
+    if math.isnan(value) or 0 < value < math.inf:
+        return value
+    message = f"{location}: the median of '{gene}' is {median!r}; a median must be a number above 0, or NaN"
+    raise InputError(message)

@@ -1,0 +1,86 @@
+"""How numbers and names are written on the page: thousands separators, and as many digits as mean something."""
+
+import math
+import re
+
+from markupsafe import Markup, escape
+
+UNKNOWN = "unknown"
+
+
+def whole(number: float | None) -> str:
+    """Return ``"12,345"``; halves keep their half."""
+    if number is None:
+        return UNKNOWN
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
+
+
+def value(number: float | None, digits: int = 4) -> str:
+    """Return a median, or another figure that may be of any size, with so many significant digits, zeros included."""
+    if number is None or math.isnan(number):
+        return "none"
+    if abs(number) >= 10**digits or abs(number) >= 1000:
+        return f"{number:,.0f}"
+    return _raised(f"{number:#.{digits}g}".rstrip("."))
+
+
+def plain(number: float) -> str:
+    """Return a round number with no more digits than it needs."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else _raised(f"{number:g}")
+
+
+def _raised(text: str) -> str:
+    """Write a power of ten as people do."""
+    if "e" not in text:
+        return text
+    digits, power = text.split("e")
+    return f"{digits} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def percent(fraction: float | None) -> str:
+    """Return ``"93.4 %"``; more digits where it is small."""
+    if fraction is None or math.isnan(fraction):
+        return UNKNOWN
+    if fraction == 0:
+        return "0\N{NO-BREAK SPACE}%"
+    return (
+        f"{fraction:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+        if abs(fraction) >= 0.01
+        else f"{fraction * 100:.2g}\N{NO-BREAK SPACE}%"
+    )
+
+
+def factor(ratio: float) -> str:
+    """Return ``"× 2.10"`` or ``"÷ 2.10"``."""
+    return f"× {value(ratio, 3)}" if ratio >= 1 else f"÷ {value(1 / ratio, 3)}"
+
+
+def setting(found: object) -> str:
+    """Return a parameter's value in words."""
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if found is None:
+        return "none"
+    if isinstance(found, (int, float)):
+        return plain(found)
+    if isinstance(found, dict):
+        return "; ".join(f"{key}: {setting(held)}" for key, held in found.items())
+    if isinstance(found, (list, tuple)):
+        return ", ".join(setting(held) for held in found)
+    return str(found)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name or path that may be broken after its separators, escaped."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[/_.\-])", name))
+
+
+def byte_size(size: float | None) -> str:
+    """Return ``"1.2 GB"``."""
+    if size is None:
+        return UNKNOWN
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"

@@ -1,0 +1,77 @@
+"""Result folders for tests of the report page, written by the library from values of a few or of many genes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tables import record_of
+
+from median_spark.digests import digest_runs, sort_runs
+from median_spark.expression import FailureRecord
+from median_spark.results import ExactMedian, GeneDigests, median_table, provenance_of, write_result
+from median_spark.runs import GeneRuns
+
+COMPRESSION = 200.0
+
+HOSTILE = "</script><script>alert(1)</script><b onclick='x'>\"&amp;{{ 7 * 7 }}<!--"
+
+
+def merged_of(values, compression=COMPRESSION):
+    """Return the digests of {gene: values}; a gene without values is undetected."""
+    detected = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
+    offsets = np.concatenate([[0], np.cumsum([len(found) for found in detected.values()], dtype=np.int64)])
+    runs = GeneRuns(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
+    sort_runs(runs)
+    digests = dict(zip(detected, digest_runs(runs, compression), strict=True))
+    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, 2), compression)
+
+
+def some_values(genes=60, seed=0, most=3_000):
+    """Return {gene: values} of genes that are seen in few and in many cells; every tenth is not detected."""
+    rng = np.random.default_rng(seed)
+    sizes = (10 ** rng.uniform(0, np.log10(most), genes)).astype(int)
+    return {
+        f"ENSG{number:011d}": rng.lognormal(rng.normal(1, 0.8), 0.6, 0 if number % 10 == 9 else sizes[number])
+        for number in range(genes)
+    }
+
+
+def write(
+    location, values, *, exact=True, names=("db/a", "db/b"), failures=(), sources=None, gene_table=None, **changes
+):
+    """Write a result; `changes` replace fields of its sources' records, `sources` are rows of sources.parquet."""
+    merged = merged_of(values)
+    medians = {
+        gene: ExactMedian(float(np.median(values[gene])), 0.001 if digest.n > 250 else 0.0)
+        for gene, digest in merged.digests.items()
+    }
+    values_each = sum(len(found) for found in values.values()) // len(names)
+    census = {"rows": 100, "known_rows": 90, "unknown_rows": 10, "other_type_rows": 5, "summed_rows": 3}
+    records = [
+        replace(record_of(name, values=values_each), **{"census": census, "warnings": [], **changes}) for name in names
+    ]
+    failed = [FailureRecord(name, f"/looms/{name}.loom", reason) for name, reason in failures]
+    provenance = provenance_of("/expression", records, failed, {"compression": COMPRESSION, "exact": exact}, "4.0")
+    table = median_table(merged, medians if exact else None)
+    summary = write_result(str(location), table, merged, records, failed, provenance, gene_table=gene_table)
+    if sources is not None:
+        pq.write_table(pa.Table.from_pylist(sources), location / "sources.parquet")
+    return summary
+
+
+def source_row(source, ratio, *, apart=False, tried=False):
+    """Return a row of sources.parquet as `medians --by-source` writes it."""
+    return {
+        "source": source,
+        "median_n_counts": 4_321.0,
+        "values_per_cell": 1_234.5,
+        "ratio": ratio,
+        "ratio_q25": ratio * 0.8,
+        "ratio_q75": ratio * 1.2,
+        "factor_apart": max(ratio, 1 / ratio),
+        "apart": apart,
+        "without_typical_change": 0.021 if tried else None,
+        "without_p95_change": 0.13 if tried else None,
+        "without_genes_changed": 77 if tried else None,
+    }
