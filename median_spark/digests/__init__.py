@@ -4,6 +4,15 @@ Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 """
 
 from median_spark.digests.build import Digest, cluster_ends, digest_runs, sort_runs, sorted_medians
+from median_spark.digests.by_source import (
+    PIECE_SCHEMA,
+    Share,
+    cut_shares,
+    piece_table,
+    read_pieces,
+    work_on,
+    write_piece,
+)
 from median_spark.digests.merge import (
     DEFAULT_COMPRESSION,
     PickledAsCrick,
@@ -26,16 +35,23 @@ from median_spark.digests.packed import (
     unpack,
     unpack_table,
 )
+from median_spark.digests.source_files import PICKLE_ENDING, DigestFiles, check_digest_folder
 
 __all__ = [
     "DEFAULT_COMPRESSION",
     "PACKED_SCHEMA",
+    "PICKLE_ENDING",
+    "PIECE_SCHEMA",
     "Digest",
+    "DigestFiles",
     "PickledAsCrick",
+    "Share",
     "check_compression",
+    "check_digest_folder",
     "check_digests",
     "cluster_ends",
     "count_sources",
+    "cut_shares",
     "digest_runs",
     "digest_sweep",
     "from_crick",
@@ -43,12 +59,16 @@ __all__ = [
     "merge_batches",
     "merge_digests",
     "pack",
+    "piece_table",
     "quantiles_of",
     "rank_error",
+    "read_pieces",
     "sort_runs",
     "sorted_medians",
     "to_crick",
     "to_cricks",
     "unpack",
     "unpack_table",
+    "work_on",
+    "write_piece",
 ]

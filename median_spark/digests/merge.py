@@ -111,6 +111,8 @@ class PickledAsCrick:
         self._compression = compression
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if not self._digest.n:  # crick's own state of an empty digest: nothing to restore
+            return TDigest, (self._compression,)
         return TDigest, (self._compression,), _state(self._digest)
 
 

@@ -1,0 +1,327 @@
+"""Source by source on Spark: files, figures, warnings, and a result that is whole or not there."""
+
+import json
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from looms import random_counts, write_loom
+from oracle import corpus_values, loom_values, read_types, universe
+from published import digest_loom, merge
+
+from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table, run
+from median_spark.cli import main
+from median_spark.errors import OutputError, TableError, UsageError
+from median_spark.expression import WINDOW_ROWS, open_table, plan_sweeps, rows_at_once
+from median_spark.results import SOURCES_SCHEMA, compare_source, read_summary
+
+pytestmark = pytest.mark.spark
+
+SMALL_WINDOW = 3_000
+ENDING = ".gene_median_digest_dict.pickle"
+
+
+@pytest.fixture(scope="module")
+def expression(spark, demo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table") / "expression"
+    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    convert(str(demo), str(out), spark=spark, options=options, unit_entries=20_000)
+    return str(out)
+
+
+@pytest.fixture(scope="module")
+def truth(demo):
+    types = read_types(demo / "gene_info_table.csv")
+    return {
+        str(path.relative_to(demo)).removesuffix(".loom"): loom_values(path, types)[0]
+        for path in sorted(demo.rglob("*.loom"))
+    }
+
+
+@pytest.fixture(scope="module")
+def result(spark, expression, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("by_source")
+    medians(expression, str(folder / "r"), spark=spark, by_source=True, digest_pickles=str(folder / "pickles"))
+    return folder
+
+
+def expected_rows(truth):
+    return [
+        {"source": source, "gene": gene, "n_cells": len(values), "median": float(np.median(values))}
+        for source, genes in sorted(truth.items())
+        for gene, (_, values) in sorted(genes.items())
+    ]
+
+
+def plate_among(folder, droplets=5, scale=10):
+    """Write looms of droplet-like sources of about equal depth, and one whose cells have many times their counts."""
+    rng = np.random.default_rng(3)
+    counts = random_counts(rng, 200, 128 * (droplets + 1), density=0.4)
+    for number in range(droplets):
+        cells = counts[:, 128 * number : 128 * (number + 1)]
+        write_loom(folder / f"10x/s{number}.loom", cells)
+    cells = counts[:, -128:]
+    write_loom(folder / "plate/s.loom", cells, n_counts=cells.sum(axis=0).astype(float) * scale)
+    return folder
+
+
+def too_large(expression, sources, window_rows):
+    """Return which of some sources have parts that do not fit a window side by side."""
+    table = open_table(expression)
+    records = [record for record in table.sources() if record.source in sources]
+    at_once = rows_at_once(plan_sweeps(table.values, records, table.universe(records)), len(records))
+    return [
+        r.source for r, rows in zip(records, at_once.tolist(), strict=True) if rows > window_rows and len(r.parts) > 1
+    ]
+
+
+def test_every_sources_medians_equal_numpys(result, truth):
+    assert pq.read_table(result / "r" / "by_source.parquet").to_pylist() == expected_rows(truth)
+
+
+def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, tmp_path):
+    sources = sorted(truth)[:2]
+    assert set(too_large(expression, sources, SMALL_WINDOW)) == set(sources)
+    assert too_large(expression, sources, WINDOW_ROWS) == []
+    medians(
+        expression,
+        str(tmp_path / "r"),
+        spark=spark,
+        by_source=True,
+        digest_pickles=str(tmp_path / "pickles"),
+        sources=sources,
+        window_rows=SMALL_WINDOW,
+        exact=False,
+    )
+    expected = expected_rows({source: truth[source] for source in sources})
+    assert pq.read_table(tmp_path / "r" / "by_source.parquet").to_pylist() == expected
+    source = min(sources)
+    digests = pickle.loads((tmp_path / "pickles" / f"{source}{ENDING}").read_bytes())
+    assert {g: d.size() for g, d in digests.items() if d.size()} == {g: len(v) for g, (_, v) in truth[source].items()}
+
+
+def test_sources_are_described(result, demo, truth, spark, expression):
+    table = pq.read_table(result / "r" / "sources.parquet")
+    assert table.schema.equals(SOURCES_SCHEMA)
+    found = {row["source"]: row for row in table.to_pylist()}
+    assert list(found) == sorted(truth)
+    corpus = gene_medians(expression, spark=spark).table
+    place = {gene: number for number, gene in enumerate(corpus["gene"].to_pylist())}
+    cells, pooled = (corpus[name].to_numpy() for name in ("n_cells", "median"))
+    for source, genes in truth.items():
+        row = found[source]
+        assert row["values"] == sum(len(values) for _, values in genes.values())
+        assert row["values_per_cell"] == row["values"] / row["cells_passed"]
+        assert row["genes_detected"] == len(genes)
+        expected = compare_source(
+            np.array([place[gene] for gene in sorted(genes)]),
+            np.array([len(genes[gene][1]) for gene in sorted(genes)]),
+            np.array([np.median(genes[gene][1]) for gene in sorted(genes)]),
+            cells,
+            pooled,
+        )
+        assert row["ratio"] == np.exp(expected.quartiles[1])
+        with h5py.File(demo / f"{source}.loom") as loom:
+            passed = loom["col_attrs/filter_pass"][:] == 1
+            assert row["median_n_counts"] == np.median(loom["col_attrs/n_counts"][:][passed])
+            assert (row["cells"], row["cells_passed"]) == (len(passed), passed.sum())
+
+
+def test_the_csv_says_the_same(result):
+    table = pq.read_table(result / "r" / "sources.parquet").to_pandas()
+    read = pd.read_csv(result / "r" / "sources.csv", float_precision="round_trip")
+    assert list(read.columns) == SOURCES_SCHEMA.names
+    for name in ("source", "values", "ratio", "median_n_counts", "values_per_cell"):
+        assert read[name].tolist() == table[name].tolist()
+
+
+def test_digest_pickles_merge_with_the_published_code(result, demo, truth):
+    types = read_types(demo / "gene_info_table.csv")
+    genes = universe([], types)
+    paths = sorted((result / "pickles").rglob(f"*{ENDING}"))
+    assert [str(path.relative_to(result / "pickles")).removesuffix(ENDING) for path in paths] == sorted(truth)
+    ours = [pickle.loads(path.read_bytes()) for path in paths]
+    assert all(list(digests) == genes for digests in ours)
+    merged = merge(ours, genes)
+    pooled, _ = corpus_values(sorted(demo.rglob("*.loom")), types)
+    assert {gene: digest.size() for gene, digest in merged.items() if digest.size()} == {
+        gene: len(values) for gene, values in pooled.items()
+    }
+    errors = [abs(merged[gene].quantile(0.5) / np.median(v) - 1) for gene, v in pooled.items() if len(v) > 1000]
+    assert np.percentile(errors, 95) < 0.01
+    theirs = digest_loom(demo / f"{max(truth)}.loom")
+    mine = ours[-1]
+    once = [g for g in theirs if g in mine and theirs[g].size() == mine[g].size() > 0]
+    assert len(once) > 100
+    apart = [abs(mine[gene].quantile(0.5) / theirs[gene].quantile(0.5) - 1) for gene in once]
+    assert np.percentile(apart, 95) < 0.02
+
+
+def test_the_rest_of_the_result_does_not_depend_on_it(spark, expression, result, tmp_path):
+    medians(expression, str(tmp_path / "r"), spark=spark)
+    assert not (tmp_path / "r" / "sources.parquet").exists()
+    for name in ("medians.csv", "total_gene_tdigest_dict.pickle", "detected_gene_median_dict.pickle"):
+        assert (tmp_path / "r" / name).read_bytes() == (result / "r" / name).read_bytes()
+    assert "sources_apart" not in read_summary(str(tmp_path / "r"))
+
+
+def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, capsys):
+    corpus = plate_among(tmp_path / "corpus")
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 of 6 sources stands apart" in said
+    assert "the published advice is not to mix such platforms" in said
+    assert read_summary(str(tmp_path / "out" / "medians"))["sources_apart"] == ["plate/s"]
+    rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()}
+    assert {source for source, row in rows.items() if row["apart"]} == {"plate/s"}
+    plate = rows["plate/s"]
+    assert plate["factor_apart"] == pytest.approx(10, rel=0.1)
+    table = str(tmp_path / "out" / "expression")
+    whole = gene_medians(table, spark=spark).table
+    rest = gene_medians(table, spark=spark, sources=sorted(set(rows) - {"plate/s"})).table
+    factors = np.exp(np.abs(np.log(rest["median"].to_numpy() / whole["median"].to_numpy())))
+    assert plate["without_typical_change"] == pytest.approx(np.median(factors) - 1, rel=1e-3)
+    assert plate["without_p95_change"] == pytest.approx(np.percentile(factors, 95) - 1, rel=1e-2)
+    assert plate["without_genes_changed"] == np.sum(factors > 1.1)
+    assert (plate["without_genes_lost"], rows["10x/s1"]["without_typical_change"]) == (0, None)
+    assert f"{plate['without_typical_change']:.1%} typically" in said
+
+
+def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
+    corpus = plate_among(tmp_path / "corpus", scale=1)
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    said = capsys.readouterr().out
+    assert "the sources go together: none stands apart" in said
+    assert "warning" not in said
+    assert read_summary(str(tmp_path / "out" / "medians"))["sources_apart"] == []
+
+
+def test_two_sources_give_no_verdict(spark, tmp_path, capsys):
+    corpus = plate_among(tmp_path / "corpus", droplets=1)
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    assert "no verdict on whether the sources go together: it takes at least 3" in capsys.readouterr().out
+    assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians"))
+
+
+def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):
+    for name in ("a", "b"):
+        write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(np.random.default_rng(0), 50, 40))
+    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "two")]) == 0
+    assert "hint: --by-source shows whether these sources go together" in capsys.readouterr().out
+    assert main(["run", str(tmp_path / "corpus" / "a.loom"), "--out", str(tmp_path / "one")]) == 0
+    assert "--by-source" not in capsys.readouterr().out
+
+
+def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    for number in range(20):
+        counts = random_counts(rng, 60, 64, density=0.6)
+        scale = 4 + number if number < 7 else 1
+        write_loom(tmp_path / "corpus" / f"s{number:02d}.loom", counts, n_counts=counts.sum(axis=0) * float(scale))
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, by_source=True)
+    assert done.summary.sources_apart == [f"s{number:02d}" for number in range(7)]
+    rows = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()
+    assert [row["source"] for row in rows if row["without_typical_change"] is not None] == [
+        f"s{number:02d}" for number in range(2, 7)
+    ]
+    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    said = capsys.readouterr().out
+    assert "note: 2 sources that stand apart less far were not left out in turn" in said
+    assert "more than a quarter of the sources" in said
+
+
+def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):
+    from median_spark.spark import by_source
+
+    def fail(*_):
+        message = "the disk is full"
+        raise OutputError(message)
+
+    monkeypatch.setattr(by_source, "assemble_by_source", fail)
+    with pytest.raises(OutputError, match="the disk is full"):
+        medians(expression, str(tmp_path / "r"), spark=spark, by_source=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_behind_when_it_is_done(result):
+    assert sorted(path.name for path in result.iterdir()) == ["pickles", "r"]
+
+
+def test_a_part_that_vanished_is_named(spark, tmp_path, monkeypatch):
+    from median_spark.spark import medians as medians_module
+
+    corpus = plate_among(tmp_path / "corpus", droplets=2)
+    convert(str(corpus), str(tmp_path / "x"), spark=spark)
+    part = next((tmp_path / "x" / "values").rglob("source=plate*/*.parquet"))
+    whole = medians_module.source_by_source
+
+    def vanishing(*given, **options):
+        part.unlink()
+        return whole(*given, **options)
+
+    monkeypatch.setattr(medians_module, "source_by_source", vanishing)
+    with pytest.raises(TableError, match=rf"{part.name}: this part is listed .* not there"):
+        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, by_source=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "x"]
+
+
+def test_pickles_that_cannot_be_written_are_named(spark, expression, tmp_path):
+    (tmp_path / "pickles").mkdir()
+    (tmp_path / "pickles" / "database1").write_bytes(b"")  # where a folder must go
+    with pytest.raises(OutputError, match=r"pickles/database1/data/.*cannot be written"):
+        medians(expression, str(tmp_path / "r"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+    assert not (tmp_path / "r").exists()
+
+
+def test_pickles_alone(spark, expression, truth, tmp_path):
+    summary = medians(expression, str(tmp_path / "r"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+    assert summary.sources_apart is None
+    assert not (tmp_path / "r" / "by_source.parquet").exists()
+    assert len(list((tmp_path / "pickles").rglob("*.pickle"))) == len(truth)
+    with pytest.raises(OutputError, match="--overwrite"):
+        medians(expression, str(tmp_path / "other"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+
+
+def test_a_run_refuses_pickles_within_its_folder_before_it_begins(spark, demo, tmp_path):
+    with pytest.raises(UsageError, match="needs a folder outside"):
+        run(str(demo), str(tmp_path / "out"), spark=spark, digest_pickles=str(tmp_path / "out" / "pickles"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_record_of_an_older_conversion_has_no_depth(spark, tmp_path):
+    corpus = plate_among(tmp_path / "corpus", droplets=3)
+    convert(str(corpus), str(tmp_path / "x"), spark=spark)
+    for path in (tmp_path / "x" / "sources").iterdir():
+        record = json.loads(path.read_text())
+        assert record.pop("median_n_counts") > 0
+        path.write_text(json.dumps(record))
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, by_source=True)
+    assert pq.read_table(tmp_path / "r" / "sources.parquet")["median_n_counts"].null_count == 4
+
+
+def test_totals_that_are_summed_later_are_not_known(spark, tmp_path):
+    corpus = plate_among(tmp_path / "corpus", droplets=2)
+    options = ReadOptions(compute_n_counts=True)
+    run(str(corpus), str(tmp_path / "out"), spark=spark, options=options, by_source=True)
+    sources = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet")
+    assert sources["median_n_counts"].null_count == 3
+
+
+@pytest.mark.slow
+def test_real_sources_by_themselves_equal_the_oracle(spark, real_data, tmp_path):
+    corpus, types = real_data / "corpus", read_types(real_data / "gene_info_table.csv")
+    truth = {
+        str(path.relative_to(corpus)).removesuffix(".loom"): loom_values(path, types)[0]
+        for path in sorted(corpus.rglob("*.loom"))
+    }
+    options = ReadOptions(gene_table=read_gene_table(str(real_data / "gene_info_table.csv")))
+    done = run(str(corpus), str(tmp_path / "out"), spark=spark, options=options, by_source=True)
+    folder = Path(tmp_path / "out" / "medians")
+    assert pq.read_table(folder / "by_source.parquet").to_pylist() == expected_rows(truth)
+    rows = pq.read_table(folder / "sources.parquet").to_pylist()
+    assert {row["source"] for row in rows if row["apart"]} == set(done.summary.sources_apart)
+    assert "10x/pbmc3k" in done.summary.sources_apart
