@@ -1,0 +1,128 @@
+"""Who brings which source: so that none counts twice, and nothing is pooled that cannot be. Reads no files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from median_spark.errors import UsageError, counted, listed
+from median_spark.merging.find import DigestFile, Kind
+
+_DECIDES_VALUES = {"target_sum": "are scaled differently", "gene_map": "count under different ids"}
+_DECIDES_GENES = ("gene_types", "gene_table")
+"""Parameters of a conversion."""
+
+
+class Ledger:
+    """The sources of all files that are merged, and what is to be said about them."""
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[object, ...], tuple[DigestFile, str]] = {}
+        self._named: dict[str, list[tuple[DigestFile, str]]] = {}
+        self._namesakes: dict[str, list[str]] = {}
+        self._settings: dict[str, tuple[Any, DigestFile]] = {}
+        self._differing: set[str] = set()
+        self._warnings: list[str] = []
+
+    def enter_result(self, found: DigestFile, provenance: dict[str, Any]) -> None:
+        """Enter the sources of a result.
+
+        Raises
+        ------
+        UsageError
+            If another file brings one of them too, or if its values were made in another way.
+        """
+        for source in provenance.get("sources", []):
+            for key in _keys(source):
+                self._enter(key, found, source["source"])
+            self._named.setdefault(_last(source["source"]), []).append((found, source["source"]))
+            self._compare(found, source.get("parameters") or {})
+        for merged in provenance.get("merged", []):
+            if merged["kind"] == Kind.MANY_SOURCES:
+                self._enter(("content", merged["sha256"]), found, merged["path"])
+
+    def enter_pickle(self, found: DigestFile, sha256: str) -> None:
+        """Enter a pickle; after all results.
+
+        Raises
+        ------
+        UsageError
+            If a result that is merged too was made of it.
+        """
+        self._enter(("content", sha256), found, found.name)
+        if found.kind is Kind.ONE_SOURCE:
+            namesakes = self._named.get(_last(found.name), [])
+            for result in {held.file.path for held, name in namesakes if _may_be_one(name, found.name)}:
+                self._namesakes.setdefault(result, []).append(found.name)
+
+    def target_sum(self) -> float | None:
+        """Return the target sum that results record, if one does."""
+        value, _ = self._settings.get("target_sum", (None, None))
+        return value
+
+    def gene_types(self) -> tuple[str, ...]:
+        """Return the gene types that all results record; none where they differ or are not recorded."""
+        value, _ = self._settings.get("gene_types", ((), None))
+        return () if "gene_types" in self._differing else tuple(value or ())
+
+    def warnings(self) -> list[str]:
+        """Return what a person should look at."""
+        return self._warnings + [
+            f"{result} has sources of the same name as {counted(len(names), 'pickle')}: {listed(names, 3)}; if these "
+            "are the same sources, their values count twice"
+            for result, names in sorted(self._namesakes.items())
+        ]
+
+    def _enter(self, key: tuple[object, ...], found: DigestFile, source: str) -> None:
+        holder, named = self._holders.setdefault(key, (found, source))
+        if holder is found:
+            return
+        if Kind.RESULT not in (holder.kind, found.kind):
+            self._warnings.append(
+                f"{holder.file.path} and {found.file.path} have the same content: its values count twice"
+            )
+            return
+        also = f" ('{source}')" if source != named else ""
+        message = (
+            f"{holder.file.path} and {found.file.path} both hold the source '{named}'{also}: its values would count "
+            "twice; give only one of them"
+        )
+        raise UsageError(message)
+
+    def _compare(self, found: DigestFile, parameters: dict[str, Any]) -> None:
+        for name in (*_DECIDES_VALUES, *_DECIDES_GENES) if parameters else ():
+            given = parameters.get(name)
+            value, other = self._settings.setdefault(name, (given, found))
+            if value == given or other is found:
+                continue
+            what = f"{other.file.path} was made with {name} {value} and {found.file.path} with {given}"
+            if name in _DECIDES_VALUES:
+                message = f"{what}: values that {_DECIDES_VALUES[name]} cannot be merged"
+                raise UsageError(message)
+            self._differing.add(name)
+            warning = f"{what}: some genes may be missing from one of them"
+            if warning not in self._warnings:
+                self._warnings.append(warning)
+
+
+def _last(name: str) -> str:
+    """Return the last part of a source's name: a pickle may lie in another folder than its matrix did."""
+    return name.rsplit("/", 1)[-1]
+
+
+def _may_be_one(name: str, other: str) -> bool:
+    """Say whether one name is the other, or the end of it, as of a source that was named from another folder."""
+    return f"/{name}".endswith(f"/{other}") or f"/{other}".endswith(f"/{name}")
+
+
+def _keys(source: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    """Return what tells that two records speak of one source, whatever the folder that it lay in."""
+    name = _last(source["source"])
+    given = source.get("input") or {}
+    if source.get("sha256"):
+        yield "content", source["sha256"]
+        return
+    if given.get("path"):
+        yield "path", given["path"]
+    if source.get("conversion"):
+        yield "conversion", source["conversion"], name
+    if source.get("values") is not None and source.get("cells") is not None:
+        yield "figures", name, given.get("size"), source["cells"], source.get("cells_passed"), source["values"]

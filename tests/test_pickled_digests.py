@@ -1,0 +1,195 @@
+"""Pickles of crick digests: read as crick would, and refused where crick would take anything."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from crick import TDigest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from median_spark.digests import from_crick, to_crick
+from median_spark.digests.pickled import first_compression, unpickle_digests
+from median_spark.errors import InputError
+
+CENTROID = np.dtype([("mean", "<f8"), ("weight", "<f8")])
+
+
+def digest_of(values, compression=100.0):
+    made = TDigest(compression)
+    made.update(np.asarray(values, dtype=np.float64))
+    return made
+
+
+class Stateless:
+    """Pickles as a crick digest without a state, as an empty one may."""
+
+    def __reduce__(self):
+        return TDigest, (100.0,)
+
+
+class Forged:
+    """Pickles as a crick digest of any compression and state."""
+
+    def __init__(self, compression, *state):
+        self.reduced = TDigest, (compression,), state
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def centroids(means, weights=None):
+    made = np.empty(len(means), dtype=CENTROID)
+    made["mean"], made["weight"] = means, 1.0 if weights is None else weights
+    return made
+
+
+def refusal(content, load=unpickle_digests):
+    with pytest.raises(InputError) as refused:
+        load(content if isinstance(content, bytes) else pickle.dumps(content), "/notebook/a.pickle")
+    return str(refused.value)
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=2_000),
+    st.sampled_from([20.0, 100.0, 123.4, 1000.0]),
+    st.integers(2, 5),
+)
+def test_are_what_crick_restores(values, compression, protocol):
+    content = pickle.dumps({"ENSG1": digest_of(values, compression), "ENSG2": TDigest(compression)}, protocol)
+    theirs = pickle.loads(content)
+    ours = unpickle_digests(content, "x")
+    assert list(ours.digests) == ["ENSG1"]
+    assert ours.undetected == ["ENSG2"]
+    assert ours.compressions == {"ENSG1": compression}
+    found, expected = ours.digests["ENSG1"], from_crick(theirs["ENSG1"])
+    assert (found.n, found.min, found.max) == (len(values), min(values), max(values))
+    assert np.array_equal(found.means, expected.means)
+    assert np.array_equal(found.weights, expected.weights)
+    assert to_crick(found, compression).quantile(0.5) == pytest.approx(theirs["ENSG1"].quantile(0.5), rel=1e-12)
+
+
+def test_of_numpy_1_and_with_numpy_strings_for_genes():
+    content = pickle.dumps({np.str_("ENSG1"): digest_of([1.0, 2.0])}, 2).replace(b"cnumpy._core.", b"cnumpy.core.")
+    found = unpickle_digests(content, "x")
+    assert list(found.digests) == ["ENSG1"]
+    assert type(next(iter(found.digests))) is str
+
+
+def test_empty_ones_may_come_without_a_state():
+    shared = Stateless()
+    for protocol in (2, 3, 4, 5):
+        content = pickle.dumps({"A": shared, "B": digest_of([1.0]), "C": shared}, protocol)
+        found = unpickle_digests(content, "x")
+        assert (list(found.digests), found.undetected) == (["B"], ["A", "C"])
+        assert first_compression(content, "x") == 100.0
+
+
+def test_of_two_processors_byte_orders():
+    made = centroids([1.0, 2.0]).astype([("mean", ">f8"), ("weight", ">f8")])
+    found = unpickle_digests(pickle.dumps({"A": Forged(100.0, made, 2.0, 1.0, 2.0)}), "x").digests["A"]
+    assert found.means.tolist() == [1.0, 2.0]
+    assert found.means.dtype == np.dtype("=f8")
+
+
+def test_means_that_drifted_by_their_last_bits_are_put_in_order():
+    drifted = np.array([1.0, np.nextafter(2.0, 3.0), 2.0, 3.0])
+    found = unpickle_digests(pickle.dumps({"A": Forged(100.0, centroids(drifted), 4.0, 1.0, 3.0)}), "x").digests["A"]
+    assert np.all(np.diff(found.means) >= 0)
+    assert np.allclose(found.means, drifted, rtol=1e-15)
+
+
+MILLION = np.linspace(1, 2, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        (Forged(100.0, centroids(MILLION), 1e6, 1.0, 2.0), "has at most 200 centroids, not 1000000"),
+        (Forged(100.0, centroids(MILLION[:201]), 201.0, 1.0, 2.0), "has at most 200 centroids, not 201"),
+        (Forged(5000.0, centroids([1.0]), 1.0, 1.0, 1.0), "compression must lie between 20 and 1000"),
+        (Forged(float("nan"), centroids([1.0]), 1.0, 1.0, 1.0), "compression must lie between"),
+        (Forged("100", centroids([1.0]), 1.0, 1.0, 1.0), "there is a str where a number must be"),
+        (Forged(100.0, centroids([2.0, 1.0]), 2.0, 1.0, 2.0), "means do not ascend"),
+        (Forged(100.0, centroids([1.0, np.nan]), 2.0, 1.0, 2.0), "means do not ascend"),
+        (Forged(100.0, centroids([1.0, np.inf]), 2.0, 1.0, np.inf), "is damaged"),
+        (Forged(100.0, centroids([1.0, 5.0]), 2.0, 1.0, 2.0), "means do not ascend between its min and max"),
+        (Forged(100.0, centroids([1.0, 2.0], [1.0, 0.0]), 1.0, 1.0, 2.0), "weights be above 0"),
+        (Forged(100.0, centroids([1.0, 2.0], [2.0, -1.0]), 1.0, 1.0, 2.0), "weights be above 0"),
+        (Forged(100.0, centroids([1.0, 2.0], [0.5, 1.5]), 2.0, 1.0, 2.0), "fractions of values"),
+        (Forged(100.0, centroids([1.0, 2.0]), 3.0, 1.0, 2.0), "add up to n"),
+        (Forged(100.0, centroids([]), 3.0, 1.0, 2.0), "is damaged"),
+        (Forged(100.0, centroids([1.0]), 0.0, 1.0, 2.0), "add up to n"),
+        (Forged(100.0, centroids([1.0]), float("inf"), 1.0, 1.0), "fractions of values"),
+        (Forged(100.0, np.zeros((2, 2), dtype=CENTROID), 2.0, 1.0, 1.0), "must be a column of mean and weight"),
+        (Forged(100.0, np.zeros(2), 2.0, 1.0, 1.0), "must be a column of mean and weight"),
+        (Forged(100.0, [1.0, 2.0], 2.0, 1.0, 1.0), "must be a column of mean and weight"),
+        (Forged(100.0, centroids([1.0]).astype([("mean", "f4"), ("weight", "f8")]), 1.0, 1.0, 1.0), "mean and weight"),
+        (Forged(100.0, centroids([1.0]), 1.0, 1.0), "is damaged"),
+    ],
+)
+def test_a_digest_that_crick_cannot_have_made_is_refused_by_gene_or_place(forged, said):
+    message = refusal({"ENSG1": digest_of([1.0, 2.0]), "ENSG2": forged})
+    assert message.startswith("/notebook/a.pickle: ")
+    assert said in message
+    assert "ENSG2" in message or "is damaged at byte" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([digest_of([1.0])], "holds a list where a dict of gene to digest must be"),
+        ({"A": digest_of([1.0]), "B": 3.0}, "1 entry of it does not: 'B' (str) with a float"),
+        ({7: digest_of([1.0])}, "7 (int) with a digest"),
+        (TDigest, "crick.tdigest.TDigest, which no pickle of digests has"),
+        ({"A": print}, "builtins.print, which no pickle of digests has"),
+    ],
+)
+def test_what_is_no_dict_of_digests_is_refused(content, said):
+    assert said in refusal(content)
+
+
+def test_centroids_that_digests_share_are_refused():
+    """A thousand digests of one array take as many times the memory of the pickle."""
+    shared = centroids(np.linspace(1, 2, 200))
+    forged = {f"ENSG{number}": Forged(100.0, shared, 200.0, 1.0, 2.0) for number in range(1_000)}
+    assert "digests share their centroids" in refusal(forged)
+
+
+def test_the_first_compression_is_told_by_the_beginning():
+    digests = {f"ENSG{number}": digest_of(np.arange(1, 5_000), 1000.0) for number in range(20)}
+    for protocol in (2, 3, 4, 5):
+        content = pickle.dumps(digests, protocol)
+        assert len(content) > 2**18
+        assert first_compression(content[: 2**18], "x") == 1000.0
+    assert first_compression(pickle.dumps({}), "x") is None
+    assert "is cut off" in refusal(content[:100], first_compression)
+
+
+@pytest.mark.parametrize("count", [201, 100_000, 50_000_000])
+def test_a_forged_number_of_centroids_does_not_end_the_process(count):
+    """crick would copy them all into its 200; in a process of its own, for that is what would end."""
+    script = """
+import pickle, sys
+import numpy as np
+from crick import TDigest
+from median_spark.digests.pickled import unpickle_digests
+from median_spark.errors import InputError
+class Forged:
+    def __reduce__(self):
+        count = int(sys.argv[1])
+        made = np.ones(count, dtype=[("mean", "<f8"), ("weight", "<f8")])
+        return TDigest, (100.0,), (made, float(count), 1.0, 1.0)
+content = pickle.dumps({"A": Forged()})
+try:
+    unpickle_digests(content, "forged")
+except InputError as refused:
+    print(refused)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(count)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("forged: the digest of A is damaged: a digest of compression 100 has at most 200")
