@@ -1,0 +1,80 @@
+"""Recomputing a sample of a result independently: Parquet with pyarrow, matrices with plain h5py, medians with numpy.
+
+Shares no code with reading, digesting or refining, and must not: what it checks would then check itself.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.errors import UsageError
+from median_spark.verification.documents import document, read
+from median_spark.verification.inputs import check_inputs
+from median_spark.verification.naming import namings_of
+from median_spark.verification.outcome import Verification
+from median_spark.verification.result import check_files, check_genes, check_totals
+from median_spark.verification.stored import StoredSource
+
+__all__ = ["Verification", "verify"]
+
+
+def verify(
+    expression: str,
+    result: str,
+    *,
+    genes: int = 100,
+    seed: int = 0,
+    inputs: bool = False,
+    rows: int = 50,
+    gene_map: str | None = None,
+) -> Verification:
+    """Recompute a random sample of a result from its expression table and, if told, from the matrices.
+
+    Parameters
+    ----------
+    expression : str
+        Path or URI of the expression table.
+    result : str
+        Path or URI of the result folder.
+    genes : int
+        Genes to recompute.
+    seed : int
+        Of the random choice.
+    inputs : bool
+        Whether values are also compared with the matrices they were read from.
+    rows : int
+        Rows (a gene in a source) to compare with the matrices.
+    gene_map : str, optional
+        Path or URI of the gene map with which the matrices were converted, if they were with one; to compare with them.
+
+    Returns
+    -------
+    Verification
+        Without differences if the result holds.
+
+    Raises
+    ------
+    TableError
+        If the result or the table cannot be read, the table is not the one that the result was made from, or the
+        sources were converted with another gene map than the one given.
+    UsageError
+        If there is a gene map and matrices are not to be compared.
+    """
+    if gene_map is not None and not inputs:
+        message = "a gene map (--gene-map) is needed only where values are compared with the matrices (--inputs)"
+        raise UsageError(message)
+    expression, result = storage.canonical(expression), storage.canonical(result)
+    done = Verification()
+    rng = np.random.default_rng(seed)
+    provenance = document(result, "provenance.json")
+    medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
+    sources = [StoredSource(expression, found) for found in provenance["sources"]]
+    namings = namings_of({source.name: source.record["parameters"] for source in sources}, gene_map) if inputs else []
+    check_files(done, result, medians)
+    check_totals(done, sources, medians)
+    chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
+    check_genes(done, sources, medians.take(chosen), exact=provenance["parameters"]["exact"])
+    if inputs:
+        check_inputs(done, sources, namings, medians["gene"].to_pylist(), rng, rows)
+    return done

@@ -1,0 +1,53 @@
+"""The small files of a table and of a result, read by themselves: nothing is imported from what wrote them."""
+
+import io
+import json
+import pickle
+from typing import Any, cast
+
+from median_spark import storage
+from median_spark.errors import TableError
+
+_FORMAT_VERSION = 1
+"""Of the documents that are read here."""
+
+
+class _Plain(pickle.Unpickler):
+    """Reads str, float, int and dict, and refuses whatever would have to be imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        message = f"it holds {module}.{name} where only plain values may be"
+        raise pickle.UnpicklingError(message)
+
+
+def plain_pickle(result: str, name: str) -> dict[str, Any]:
+    """Return a pickled dict of plain values."""
+    try:
+        return cast("dict[str, Any]", _Plain(io.BytesIO(read(result, name))).load())
+    except (pickle.UnpicklingError, EOFError, ValueError) as error:
+        message = f"{result}: {name} cannot be read ({error})"
+        raise TableError(message) from error
+
+
+def read(folder: str, name: str) -> bytes:
+    """Return the bytes of a file that must be there."""
+    location = storage.join(folder, name)
+    if storage.stat(location) is None:
+        message = f"{location}: there is no such file: name an expression table and the result made from it"
+        raise TableError(message)
+    return storage.read_bytes(location)
+
+
+def document(folder: str, name: str) -> dict[str, Any]:
+    """Return a JSON document of the format version that is known here."""
+    location = storage.join(folder, name)
+    try:
+        found = json.loads(read(folder, name))
+        version = found["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
+        raise TableError(message) from error
+    if version != _FORMAT_VERSION:
+        message = f"{location}: it has format version {version}; this version of median_spark reads {_FORMAT_VERSION}"
+        raise TableError(message)
+    return cast("dict[str, Any]", found)

@@ -1,0 +1,173 @@
+"""Genes of an h5ad by plain h5py and scipy, a block of cells or a column at a time."""
+
+import contextlib
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from median_spark.verification.strings import texts
+
+_BLOCK = 4_000_000
+"""Numbers that are read at a time."""
+
+_LOOKED_AT = 100_000
+"""Numbers of a matrix that tell whether it holds counts."""
+
+_ROUNDING = 1e-6
+"""By how much of itself a count may differ from a whole number and still be one."""
+
+
+class H5ad:
+    """An open h5ad; genes are the columns of its matrix.
+
+    Attributes
+    ----------
+    cells : int
+        How many there are.
+    """
+
+    def __init__(self, file: h5py.File, layer: str) -> None:
+        with contextlib.suppress(ImportError):  # it brings blosc and zstd
+            import_module("hdf5plugin")
+        place = _counts_place(file) if layer == "auto" else _place(file, layer)
+        self._matrix, self._obs = file[place], file["obs"]
+        self._var = file["raw/var" if place == "raw/X" else "raw.var" if place == "raw.X" else "var"]
+        self._kind = _kind(self._matrix)
+        if isinstance(self._matrix, h5py.Dataset):
+            self.cells, self._genes = self._matrix.shape
+        else:
+            shape = self._matrix.attrs["shape" if "shape" in self._matrix.attrs else "h5sparse_shape"]
+            self.cells, self._genes = int(shape[0]), int(shape[1])
+
+    def ids(self, name: str) -> list[str]:
+        """Return what each gene is called: a column of var, or its index."""
+        named = name if name in _names(self._var) and name != "index" else None
+        return [str(found) for found in (_column(self._var, named) if named else _index(self._var))]
+
+    def types(self, name: str) -> list[str] | None:
+        """Return the type of each gene, if it has one."""
+        for column in (name, "feature_type") if name == "gene_type" else (name,):
+            if column in _names(self._var):
+                found = [str(kind) for kind in _column(self._var, column)]
+                if column == name or "protein_coding" in found:
+                    return found
+        return None
+
+    def numbers(self, name: str) -> npt.NDArray[Any]:
+        """Return a number for each cell, NaN where it is missing."""
+        return np.asarray(_column(self._obs, name, missing=np.nan))
+
+    def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
+        """Return the barcode of each cell: a column of obs, or its index."""
+        found = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
+        return np.array([str(cell) for cell in found])
+
+    def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
+        """Return the counts of some genes, cells by genes."""
+        if self._kind == "csc":
+            found = [self._csc_columns(int(row), int(row) + 1) for row in rows]
+            return sparse.hstack(found, format="csc") if found else sparse.csc_matrix((self.cells, 0))
+        return sparse.vstack([block[:, rows] for block in self._blocks()], format="csc")
+
+    def totals(self) -> npt.NDArray[np.float64]:
+        """Return each cell's counts summed over all genes."""
+        if self._kind == "csc":
+            totals = np.zeros(self.cells)
+            for first in range(0, self._genes, 64):
+                totals += np.asarray(self._csc_columns(first, min(first + 64, self._genes)).sum(axis=1)).ravel()
+            return totals
+        return np.concatenate([np.asarray(block.sum(axis=1)).ravel() for block in self._blocks()])
+
+    def _csc_columns(self, first: int, last: int) -> sparse.csc_matrix:
+        bounds = self._matrix["indptr"][first : last + 1].astype(np.int64)
+        begin, end = int(bounds[0]), int(bounds[-1])
+        counts, cells = self._matrix["data"][begin:end], self._matrix["indices"][begin:end]
+        return sparse.csc_matrix((counts.astype(np.float64), cells, bounds - begin), shape=(self.cells, last - first))
+
+    def _blocks(self) -> Iterator[sparse.csr_matrix]:
+        """Yield the matrix some cells at a time."""
+        if self._kind == "dense":
+            step = max(1, _BLOCK // self._genes)
+            for first in range(0, self.cells, step):
+                yield sparse.csr_matrix(self._matrix[first : first + step].astype(np.float64))
+            return
+        bounds, first = self._matrix["indptr"][:].astype(np.int64), 0
+        while first < self.cells:
+            last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _BLOCK, side="right")) - 1)
+            begin, end = int(bounds[first]), int(bounds[last])
+            counts, genes = self._matrix["data"][begin:end], self._matrix["indices"][begin:end]
+            within = bounds[first : last + 1] - begin
+            shape = (last - first, self._genes)
+            yield sparse.csr_matrix((counts.astype(np.float64), genes, within), shape=shape)
+            first = last
+
+
+def _kind(matrix: h5py.Group | h5py.Dataset) -> str:
+    if isinstance(matrix, h5py.Dataset):
+        return "dense"
+    told = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
+    return str(told.decode() if isinstance(told, bytes) else told)[:3]
+
+
+def _place(file: h5py.File, layer: str) -> str:
+    """Return where a layer is by its name; anndata wrote raw.X at the root before version 0.7."""
+    if layer == "raw.X":
+        return "raw/X" if "raw/X" in file else "raw.X"
+    return "X" if layer == "X" else f"layers/{layer}"
+
+
+def _counts_place(file: h5py.File) -> str:
+    """Return where the counts are: in X, unless only raw.X or a layer called counts holds whole numbers."""
+    held = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file.get(place))]
+    return next((place for place in held if _is_whole(file[place])), held[0])
+
+
+def _is_there(held: Any) -> bool:
+    """Say whether there is a matrix; an X that is None is a dataset without extent."""
+    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
+
+
+def _is_whole(matrix: h5py.Group | h5py.Dataset) -> bool:
+    if isinstance(matrix, h5py.Group):
+        some = matrix["data"][:_LOOKED_AT]
+    else:
+        some = matrix[: max(1, _LOOKED_AT // matrix.shape[1])]
+    some = np.asarray(some, dtype=np.float64)
+    if not np.isfinite(some).all():
+        return False
+    return bool(np.all(np.abs(some - np.rint(some)) <= _ROUNDING * np.maximum(np.abs(some), 1)) and np.all(some >= 0))
+
+
+def _names(frame: h5py.Group | h5py.Dataset) -> list[str]:
+    return list(frame.dtype.names if isinstance(frame, h5py.Dataset) else frame)
+
+
+def _index(frame: h5py.Group | h5py.Dataset) -> npt.NDArray[Any]:
+    if isinstance(frame, h5py.Dataset):
+        return _column(frame, frame.dtype.names[0])
+    named = frame.attrs.get("_index", "_index" if "_index" in frame else "index")
+    return _column(frame, named.decode() if isinstance(named, bytes) else named)
+
+
+def _column(frame: h5py.Group | h5py.Dataset, name: str, missing: object = "") -> npt.NDArray[Any]:
+    """Return a column of a data frame: an array, categories and codes, or values and a mask."""
+    held = frame[name]
+    if isinstance(held, h5py.Group) and "mask" in held:
+        values, mask = texts(held["values"][()]), held["mask"][()]
+        return np.array([missing if gap else value for gap, value in zip(mask, values, strict=True)])
+    if isinstance(held, h5py.Group):
+        codes, categories = held["codes"][()], texts(held["categories"][()])
+    else:
+        codes, categories = np.asarray(held[()] if isinstance(frame, h5py.Group) else held), None
+        if isinstance(frame, h5py.Dataset) and f"uns/{name}_categories" in frame.file:
+            categories = texts(frame.file[f"uns/{name}_categories"][()])
+        elif isinstance(frame, h5py.Group) and "categories" in held.attrs:
+            categories = texts(frame.file[held.attrs["categories"]][()])
+    if categories is None:
+        return texts(codes)
+    return np.array([categories[code] if code >= 0 else missing for code in codes.tolist()])

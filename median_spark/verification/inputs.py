@@ -1,0 +1,108 @@
+"""Comparing the expression table with the matrices that it was converted from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark import storage
+from median_spark.errors import counted
+from median_spark.verification.h5ads import H5ad
+from median_spark.verification.looms import Loom
+from median_spark.verification.naming import Naming
+from median_spark.verification.outcome import Verification
+from median_spark.verification.stored import StoredSource
+
+
+def check_inputs(
+    done: Verification,
+    sources: list[StoredSource],
+    namings: list[Naming],
+    genes: list[str],
+    rng: np.random.Generator,
+    rows: int,
+) -> None:
+    """Compare some rows, a gene in a source, with the matrix they were read from.
+
+    Parameters
+    ----------
+    done : Verification
+        Is told what was looked at, and what differs.
+    sources : list of StoredSource
+        Of the result.
+    namings : list of Naming
+        How the rows of each were named.
+    genes : list of str
+        Its genes.
+    rng : numpy.random.Generator
+        Chooses.
+    rows : int
+        How many rows.
+    """
+    looked_at, half = 0, -(-rows // 2)
+    picks = sorted(
+        zip(rng.integers(len(sources), size=half).tolist(), rng.integers(len(genes), size=half).tolist(), strict=True)
+    )
+    for number in sorted({source for source, _ in picks}):
+        source = sources[number]
+        wanted = [genes[gene] for picked, gene in picks if picked == number]
+        told = source.record["input"]
+        now = storage.stat(told["path"])
+        if now is None or (now.size, now.mtime_ns) != (told["size"], told["mtime_ns"]):
+            state = "is not there any more" if now is None else "has changed since it was converted"
+            done.differences.append(f"source '{source.name}': {told['path']} {state}")
+            continue
+        # Some of the wanted genes are not in the source; some that are in it are looked at beside them.
+        stored = source.rows(genes, ["gene"]).column("gene").unique().to_pylist()
+        if stored:
+            wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
+        for gene, cells, values in _matrix_rows(source.record, namings[number], sorted(set(wanted))):
+            _check_row(done, source, gene, cells, values)
+            looked_at += 1
+    done.compared.append(f"values and cells against the matrices: {counted(looked_at, 'row')} of a gene in a source")
+
+
+def _check_row(
+    done: Verification, source: StoredSource, gene: str, cells: list[str], values: npt.NDArray[np.float64]
+) -> None:
+    found = source.rows([gene], ["gene", "cell", "value"])
+    place = f"source '{source.name}', gene {gene}"
+    if len(found) != len(values):
+        done.check(place, "number of values", len(found), len(values))
+    elif len(values):
+        same_cells = found["cell"].to_pylist() == cells
+        if not same_cells or not np.array_equal(found["value"].to_numpy(), values):
+            path = source.record["input"]["path"]
+            done.differences.append(f"{place}: cells or values differ from those in {path}")
+
+
+def _matrix_rows(
+    record: dict[str, Any], naming: Naming, genes: list[str]
+) -> Iterator[tuple[str, list[str], npt.NDArray[np.float64]]]:
+    """Yield gene, cell ids and values of some genes of a matrix, computed anew."""
+    parameters, names, location = record["parameters"], record["parameters"]["names"], record["input"]["path"]
+    filesystem, path = storage.resolve(location)
+    with filesystem.open_input_file(path) as stream, h5py.File(stream, "r") as file:
+        layer = parameters.get("layer", "auto")
+        matrix = H5ad(file, layer) if location.lower().endswith(".h5ad") else Loom(file, layer)
+        chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
+        types = matrix.types(names["gene_type"])
+        if types is not None:
+            chosen = [
+                gene if kind in parameters["gene_types"] else None for gene, kind in zip(chosen, types, strict=True)
+            ]
+        passed = np.ones(matrix.cells, dtype=np.bool_)
+        if parameters["cell_filter"]:
+            passed = matrix.numbers(names["filter_pass"]) == 1
+        n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
+        n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
+        wanted = set(genes)
+        rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
+        counts = matrix.counts(rows)
+        for gene in genes:
+            columns = [place for place, row in enumerate(rows) if chosen[row] == gene]
+            summed = np.asarray(counts[:, columns].sum(axis=1)).ravel()
+            taken = np.flatnonzero(passed & (summed > 0))
+            yield gene, cells[taken].tolist(), summed[taken] / n_counts[taken] * parameters["target_sum"]

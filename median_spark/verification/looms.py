@@ -1,0 +1,60 @@
+"""Rows of a loom by plain h5py, whole at a time."""
+
+import html
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from median_spark.verification.strings import texts
+
+
+class Loom:
+    """An open loom; genes are its rows.
+
+    Attributes
+    ----------
+    cells : int
+        How many there are.
+    """
+
+    def __init__(self, file: h5py.File, layer: str) -> None:
+        self._rows, self._columns = file["row_attrs"], file["col_attrs"]
+        self._matrix = file["matrix"] if layer == "auto" else file["layers"][layer]
+        self.cells: int = self._matrix.shape[1]
+
+    def ids(self, name: str) -> list[str]:
+        """Return what each row is called."""
+        return self._strings(self._rows[name])
+
+    def types(self, name: str) -> list[str] | None:
+        """Return the gene type of each row, if it has one."""
+        return self._strings(self._rows[name]) if name in self._rows else None
+
+    def numbers(self, name: str) -> npt.NDArray[Any]:
+        """Return a number for each cell."""
+        return np.asarray(self._columns[name][:])
+
+    def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
+        """Return the barcode of each cell."""
+        label = name or next((label for label in ("cell_id", "CellID", "obs_names") if label in self._columns), None)
+        return np.array(self._strings(self._columns[label])) if label else np.arange(self.cells).astype(np.str_)
+
+    def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
+        """Return the counts of some rows, cells by rows."""
+        found = [sparse.csc_matrix(self._matrix[row].astype(np.float64)[:, np.newaxis]) for row in rows]
+        return sparse.hstack(found, format="csc") if found else sparse.csc_matrix((self.cells, 0))
+
+    def totals(self) -> npt.NDArray[np.float64]:
+        """Return each cell's counts summed over all rows."""
+        totals = np.zeros(self.cells)
+        for row in range(self._matrix.shape[0]):
+            totals += self._matrix[row]
+        return totals
+
+    def _strings(self, held: h5py.Dataset) -> list[str]:
+        """Return strings; before specification 3, XML entities stand for characters."""
+        found = [str(text) for text in texts(held[()])]
+        return found if "attrs/LOOM_SPEC_VERSION" in held.file else [html.unescape(text) for text in found]

@@ -1,0 +1,71 @@
+"""One source of a result: its record, and its rows in the Parquet parts."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.errors import TableError
+from median_spark.verification.documents import document
+
+
+class StoredSource:
+    """One source of a result.
+
+    Attributes
+    ----------
+    name : str
+        Of the source.
+    record : dict
+        What its JSON says.
+    parts : list of str
+        Where its Parquet files are.
+    """
+
+    def __init__(self, expression: str, told: dict[str, Any]) -> None:
+        self.name: str = told["source"]
+        encoded = quote(self.name, safe="")
+        if storage.stat(storage.join(expression, "sources", f"{encoded}.json")) is None:
+            message = (
+                f"{expression}: this table has no source '{self.name}', from which the result was made: "
+                "name the table that belongs to the result, or compute the medians again"
+            )
+            raise TableError(message)
+        found = document(expression, f"sources/{encoded}.json")
+        if found["conversion"] != told["conversion"]:
+            message = (
+                f"{expression}: source '{self.name}' has been converted anew since the result was made: "
+                "compute the medians again"
+            )
+            raise TableError(message)
+        self.record: dict[str, Any] = found
+        folder = storage.join(expression, "values", f"source={encoded}")
+        self.parts = [storage.join(folder, part["name"]) for part in found["parts"]]
+
+    def rows(self, genes: list[str], columns: list[str]) -> pa.Table:
+        """Return the rows of some genes, in the order they are stored."""
+        if not self.parts:
+            return pa.table({"gene": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
+        filesystem = storage.resolve(self.parts[0])[0]
+        paths = [storage.resolve(part)[1] for part in self.parts]
+        try:
+            held = ds.dataset(paths, format="parquet", filesystem=filesystem)
+            return held.to_table(columns=columns, filter=ds.field("gene").isin(genes))
+        except (OSError, pa.ArrowException) as error:
+            message = f"source '{self.name}': its parts cannot be read ({error})"
+            raise TableError(message) from error
+
+    def stored_rows(self) -> int:
+        """Return the rows of all parts by their own footers."""
+        total = 0
+        for part in self.parts:
+            filesystem, path = storage.resolve(part)
+            try:
+                total += pq.read_metadata(path, filesystem=filesystem).num_rows
+            except (OSError, pa.ArrowException) as error:
+                message = f"{part}: this part cannot be read ({error})"
+                raise TableError(message) from error
+        return total
