@@ -57,7 +57,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", action="store_true", help="leave the corpus there; the next run takes it over")
     parser.add_argument(
-        "--only", nargs="+", metavar="SECTION", help="of run, loom, shuffle, plan, medians (default: all)"
+        "--only", nargs="+", metavar="SECTION", help="of run, loom, h5ad, shuffle, plan, medians (default: all)"
     )
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
     parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")

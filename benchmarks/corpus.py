@@ -14,6 +14,9 @@ from sizes import Sizes, short
 _VERSION = 1
 """Part of the folders' names: another one where what is drawn has changed."""
 
+H5ADS = {"gzip": {"compression": "gzip"}, "uncompressed": {}}
+"""What `anndata.write_h5ad` is most often told about compression, and what it does when told nothing."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -33,6 +36,11 @@ class Corpus:
         """The folder of looms."""
         sizes = self.sizes
         return self.scratch / f"looms-v{_VERSION}-{sizes.looms}x{sizes.loom_genes}x{sizes.loom_cells}"
+
+    @property
+    def h5ads(self) -> Path:
+        """The folder of h5ad files, which hold the cells of the first loom."""
+        return self.scratch / f"h5ads-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
 
     @property
     def warm_up_looms(self) -> Path:

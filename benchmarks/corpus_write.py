@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from corpus import Corpus
+from corpus_h5ads import write_h5ads
 from corpus_looms import write_looms
 from corpus_tables import link_table, stored_bytes, write_table
 from sizes import SIZES, short
@@ -16,6 +17,7 @@ def main() -> None:
     genes, cells = sizes.loom_genes, sizes.loom_cells
     write_looms(corpus.warm_up_looms, looms=1, distinct=1, genes=2_000, cells=500)
     paths = write_looms(corpus.looms, looms=sizes.looms, distinct=sizes.distinct, genes=genes, cells=cells)
+    write_h5ads(corpus.h5ads, paths[0])
     write_table(corpus.warm_up_table, rows=1_000_000, rows_a_source=1_000_000)
     *smaller, largest = sizes.tables
     whole = write_table(corpus.table(largest), rows=largest, rows_a_source=sizes.source_rows)

@@ -36,6 +36,7 @@ def tables(measured: Measurements) -> list[Table]:
     found = [_targets(measured)]
     found += [_run(measured, case) for case in measured.cases("run")]
     found += [_loom(measured, case) for case in measured.cases("loom")]
+    found += [_h5ad(measured, case) for case in measured.cases("h5ad")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
     found += [_rows(measured), _memory(measured), _bytes(measured)]
     return [table for table in found if table.rows]
@@ -78,6 +79,18 @@ def _loom(measured: Measurements, case: str) -> Table:
             measured.of("loom", case),
             [_ratio_to(measured, "loom", case, "loom.inflate"), _ratio_to(measured, "loom", case, "loom.ours")],
         ),
+    )
+
+
+def _h5ad(measured: Measurements, case: str) -> Table:
+    return Table(
+        f"Reading {case}, on one core",
+        ["", "runs", "median s", "least s", "ratio to h5py and scipy", "ratio to ours", "memory GB"],
+        _lines(
+            measured.of("h5ad", case),
+            [_ratio_to(measured, "h5ad", case, "h5ad.h5py_scipy"), _ratio_to(measured, "h5ad", case, "h5ad.ours")],
+        ),
+        "Into runs: genes chosen, counts checked and normalised, which h5py and scipy are spared.",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corpus import Corpus
+from corpus import H5ADS, Corpus
 from measure import Way
 from sizes import short
 
@@ -44,6 +44,8 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     """
     yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))
     yield Piece("loom", "one loom", _loom_ways(corpus))
+    for storage in H5ADS:
+        yield Piece("h5ad", f"one {storage} h5ad", _h5ad_ways(corpus, storage))
     for rows in (corpus.sizes.tables[0], corpus.sizes.tables[-1]):
         options = {"table": str(corpus.table(rows)), "scratch": str(corpus.scratch)}
         logged = Way(
@@ -81,6 +83,16 @@ def _loom_ways(corpus: Corpus) -> list[Way]:
         Way("loom.ours", "median_spark, into runs", where),
         Way("loom.inflate", "libdeflate, inflating only", where),
         Way("loom.h5py_slices", "h5py slices and nonzero", where),
+    ]
+
+
+def _h5ad_ways(corpus: Corpus, storage: str) -> list[Way]:
+    where = {"h5ad": str(corpus.h5ads / f"{storage}.h5ad"), "one_core": True}
+    return [
+        Way("h5ad.ours", "median_spark, into runs", where, 2 * _GIB),
+        Way("h5ad.h5py_scipy", "h5py, and one scipy transpose", where, 2 * _GIB),
+        Way("h5ad.ours_turned", "median_spark, counts by gene", where, 2 * _GIB),
+        Way("h5ad.anndata", "anndata, and one scipy transpose", where, 2 * _GIB),
     ]
 
 

@@ -16,6 +16,7 @@ ROOMS = {
     "table": "ways_table",
     "ours": "ways_ours",
     "loom": "ways_loom",
+    "h5ad": "ways_h5ad",
     "published": "ways_published",
     "plan": "ways_plan",
 }

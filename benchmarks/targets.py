@@ -82,6 +82,10 @@ def _of_runs(measured: Measurements) -> Iterator[Verdict]:
     for case in measured.cases("loom"):
         ratio = _ratio(measured, "loom", case, "loom.ours", "loom.inflate")
         yield _within(f"reading {case} into runs, one core", "inflating its tiles with libdeflate", ratio, 1.6)
+    for case in measured.cases("h5ad"):
+        for way, what in (("h5ad.ours_turned", "counts by gene"), ("h5ad.ours", "runs")):
+            ratio = _ratio(measured, "h5ad", case, way, "h5ad.h5py_scipy")
+            yield _within(f"reading {case} into {what}, one core", "h5py, and one scipy transpose", ratio, 1.6)
 
 
 def _of_medians(measured: Measurements) -> Iterator[Verdict]:
