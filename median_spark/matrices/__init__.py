@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 
 from median_spark.errors import InputError
 from median_spark.matrices import sources
-from median_spark.matrices.counts import AttributeNames, CountMatrix, Entries, ReadOptions
+from median_spark.matrices.counts import AUTO_LAYER, AttributeNames, CountMatrix, Entries, ReadOptions
+from median_spark.matrices.h5ad import open_h5ad
 from median_spark.matrices.loom import open_loom
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
 from median_spark.matrices.sources import SourceFile
 from median_spark.matrices.units import Unit, read_unit, select_rows
 
-_FORMATS: dict[str, Callable[[str, AttributeNames], CountMatrix]] = {
+_FORMATS: dict[str, Callable[[str, AttributeNames, str], CountMatrix]] = {
     ".loom": open_loom,
+    ".h5ad": open_h5ad,
 }
 
 SUFFIXES = tuple(_FORMATS)
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 
-def open_matrix(location: str, names: AttributeNames) -> CountMatrix:
+def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> CountMatrix:
     """Open a count matrix for reading; close it by using it as a context manager.
 
     Parameters
@@ -48,15 +50,17 @@ def open_matrix(location: str, names: AttributeNames) -> CountMatrix:
         Canonical path or URI; its ending tells the format.
     names : AttributeNames
         Where ids, totals and the filter are kept.
+    layer : str
+        Which of the file's matrices; see `ReadOptions`.
 
     Raises
     ------
     InputError
-        If the ending is unknown, or the file is missing or not of its format.
+        If the ending is unknown, or the file is missing or not of its format, or has no such layer.
     """
     for suffix, opener in _FORMATS.items():
         if location.lower().endswith(suffix):
-            return opener(location, names)
+            return opener(location, names, layer)
     message = f"{location}: not a matrix that can be read; its name must end in {' or '.join(SUFFIXES)}"
     raise InputError(message)
 

@@ -66,7 +66,7 @@ def gather_entries(
         most = filled + (end - begin) * tiles * width + 1
         if most > len(cells):
             room = max(most, len(cells) + len(cells) // 2)
-            cells, counts = _with_room(cells, filled, room), _with_room(counts, filled, room)
+            cells, counts = with_room(cells, filled, room), with_room(counts, filled, room)
         # Tiles reach beyond the cells asked for by less than their width, where nothing is taken.
         padded = np.zeros(len(taken) + 2 * width, dtype=np.bool_)
         padded[width : width + len(taken)] = taken
@@ -101,7 +101,8 @@ def total_counts(bands: Iterator[Band], first: int, last: int) -> npt.NDArray[np
     return totals
 
 
-def _with_room(held: npt.NDArray[Any], filled: int, room: int) -> npt.NDArray[Any]:
+def with_room(held: npt.NDArray[Any], filled: int, room: int) -> npt.NDArray[Any]:
+    """Return an array of `room` places that begins with the first `filled` of another."""
     larger = np.empty(room, dtype=held.dtype)
     larger[:filled] = held[:filled]
     return larger

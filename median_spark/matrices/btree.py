@@ -21,13 +21,16 @@ CHUNK = np.dtype(
 )
 """A key of the index and the address that follows it: of a chunk, or of a node below."""
 
+_LIST_CHUNK = np.dtype([(name, CHUNK[name]) for name in ("size", "mask", "row", "element", "address")])
+"""The same for a dataset of one dimension."""
+
 _NODE_HEAD = 24
-_NODE_BYTES = _NODE_HEAD + 64 * CHUNK.itemsize  # 64 is what HDF5 puts in a node unless it is told otherwise
+_NODE_KEYS = 64  # what HDF5 puts in a node unless it is told otherwise
 _MOST_BLOCK = 1 << 20
 
 
 def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.void] | None:
-    """Return the chunks of a two-dimensional dataset, or None where HDF5 must be asked.
+    """Return the chunks of a dataset of one or two dimensions, or None where HDF5 must be asked.
 
     Parameters
     ----------
@@ -39,28 +42,37 @@ def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.
     Returns
     -------
     ndarray with fields size, mask, row, column, address; shape (chunks,)
-        Bytes stored, mask of filters that were skipped, first row and cell, and offset in the file.
+        Bytes stored, mask of filters that were skipped, first row and cell, and offset in the file; of a dataset of one
+        dimension every element is a row, and the cell is 0.
     """
     if dataset.file.id.get_create_plist().get_sizes() != (8, 8):
         return None
     try:
-        root = _find_root(stream, h5g.get_objinfo(dataset.file.id, dataset.name.encode()).objno[0])
+        root = _find_root(stream, h5g.get_objinfo(dataset.file.id, dataset.name.encode()).objno[0], dataset.ndim)
         if root is None:
             return None
-        chunks = np.frombuffer(b"".join(_leaves(stream, root)), dtype=CHUNK)
+        kind = CHUNK if dataset.ndim == 2 else _LIST_CHUNK
+        chunks = np.frombuffer(b"".join(_leaves(stream, root, kind)), dtype=kind)
         most = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
         complete = len(chunks) == most or len(chunks) == dataset.id.get_num_chunks()
     except (ValueError, IndexError, OverflowError, OSError, RuntimeError):
         return None  # not laid out as expected: HDF5 tells whether it is damaged
-    return chunks if complete else None
+    return (chunks if dataset.ndim == 2 else _as_rows(chunks)) if complete else None
 
 
-def _find_root(stream: BinaryIO, address: int) -> int | None:
+def _as_rows(chunks: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    made = np.zeros(len(chunks), dtype=CHUNK)
+    for name in chunks.dtype.names or ():
+        made[name] = chunks[name]
+    return made
+
+
+def _find_root(stream: BinaryIO, address: int, dimensions: int) -> int | None:
     """Find the B-tree of a dataset whose object header lies at an address."""
     for kind, content in _messages(stream, address):
         if kind == _LAYOUT:
-            version, layout, dimensions = content[0], content[1], content[2]
-            return _number(content[3:11]) if (version, layout, dimensions) == (3, 2, 3) else None
+            chunked = (content[0], content[1], content[2]) == (3, 2, dimensions + 1)  # version, layout, and the element
+            return _number(content[3:11]) if chunked else None
     return None
 
 
@@ -98,24 +110,24 @@ def _messages(stream: BinaryIO, address: int) -> Iterator[tuple[int, bytes]]:
                 yield kind, content
 
 
-def _leaves(stream: BinaryIO, root: int) -> Iterator[bytes]:
+def _leaves(stream: BinaryIO, root: int, kind: np.dtype[np.void]) -> Iterator[bytes]:
     """Yield the entries of all nodes at the bottom, in order."""
     waiting = [root]
     seen = set(waiting)
     while waiting:
         address = waiting.pop()
-        node = _read(stream, address, _NODE_BYTES)
+        node = _read(stream, address, _NODE_HEAD + _NODE_KEYS * kind.itemsize)
         if node[:5] != b"TREE\x01":
             message = "this is no node of a chunk index"
             raise ValueError(message)
         level, used = node[5], _number(node[6:8])
-        if _NODE_HEAD + used * CHUNK.itemsize > len(node):
-            node = _read(stream, address, _NODE_HEAD + used * CHUNK.itemsize)
-        entries = node[_NODE_HEAD : _NODE_HEAD + used * CHUNK.itemsize]
+        if _NODE_HEAD + used * kind.itemsize > len(node):
+            node = _read(stream, address, _NODE_HEAD + used * kind.itemsize)
+        entries = node[_NODE_HEAD : _NODE_HEAD + used * kind.itemsize]
         if level == 0:
             yield entries
             continue
-        below = np.frombuffer(entries, dtype=CHUNK)["address"].tolist()[::-1]
+        below = np.frombuffer(entries, dtype=kind)["address"].tolist()[::-1]
         if not seen.isdisjoint(below):
             message = "the nodes of a chunk index form a circle"
             raise ValueError(message)

@@ -1,53 +1,17 @@
 """Loops over single entries, compiled by numba: what no vectorised call does in one pass.
 
-Imported by tasks that read matrices and by nothing else, for numba takes half a second to import. Compiled code is kept
-on disk beside the package, or where that is read-only in the user's cache or a private folder for temporary files.
+Imported by tasks that read matrices and by nothing else, for numba takes half a second to import.
 """
 
-import os
-import stat
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile a function when it is first called, and keep the result for other processes."""
-    try:
-        made: Callable[_P, _R] = _jit(function, cache=True)
-    except RuntimeError:  # numba found no folder that it may write to
-        folder = _private_folder()
-        if folder is not None:
-            vars(numba.config)["CACHE_DIR"] = folder
-        made = _jit(function, cache=folder is not None)
-    return made
-
-
-def _jit(function: Any, *, cache: bool) -> Any:
-    return numba.njit(cache=cache, error_model="numpy")(function)
-
-
-def _private_folder() -> str | None:
-    """Return a folder that this user alone can write to, or None: what lies in it is run as code."""
-    folder = Path(tempfile.gettempdir()) / f"median-spark-compiled-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError:
-        return None
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-    return str(folder) if own else None
+from median_spark.matrices.jit import compiled
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -64,7 +28,7 @@ def _zlib_decompress(
     return types.int32(function, decompressor, source, size, target, room), generate
 
 
-@_compiled
+@compiled
 def inflate_all(
     function: int,
     decompressor: int,
@@ -104,7 +68,7 @@ def inflate_all(
     return -1
 
 
-@_compiled
+@compiled
 def scatter(
     band: npt.NDArray[Any],
     bits: npt.NDArray[Any],
@@ -178,7 +142,7 @@ def scatter(
     return filled
 
 
-@_compiled
+@compiled
 def add_totals(band: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
     """Add every row of a band of tiles to the totals of its cells, one row after the other."""
     tiles, rows, width = band.shape
@@ -189,7 +153,7 @@ def add_totals(band: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals
                 totals[first + column] += band[tile, row, column]
 
 
-@_compiled
+@compiled
 def normalise_by_gene(
     order: npt.NDArray[np.int64],
     gene_of_row: npt.NDArray[np.int64],

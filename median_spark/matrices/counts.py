@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import UsageError
-from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 
 DEFAULT_TARGET_SUM = 10_000.0
 """Counts that every cell is scaled to; the published procedure's figure."""
@@ -43,6 +43,24 @@ class AttributeNames:
     cell_id: str | None = None
 
 
+AUTO_LAYER = "auto"
+"""The layer that holds counts, found by looking."""
+
+OPTIONS = {
+    "n_counts": "--n-counts-attr",
+    "filter_pass": "--filter-attr",
+    "gene_id": "--gene-id-attr",
+    "gene_type": "--gene-type-attr",
+    "cell_id": "--cell-id-attr",
+}
+"""By which option of the command line each of `AttributeNames` is given."""
+
+REMEDIES = {field: f"name it with {option}" for field, option in OPTIONS.items()} | {
+    "filter_pass": "name it with --filter-attr, or take every cell with --no-cell-filter",
+    "n_counts": "name it with --n-counts-attr, or sum them from the matrix with --compute-n-counts",
+}
+"""What to do about each of `AttributeNames` that a matrix lacks."""
+
 CELL_ID_CANDIDATES = ("cell_id", "CellID", "obs_names")
 """Names under which cell barcodes are commonly kept."""
 
@@ -59,20 +77,33 @@ class ReadOptions:
         The chosen gene types.
     gene_table : GeneTable or None
         The corpus's genes.
+    gene_map : GeneMap or None
+        Under which id each row counts, by what the matrix calls it.
+    strip_version : bool
+        Whether the versions of Ensembl ids are taken off first.
     names : AttributeNames
         Attribute names.
     cell_filter : bool
         Whether only cells with ``filter_pass == 1`` are taken.
     compute_n_counts : bool
         Whether totals are summed from the matrix instead of read from it.
+    layer : str
+        Where in a file the counts are: ``"X"``, ``"raw.X"`` or a layer's name; ``"auto"`` takes the main matrix, or
+        what holds counts where only that does.
+    allow_non_integer : bool
+        Whether counts may be other than whole numbers.
     """
 
     target_sum: float = DEFAULT_TARGET_SUM
     gene_types: tuple[str, ...] = DEFAULT_GENE_TYPES
     gene_table: GeneTable | None = None
+    gene_map: GeneMap | None = None
+    strip_version: bool = False
     names: AttributeNames = field(default_factory=AttributeNames)
     cell_filter: bool = True
     compute_n_counts: bool = False
+    layer: str = AUTO_LAYER
+    allow_non_integer: bool = False
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
@@ -80,14 +111,18 @@ class ReadOptions:
             raise UsageError(message)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options as plain JSON; a gene table by its content's fingerprint."""
+        """Return the options as plain JSON; a gene table and a gene map by their content's fingerprints."""
         return {
             "target_sum": self.target_sum,
             "gene_types": sorted(set(self.gene_types)),
             "gene_table": self.gene_table.fingerprint() if self.gene_table else None,
+            "gene_map": self.gene_map.fingerprint() if self.gene_map else None,
+            "strip_version": self.strip_version,
             "names": asdict(self.names),
             "cell_filter": self.cell_filter,
             "compute_n_counts": self.compute_n_counts,
+            "layer": self.layer,
+            "allow_non_integer": self.allow_non_integer,
         }
 
 
@@ -119,10 +154,16 @@ class CountMatrix(Protocol):
         Path or URI, for messages.
     shape : tuple of int
         Rows (genes) and cells.
+    place : str
+        Where in the file the counts are, for messages: ``"the matrix"``, ``"raw.X"``.
+    cell_attribute : str
+        What the format calls a property of cells, for messages: ``"column attribute"``, ``"obs column"``.
     """
 
     location: str
     shape: tuple[int, int]
+    place: str
+    cell_attribute: str
 
     def gene_ids(self) -> npt.NDArray[np.str_]:
         """Ensembl id of each row, shape (rows,)."""
@@ -130,8 +171,8 @@ class CountMatrix(Protocol):
     def gene_types(self) -> npt.NDArray[np.str_] | None:
         """Gene type of each row, shape (rows,), or None if the matrix does not tell."""
 
-    def cell_ids(self) -> npt.NDArray[np.str_]:
-        """Barcode of each cell, shape (cells,)."""
+    def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
+        """Barcodes of the cells ``first <= cell < last``, by default of all."""
 
     def filter_pass(self) -> npt.NDArray[Any]:
         """Quality filter of each cell, numeric, shape (cells,)."""
@@ -151,6 +192,15 @@ class CountMatrix(Protocol):
     def stored_bytes(self, first: int, last: int) -> int:
         """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
 
+    def attributes(self, side: str) -> list[str]:
+        """Return the names of the properties of rows (``"row"``) or of cells (``"cell"``) that the file has."""
+
+    def count_layers(self) -> list[str]:
+        """Return the other layers of the file that look like counts, as ``--layer`` names them."""
+
+    def warnings(self) -> list[str]:
+        """Return what was chosen of the file without being asked for, for people."""
+
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
 
@@ -159,3 +209,8 @@ class CountMatrix(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def like_ensembl(ids: npt.NDArray[np.str_]) -> bool:
+    """Say whether most of some ids are Ensembl's, of whatever species."""
+    return bool(len(ids)) and int(np.char.startswith(ids, "ENS").sum()) * 2 > len(ids)

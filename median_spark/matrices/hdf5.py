@@ -3,14 +3,29 @@
 import contextlib
 import html
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from h5py import h5z
 
 from median_spark import storage
 from median_spark.errors import InputError
+
+_FILTERS = {
+    h5z.FILTER_DEFLATE: "gzip",
+    h5z.FILTER_LZF: "lzf",
+    h5z.FILTER_SZIP: "szip",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32026: "blosc2",
+}
+"""Compressions by HDF5's number for them; the last six are registered ones, which need a plugin."""
 
 
 def open_hdf5(location: str) -> tuple[h5py.File, Any]:
@@ -77,17 +92,25 @@ def naming_damage(location: str, what: str) -> Iterator[None]:
         raise InputError(message) from error
 
 
-def read_strings(dataset: h5py.Dataset, *, unescape: bool = False) -> npt.NDArray[np.str_]:
-    """Return a dataset of strings or numbers as strings.
+def read_strings(
+    dataset: h5py.Dataset, first: int = 0, last: int | None = None, *, unescape: bool = False
+) -> npt.NDArray[np.str_]:
+    """Return a list of strings or numbers as strings.
 
     Parameters
     ----------
     dataset : h5py.Dataset
         Strings of fixed or variable length, in ASCII or UTF-8, or numbers.
+    first, last : int
+        Those to return, ``first <= place < last``; by default all.
     unescape : bool
         Whether XML entities stand for characters, as in loom files before specification 3.
     """
-    found = dataset[()]
+    return as_strings(dataset[first:last], unescape=unescape)
+
+
+def as_strings(found: npt.NDArray[Any], *, unescape: bool = False) -> npt.NDArray[np.str_]:
+    """Return what HDF5 gives for strings or numbers as strings, shape (strings,); see `read_strings`."""
     if found.dtype.kind in "OS":
         texts = [
             text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
@@ -97,3 +120,48 @@ def read_strings(dataset: h5py.Dataset, *, unescape: bool = False) -> npt.NDArra
             texts = [html.unescape(text) for text in texts]
         return np.array(texts, dtype=np.str_) if texts else np.array([], dtype="<U1")
     return np.asarray(found).ravel().astype(np.str_)
+
+
+def require_filters(location: str, dataset: h5py.Dataset) -> None:
+    """See to it that HDF5 can decompress a dataset.
+
+    Raises
+    ------
+    InputError
+        If it needs a plugin that is not installed.
+    """
+    for number, name in _filters(dataset):
+        if h5z.filter_avail(number) or (_load_plugins() and h5z.filter_avail(number)):
+            continue
+        message = (
+            f"{location}: '{dataset.name.lstrip('/')}' is compressed with {name} (HDF5 filter {number}), which needs a "
+            "plugin that is not installed: pip install 'median_spark[h5ad]'"
+        )
+        raise InputError(message)
+
+
+def compression_of(dataset: h5py.Dataset) -> str:
+    """Return by what a dataset is compressed, for people."""
+    # Shuffling and checksums stand beside what compresses.
+    beside = {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_NBIT, h5z.FILTER_SCALEOFFSET}
+    names = [name for number, name in _filters(dataset) if number not in beside]
+    return ", ".join(names) or "uncompressed"
+
+
+def _filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
+    properties = dataset.id.get_create_plist()
+    found = [properties.get_filter(place) for place in range(properties.get_nfilters())]
+    return [
+        (number, _FILTERS.get(number) or name.decode(errors="replace") or "an unknown filter")
+        for number, _, _, name in found
+    ]
+
+
+@cache
+def _load_plugins() -> bool:
+    """Let the package hdf5plugin, where it is installed, add its filters to HDF5."""
+    try:
+        import hdf5plugin  # noqa: F401  (importing it is what adds them)
+    except ImportError:
+        return False
+    return True

@@ -3,7 +3,6 @@
 Read with h5py and not with loompy, whose `connect` costs seconds of import and opens for writing unless told.
 """
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,43 +11,59 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
-from median_spark.matrices.bands import Band, gather_entries, total_counts
-from median_spark.matrices.counts import BYTES_PER_ENTRY, CELL_ID_CANDIDATES, AttributeNames, Entries
+from median_spark.matrices.bands import gather_entries, total_counts
+from median_spark.matrices.counts import (
+    AUTO_LAYER,
+    BYTES_PER_ENTRY,
+    CELL_ID_CANDIDATES,
+    OPTIONS,
+    REMEDIES,
+    AttributeNames,
+    Entries,
+)
+from median_spark.matrices.grid import Grid
 from median_spark.matrices.hdf5 import naming_damage, open_hdf5, read_strings
-from median_spark.matrices.tiles import tiles_of
-
-_BAND_BYTES = 64 << 20
-"""A band of rows is read at once: large enough to amortise the call, small enough for any worker."""
-
-_OPTION = {"n_counts": "--n-counts-attr", "filter_pass": "--filter-attr", "gene_id": "--gene-id-attr",
-           "gene_type": "--gene-type-attr", "cell_id": "--cell-id-attr"}  # fmt: skip
+from median_spark.matrices.tiles import Words
+from median_spark.matrices.whole import dataset_holds_counts
 
 
-def open_loom(location: str, names: AttributeNames) -> "LoomMatrix":
+def open_loom(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> "LoomMatrix":
     """Open a loom file for reading.
+
+    Parameters
+    ----------
+    location : str
+        Canonical path or URI.
+    names : AttributeNames
+        Where ids, totals and the filter are kept.
+    layer : str
+        ``"auto"`` for its main matrix, or the name of one of its layers.
 
     Raises
     ------
     InputError
-        If it is missing, cut off, no HDF5, or has no two-dimensional numeric ``matrix``.
+        If it is missing, cut off, no HDF5, or has no two-dimensional numeric ``matrix``, or no such layer.
     """
-    return LoomMatrix(location, names)
+    return LoomMatrix(location, names, layer)
 
 
 class LoomMatrix:
     """One loom file; satisfies `CountMatrix`."""
 
-    def __init__(self, location: str, names: AttributeNames) -> None:
+    cell_attribute = "column attribute"
+
+    def __init__(self, location: str, names: AttributeNames, layer: str) -> None:
         self.location = location
+        self.place = "the matrix" if layer == AUTO_LAYER else f"layer '{layer}'"
         self._names = names
+        self._layer = layer
         self._file, self._stream = open_hdf5(location)
         try:
-            self._matrix = self._find_matrix()
-            self._tiles = tiles_of(location, self._matrix)
+            self._grid = Grid(location, self._find_matrix(), Words(self.place))
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        self.shape: tuple[int, int] = self._matrix.shape
+        self.shape: tuple[int, int] = self._grid.shape
 
     def __enter__(self) -> Self:
         return self
@@ -70,15 +85,13 @@ class LoomMatrix:
             return None
         return self._strings("row", "gene_type", self._names.gene_type)
 
-    def cell_ids(self) -> npt.NDArray[np.str_]:
-        """Barcode of each cell, shape (cells,); its number where the file has no barcodes."""
-        chosen = self._names.cell_id
-        if chosen is not None:
-            return self._strings("col", "cell_id", chosen)
-        for candidate in CELL_ID_CANDIDATES:
-            if candidate in self._attributes("col"):
-                return self._strings("col", "cell_id", candidate)
-        return np.arange(self.shape[1]).astype(np.str_)
+    def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
+        """Barcodes of the cells ``first <= cell < last``; their numbers where the file has no barcodes."""
+        held = self._attributes("col")
+        for name in CELL_ID_CANDIDATES if self._names.cell_id is None else (self._names.cell_id,):
+            if name in held or self._names.cell_id is not None:
+                return self._strings("col", "cell_id", name, first, last)
+        return np.arange(self.shape[1])[first:last].astype(np.str_)
 
     def filter_pass(self) -> npt.NDArray[Any]:
         """Quality filter of each cell, numeric, shape (cells,)."""
@@ -90,37 +103,45 @@ class LoomMatrix:
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
-        return total_counts(self._bands(np.arange(self.shape[0]), first, last), first, last)
+        return total_counts(self._grid.bands(np.arange(self.shape[0]), first, last), first, last)
 
     def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
-        dtype = _computable(self._matrix.dtype)
         expected = min(int(self.stored_bytes(first, last) / BYTES_PER_ENTRY), len(rows) * int(taken.sum())) + 1
-        return gather_entries(self._bands(rows, first, last, taken), dtype, rows, first, taken, expected)
+        bands = self._grid.bands(rows, first, last, taken)
+        return gather_entries(bands, self._grid.dtype, rows, first, taken, expected)
 
     def cells_per_tile(self) -> int:
         """Cells that are decompressed together."""
-        return int(self._matrix.chunks[1]) if self._matrix.chunks else 1
+        return int(self._grid.tile[1])
 
     def stored_bytes(self, first: int, last: int) -> int:
         """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
-        if self._tiles is not None:
-            width = self.cells_per_tile()
-            return self._tiles.stored_bytes(first // width, -(-last // width))
-        with naming_damage(self.location, "the index of the matrix's tiles"):
-            return int(self._matrix.id.get_storage_size() * (last - first) / max(1, self.shape[1]))
+        return self._grid.stored_bytes(1, first, last)
+
+    def attributes(self, side: str) -> list[str]:
+        """Return the names of the attributes of rows (``"row"``) or of cells (``"cell"``), ascending."""
+        return self._attributes("row" if side == "row" else "col")
+
+    def count_layers(self) -> list[str]:
+        """Return the other layers that look like counts, as ``--layer`` names them."""
+        others = {AUTO_LAYER: self._file.get("matrix")} | {name: self._layers()[name] for name in self._layers()}
+        return [
+            name
+            for name, dataset in others.items()
+            if name != self._layer and dataset_holds_counts(self.location, dataset)
+        ]
+
+    def warnings(self) -> list[str]:
+        """Return nothing: of a loom nothing is chosen for the user."""
+        return []
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
-        matrix = self._matrix
-        stored = matrix.compression or "uncompressed"
-        tiles = f"tiles of {matrix.chunks[0]} × {matrix.chunks[1]}" if matrix.chunks else "contiguous"
         return [
             ("format", f"loom (specification {self._specification()})"),
-            (
-                "matrix",
-                f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {matrix.dtype}, {tiles}, {stored}",
-            ),
+            ("matrix", f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {self._grid.text}"),
+            *((("layers", ", ".join(self._layers())),) if self._layers() else ()),
             ("stored bytes", f"{self.stored_bytes(0, self.shape[1]):,}"),
             ("row attributes", ", ".join(self._attributes("row")) or "none"),
             ("column attributes", ", ".join(self._attributes("col")) or "none"),
@@ -133,15 +154,31 @@ class LoomMatrix:
         if not isinstance(matrix, h5py.Dataset):
             message = f"{self.location}: this HDF5 file is no loom: it has no dataset 'matrix'; it has {listed(held)}"
             raise InputError(message)
-        with naming_damage(self.location, "the type of 'matrix'"):
+        name = "matrix"
+        if self._layer != AUTO_LAYER:
+            layers = self._layers()
+            if self._layer not in layers:
+                message = (
+                    f"{self.location}: this loom has no layer '{self._layer}'; it has "
+                    f"{listed(list(layers)) or 'none'}: --layer auto takes its main matrix"
+                )
+                raise InputError(message)
+            name, matrix = f"layers/{self._layer}", layers[self._layer]
+        with naming_damage(self.location, f"the type of '{name}'"):
             sound = matrix.ndim == 2 and matrix.dtype.kind in "iufb"
         if not sound:
             message = (
-                f"{self.location}: 'matrix' must be numeric with 2 dimensions, rows and cells; "
+                f"{self.location}: '{name}' must be numeric with 2 dimensions, rows and cells; "
                 f"it is {matrix.dtype} with {matrix.ndim}"
             )
             raise InputError(message)
         return matrix
+
+    def _layers(self) -> dict[str, h5py.Dataset]:
+        with naming_damage(self.location, "the group 'layers'"):
+            group = self._file.get("layers")
+            held = {name: group[name] for name in group} if isinstance(group, h5py.Group) else {}
+        return {name: layer for name, layer in held.items() if isinstance(layer, h5py.Dataset)}
 
     def _specification(self) -> str:
         with naming_damage(self.location, "'LOOM_SPEC_VERSION'"):
@@ -161,11 +198,9 @@ class LoomMatrix:
         with naming_damage(self.location, f"{noun} attribute '{name}'"):
             dataset = self._file.get(f"{side}_attrs/{name}")
         if not isinstance(dataset, h5py.Dataset):
-            remedy = {"filter_pass": ", or take every cell with --no-cell-filter",
-                      "n_counts": ", or sum them from the matrix with --compute-n-counts"}.get(field, "")  # fmt: skip
             message = (
                 f"{self.location}: {noun} attribute '{name}' is missing; it has "
-                f"{listed(self._attributes(side), 12) or 'none'}: name it with {_OPTION[field]}{remedy}"
+                f"{listed(self._attributes(side), 12) or 'none'}: {REMEDIES[field]}"
             )
             raise InputError(message)
         if dataset.shape != (length,):
@@ -176,10 +211,12 @@ class LoomMatrix:
             raise InputError(message)
         return dataset
 
-    def _strings(self, side: str, field: str, name: str) -> npt.NDArray[np.str_]:
+    def _strings(
+        self, side: str, field: str, name: str, first: int = 0, last: int | None = None
+    ) -> npt.NDArray[np.str_]:
         dataset = self._attribute(side, field, name)
         with naming_damage(self.location, f"attribute '{name}'"):
-            return read_strings(dataset, unescape=self._specification() < "3")
+            return read_strings(dataset, first, last, unescape=self._specification() < "3")
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         dataset = self._attribute("col", field, name)
@@ -188,43 +225,8 @@ class LoomMatrix:
         if not sound:
             message = (
                 f"{self.location}: column attribute '{name}' must be numeric, not {dataset.dtype}: "
-                f"name another with {_OPTION[field]}"
+                f"name another with {OPTIONS[field]}"
             )
             raise InputError(message)
         with naming_damage(self.location, f"column attribute '{name}'"):
             return np.asarray(dataset[()])
-
-    def _bands(
-        self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_] | None = None
-    ) -> Iterator[Band]:
-        """Read the rows of tiles that hold some rows, for the cells ``first <= cell < last``."""
-        if self._tiles is None:
-            yield from self._slices(rows, first, last)
-            return
-        width = self.cells_per_tile()
-        first_column, last_column = first // width, -(-last // width)
-        wanted = np.zeros((last_column - first_column) * width, dtype=np.bool_)
-        wanted[first - first_column * width : last - first_column * width] = True if taken is None else taken
-        columns = np.logical_or.reduce(wanted.reshape(-1, width), axis=1)
-        yield from self._tiles.bands(rows, first_column, last_column, columns)
-
-    def _slices(self, rows: npt.NDArray[np.int64], first: int, last: int) -> Iterator[Band]:
-        """Read bands of rows with h5py: whole rows of tiles, each band of about `_BAND_BYTES`."""
-        tile = int(self._matrix.chunks[0]) if self._matrix.chunks else 1
-        fitting = _BAND_BYTES // max(1, (last - first) * self._matrix.dtype.itemsize)
-        height = max(tile, fitting // tile * tile)
-        for number in np.unique(rows // height).tolist():
-            start, stop = number * height, min((number + 1) * height, self.shape[0])
-            with naming_damage(self.location, f"the matrix at rows {start:,} to {stop:,}, cells {first:,} to {last:,}"):
-                counts = np.asarray(self._matrix[start:stop, first:last])
-            computable = counts.astype(_computable(counts.dtype), copy=False)
-            yield Band(start, stop, computable[np.newaxis], np.array([first], dtype=np.int64))
-
-
-def _computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return what counts are read as: compiled loops take the machine's own numbers of up to 8 bytes only."""
-    native = dtype.newbyteorder("=")
-    if native.kind == "f" and native.itemsize > 8:
-        return np.dtype(np.float64)
-    others: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
-    return others.get(native.str[1:], native)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
 from median_spark.genes import RowCensus, coverage_warning
-from median_spark.matrices.counts import CountMatrix, ReadOptions
-from median_spark.matrices.units import Unit, passing_cells, select_rows
+from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
+from median_spark.matrices.units import Unit, passing_cells, refuse_fractions, select_rows
 
 UNIT_ENTRIES = 20_000_000
 """Entries of chosen genes that a unit should hold at most: 20 bytes each in a worker while they are put in order."""
@@ -39,6 +39,8 @@ class SourceOutline:
         How its cells are cut.
     warnings : tuple of str
         What does not keep it from being converted, and is likely to be wrong.
+    median_n_counts : float or None
+        Median total count of the cells that pass; None where totals are summed only when the counts are read.
     """
 
     rows: int
@@ -48,6 +50,7 @@ class SourceOutline:
     census: RowCensus
     units: tuple[Unit, ...]
     warnings: tuple[str, ...]
+    median_n_counts: float | None
 
 
 def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
@@ -75,14 +78,25 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
         else:
             name = options.names.filter_pass
             message = (
-                f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: column attribute '{name}' "
-                f"is never 1: name another with --filter-attr, or take every cell with --no-cell-filter"
+                f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: "
+                f"{matrix.cell_attribute} '{name}' is never 1: "
+                "name another with --filter-attr, or take every cell with --no-cell-filter"
             )
         raise InputError(message)
-    matrix.cell_ids()
+    sample = _look(matrix, selection.rows, passed)
+    matrix.cell_ids(sample.first, sample.last)
+    if not options.allow_non_integer:
+        refuse_fractions(matrix, selection, sample.entries, sample.first)
     warnings = [
-        coverage_warning(selection, matrix.gene_ids(), options.gene_table) if options.gene_table else None,
-        None if options.compute_n_counts else _totals_warning(matrix, *_sample(matrix, passed), passed, options),
+        *matrix.warnings(),
+        coverage_warning(
+            selection.census,
+            matrix.gene_ids(),
+            options.gene_table,
+            options.gene_map,
+            strip_version=options.strip_version,
+        ),
+        None if options.compute_n_counts else _totals_warning(matrix, sample.first, sample.last, passed, options),
     ]
     return SourceOutline(
         rows=matrix.shape[0],
@@ -90,17 +104,34 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
         cells_passed=int(passed.sum()),
         genes=selection.genes,
         census=selection.census,
-        units=tuple(plan_units(matrix, selection.rows, passed, unit_entries)),
+        units=tuple(_cut(matrix, len(selection.rows), passed, sample, unit_entries)),
         warnings=tuple(warning for warning in warnings if warning is not None),
+        median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),
     )
 
 
-def _sample(matrix: CountMatrix, passed: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return a range of cells, whole tiles around the middle of those that pass."""
+def _median_total(n_counts: npt.NDArray[np.float64]) -> float | None:
+    """Return the median of the totals that are numbers; those that are not are refused where counts are read."""
+    finite = n_counts[np.isfinite(n_counts)]
+    return float(np.median(finite)) if len(finite) else None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The cells ``first <= cell < last``, and the entries of those that pass."""
+
+    first: int
+    last: int
+    entries: Entries
+
+
+def _look(matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_]) -> _Sample:
+    """Read a range of cells, whole tiles around the middle of those that pass."""
     numbers = np.flatnonzero(passed)
     tile = matrix.cells_per_tile()
     first = int(numbers[len(numbers) // 2]) // tile * tile
-    return first, min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
+    last = min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
+    return _Sample(first, last, matrix.entries(rows, first, last, passed[first:last]))
 
 
 def _totals_warning(
@@ -121,7 +152,7 @@ def _totals_warning(
         else "it may count only some of the rows"
     )
     return (
-        f"column attribute '{options.names.n_counts}' contradicts the matrix's own column sums in "
+        f"{matrix.cell_attribute} '{options.names.n_counts}' contradicts the matrix's own column sums in "
         f"{int(apart.sum()):,} of {counted(len(sampled), 'cell')} looked at "
         f"(cell number {first + int(sampled[worst]):,}: {told[worst]:,g} against {totals[worst]:,g}): {cause}, "
         f"or the matrix may hold normalised values and not counts; if it holds counts, --compute-n-counts sums them"
@@ -148,11 +179,15 @@ def plan_units(
     -----
     The number of entries is estimated from those of a few cells, by the bytes that they and all cells take in the file.
     """
+    yield from _cut(matrix, len(rows), passed, _look(matrix, rows, passed), entries)
+
+
+def _cut(
+    matrix: CountMatrix, rows: int, passed: npt.NDArray[np.bool_], sample: _Sample, entries: int
+) -> Iterator[Unit]:
     cells = matrix.shape[1]
-    first, last = _sample(matrix, passed)
-    sampled = len(matrix.entries(rows, first, last, passed[first:last]).cells)
-    share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(first, last))
-    estimate = min(len(rows) * int(passed.sum()), int(sampled * share * _MARGIN))
+    share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(sample.first, sample.last))
+    estimate = min(rows * int(passed.sum()), int(len(sample.entries.cells) * share * _MARGIN))
     wanted = max(1, -(-estimate // entries))
     tile = matrix.cells_per_tile()
     width = -(-cells // (wanted * tile)) * tile

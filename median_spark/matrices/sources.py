@@ -68,9 +68,11 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceF
     for source in found:
         other = by_name.setdefault(source.name, source.file.path)
         if other != source.file.path:
-            message = (
-                f"{other} and {source.file.path} would both be the source '{source.name}': "
-                "give the folder above both as the input, so that their names tell them apart"
+            beside = other.rsplit("/", 1)[0] == source.file.path.rsplit("/", 1)[0]
+            message = f"{other} and {source.file.path} would both be the source '{source.name}': " + (
+                "if they hold the same cells take one of them away, else rename one"
+                if beside
+                else "give the folder above both as the input, so that their names tell them apart"
             )
             raise UsageError(message)
         name = by_path.setdefault(source.file.path, source.name)

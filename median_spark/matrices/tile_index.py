@@ -1,4 +1,4 @@
-"""Where the tiles of an HDF5 dataset lie in their file."""
+"""Where the tiles, or chunks, of an HDF5 dataset lie in their file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,6 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.btree import CHUNK, read_chunk_index
 from median_spark.matrices.hdf5 import naming_damage
-
-_WHAT = "the index of the matrix's tiles"
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,17 @@ class TilePlaces:
 
 
 class TileIndex:
-    """The places of a dataset's tiles, all found at once: HDF5 takes as long to look up a few."""
+    """The places of a dataset's tiles, all found at once: HDF5 takes as long to look up a few.
 
-    def __init__(self, location: str, dataset: h5py.Dataset) -> None:
+    A dataset of one dimension is one column of tiles, its elements the rows.
+    """
+
+    def __init__(self, location: str, dataset: h5py.Dataset, name: str = "the matrix") -> None:
         self._location = location
+        self._what = f"the index of {name}'s tiles"
         self._dataset = dataset
-        self._tile: tuple[int, int] = dataset.chunks
-        self._shape = tuple(-(-extent // tile) for extent, tile in zip(dataset.shape, dataset.chunks, strict=True))
+        self._tile: tuple[int, int] = (*dataset.chunks, 1)[:2]
+        self._shape = tuple(-(-extent // tile) for extent, tile in zip((*dataset.shape, 1), self._tile, strict=False))
         self._all: TilePlaces | None = None
 
     def places(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> TilePlaces:
@@ -58,18 +60,20 @@ class TileIndex:
             self._all = self._pass_over()
         return self._all[np.ix_(rows, columns)]
 
-    def stored_bytes(self, first: int, last: int) -> int:
-        """Return the bytes that the columns of tiles ``first <= column < last`` take in the file."""
-        return int(self.places(np.arange(self._shape[0]), np.arange(first, last)).size.sum())
+    def stored_bytes(self, rows: range | None = None, columns: range | None = None) -> int:
+        """Return the bytes that some rows and columns of tiles take in the file, by default all."""
+        chosen = [np.arange(extent)[each.start : each.stop] if each is not None else np.arange(extent)
+                  for each, extent in zip((rows, columns), self._shape, strict=True)]  # fmt: skip
+        return int(self.places(chosen[0], chosen[1]).size.sum())
 
     def _pass_over(self) -> TilePlaces:
         found = self._read_tree()
         row, column = found["row"] // self._tile[0], found["column"] // self._tile[1]
         if np.any((row >= self._shape[0]) | (column >= self._shape[1])):
-            message = f"{self._location}: {_WHAT} names a tile outside the matrix; the file is damaged"
+            message = f"{self._location}: {self._what} names a tile outside the matrix; the file is damaged"
             raise InputError(message)
         if np.any(np.bincount((row * self._shape[1] + column).astype(np.int64)) > 1):
-            message = f"{self._location}: {_WHAT} names a tile twice; the file is damaged"
+            message = f"{self._location}: {self._what} names a tile twice; the file is damaged"
             raise InputError(message)
         places = TilePlaces(*(np.zeros(self._shape, dtype) for dtype in (np.int64, np.int64, np.bool_)))
         places.offset[row, column] = found["address"]
@@ -79,13 +83,13 @@ class TileIndex:
 
     def _read_tree(self) -> npt.NDArray[np.void]:
         if storage.is_local(self._location):
-            with naming_damage(self._location, _WHAT), Path(self._location).open("rb", buffering=0) as stream:
+            with naming_damage(self._location, self._what), Path(self._location).open("rb", buffering=0) as stream:
                 found = read_chunk_index(stream, self._dataset)
             if found is not None:
                 return found
         told: list[Any] = []
-        with naming_damage(self._location, _WHAT):
+        with naming_damage(self._location, self._what):
             self._dataset.id.chunk_iter(told.append)
         # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
-        rows = [(size, mask, *corner, 0, address) for corner, mask, address, size in told]
+        rows = [(size, mask, *(*corner, 0)[:2], 0, address) for corner, mask, address, size in told]
         return np.array(rows, dtype=CHUNK)

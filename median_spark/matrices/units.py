@@ -11,6 +11,7 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted
 from median_spark.genes import GeneSelection, select_genes
 from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
+from median_spark.matrices.whole import first_fraction, fractions
 from median_spark.runs import GeneRuns
 
 
@@ -33,7 +34,15 @@ class Unit:
 
 def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
     """Return which rows of a matrix make which genes; see `median_spark.genes.select_genes`."""
-    return select_genes(matrix.location, matrix.gene_ids(), matrix.gene_types(), options.gene_table, options.gene_types)
+    return select_genes(
+        matrix.location,
+        matrix.gene_ids(),
+        matrix.gene_types(),
+        options.gene_table,
+        options.gene_types,
+        options.gene_map,
+        strip_version=options.strip_version,
+    )
 
 
 def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
@@ -69,11 +78,14 @@ def read_unit(
     Raises
     ------
     InputError
-        If a count is negative, NaN or infinite, or a cell with counts has an n_counts that is not above 0.
+        If a count is negative, NaN or infinite, or not whole unless that is allowed, or a cell with counts has an
+        n_counts that is not above 0.
     """
-    cell_ids = matrix.cell_ids()[unit.first : unit.last]
+    cell_ids = matrix.cell_ids(unit.first, unit.last)
     taken = passing_cells(matrix, options)[unit.first : unit.last]
     entries = _read_entries(matrix, selection, unit, taken, cell_ids)
+    if not options.allow_non_integer:
+        refuse_fractions(matrix, selection, entries, unit.first)
     n_counts = (
         matrix.cell_totals(unit.first, unit.last)
         if options.compute_n_counts
@@ -85,7 +97,7 @@ def read_unit(
         cell = cell_ids[cells[runs.values.argmax()]]
         message = (
             f"{matrix.location}: count / n_counts × {options.target_sum:g} of cell '{cell}' is too large for float64: "
-            f"check column attribute '{options.names.n_counts}'"
+            f"check {matrix.cell_attribute} '{options.names.n_counts}'"
         )
         raise InputError(message)
     return runs.detected(), cell_ids
@@ -107,15 +119,59 @@ def _read_entries(
     found = [f"{np.count_nonzero(where):,} {kind}" for kind, where in kinds.items() if where.any()]
     bad = np.logical_or.reduce(list(kinds.values()))
     example = int(np.flatnonzero(bad)[0])
-    row = int(np.searchsorted(np.cumsum(entries.lengths), example, side="right"))
-    gene, cell = selection.genes[selection.gene_of_row[row]], cell_ids[entries.cells[example]]
+    gene, cell = _gene_of(selection, entries, example), cell_ids[entries.cells[example]]
     whole = (unit.first, unit.last) == (0, matrix.shape[1])
     message = (
-        f"{matrix.location}: the matrix holds {' and '.join(found)} {'count' if bad.sum() == 1 else 'counts'}"
+        f"{matrix.location}: {matrix.place} holds {' and '.join(found)} {'count' if bad.sum() == 1 else 'counts'}"
         f"{'' if whole else f' among its cells {unit.first:,} to {unit.last - 1:,}'} "
         f"(gene '{gene}' in cell '{cell}' has {counts[example]}); counts must be finite and not below 0"
     )
     raise InputError(message)
+
+
+def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Entries, first: int) -> None:
+    """Refuse counts that are not whole, but for what float arithmetic rounds; say what may be read in their place.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+        An open matrix.
+    selection : GeneSelection
+        Its rows.
+    entries : Entries
+        Of these rows.
+    first : int
+        The cell from which the entries' cells are counted.
+
+    Raises
+    ------
+    InputError
+        If a count is not whole.
+    """
+    example = first_fraction(entries.counts)
+    if example < 0:
+        return
+    number = int(np.count_nonzero(fractions(entries.counts)))
+    cell = first + int(entries.cells[example])
+    others = matrix.count_layers()
+    hint = (
+        f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: --layer {others[0]}, or"
+        if others
+        else "if these are counts and not normalised values,"
+    )
+    message = (
+        f"{matrix.location}: {matrix.place} holds {counted(number, 'count')} that "
+        f"{'is' if number == 1 else 'are'} not whole among {counted(len(entries.counts), 'count')} looked at "
+        f"(gene '{_gene_of(selection, entries, example)}' in cell '{matrix.cell_ids(cell, cell + 1)[0]}' has "
+        f"{entries.counts[example]:.6g}): {hint} --allow-non-integer takes them as they are"
+    )
+    raise InputError(message)
+
+
+def _gene_of(selection: GeneSelection, entries: Entries, entry: int) -> str:
+    """Return the gene that an entry counts for."""
+    row = int(np.searchsorted(np.cumsum(entries.lengths), entry, side="right"))
+    return str(selection.genes[selection.gene_of_row[row]])
 
 
 def _check_totals(
@@ -131,7 +187,11 @@ def _check_totals(
         return
     affected = np.flatnonzero(unusable & (np.bincount(cells, minlength=len(n_counts)) > 0))
     if len(affected):
-        name = "the sum of its counts" if options.compute_n_counts else f"column attribute '{options.names.n_counts}'"
+        name = (
+            "the sum of its counts"
+            if options.compute_n_counts
+            else f"{matrix.cell_attribute} '{options.names.n_counts}'"
+        )
         message = (
             f"{matrix.location}: {name} must be above 0 and finite for every passing cell that has counts; "
             f"it is {n_counts[affected[0]]:g} for cell '{cell_ids[affected[0]]}' "

@@ -29,7 +29,7 @@ COUNTS = [[1, 0, 2], [3, 4, 0]]
 def convert(path, options=None):
     """Look at a loom and read all of it, as a conversion does."""
     options = options or ReadOptions()
-    with open_matrix(str(path), options.names) as matrix:
+    with open_matrix(str(path), options.names, options.layer) as matrix:
         selection = select_rows(matrix, options)
         for unit in outline(matrix, options).units:
             read_unit(matrix, selection, unit, options)
@@ -444,6 +444,14 @@ class TestSources:
         touch(tmp_path, "a.LOOM", "a.loom")
         with pytest.raises(UsageError, match=r"a\.LOOM and .*a\.loom would both be the source 'a'"):
             self.names(tmp_path)
+
+    def test_a_loom_and_an_h5ad_of_one_name_are_refused(self, tmp_path):
+        touch(tmp_path, "a.h5ad", "a.loom", "b.h5ad")
+        with pytest.raises(
+            UsageError, match=r"a\.h5ad and .*a\.loom would both be the source 'a': if they hold the same"
+        ):
+            self.names(tmp_path)
+        assert self.names(tmp_path / "b.h5ad") == ["b"]
 
     def test_an_empty_folder_is_refused(self, tmp_path):
         with pytest.raises(InputError, match=rf"^{tmp_path}: there is no \.loom.* file .*below it; it is empty$"):

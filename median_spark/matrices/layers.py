@@ -1,0 +1,176 @@
+"""The matrices that an AnnData file has, X, raw.X and its layers, and which of them holds counts."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, listed
+from median_spark.matrices.counts import AUTO_LAYER, Entries
+from median_spark.matrices.dense import Dense
+from median_spark.matrices.hdf5 import naming_damage
+from median_spark.matrices.sparse import ByCell, ByGene
+from median_spark.matrices.whole import dataset_holds_counts
+
+MAIN, RAW, COUNTS = "X", "raw.X", "counts"
+
+_SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
+    "csr_matrix": ByCell,
+    "csr": ByCell,
+    "csc_matrix": ByGene,
+    "csc": ByGene,
+}
+"""Kinds of sparse matrices, as attribute 'encoding-type' calls them, and 'h5sparse_format' in old files."""
+
+
+class Storage(Protocol):
+    """Where the counts of an AnnData file are.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Cells and genes.
+    cells_per_tile : int
+        See `CountMatrix`.
+    text : str
+        How it is stored, for people.
+    """
+
+    shape: tuple[int, int]
+    cells_per_tile: int
+    text: str
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """See `CountMatrix`."""
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """See `CountMatrix`."""
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """See `CountMatrix`."""
+
+    def close(self) -> None:
+        """Close what reading has opened."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One matrix of a file.
+
+    Attributes
+    ----------
+    location : str
+        The file.
+    name : str
+        As ``--layer`` calls it: ``"X"``, ``"raw.X"``, or a layer's name.
+    held : h5py.Group or h5py.Dataset
+        Where it is.
+    """
+
+    location: str
+    name: str
+    held: h5py.Group | h5py.Dataset
+
+    @property
+    def place(self) -> str:
+        """What it is called in messages."""
+        return self.name if self.name in {MAIN, RAW} else f"layer '{self.name}'"
+
+    def open(self) -> Storage:
+        """Open it for reading.
+
+        Raises
+        ------
+        InputError
+            If it is of no known kind, or damaged.
+        """
+        if isinstance(self.held, h5py.Dataset):
+            with naming_damage(self.location, f"the type of {self.place}"):
+                sound = self.held.ndim == 2 and self.held.dtype.kind in "iufb"
+            if not sound:
+                message = (
+                    f"{self.location}: {self.place} must be numeric with 2 dimensions, cells and genes; it is "
+                    f"{self.held.dtype} with {self.held.ndim}"
+                )
+                raise InputError(message)
+            return Dense(self.location, self.held, self.place)
+        with naming_damage(self.location, f"the kind of {self.place}"):
+            kind = _text(self.held.attrs.get("encoding-type", self.held.attrs.get("h5sparse_format")))
+        if kind not in _SPARSE:
+            found = f"'{kind}'" if kind is not None else "missing"
+            message = (
+                f"{self.location}: {self.place} is a group whose attribute 'encoding-type' is {found}; it must be "
+                "csr_matrix or csc_matrix, or X must be a dense dataset"
+            )
+            raise InputError(message)
+        return _SPARSE[kind](self.location, self.held, self.place)
+
+    def holds_counts(self) -> bool:
+        """Say whether some of its numbers, at its beginning, middle and end, could be counts.
+
+        Raises
+        ------
+        InputError
+            If these cannot be read.
+        """
+        numbers = self.held if isinstance(self.held, h5py.Dataset) else self.held.get("data")
+        if not isinstance(numbers, h5py.Dataset) or numbers.ndim not in (1, 2):
+            return False
+        return dataset_holds_counts(self.location, numbers)
+
+
+def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
+    """Return the matrices of a file by name, X first, then raw.X, then the layers ascending.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with naming_damage(location, "its list of matrices"):
+        layers = file.get("layers")
+        others = {name: layers[name] for name in sorted(layers)} if isinstance(layers, h5py.Group) else {}
+        # Before version 0.7 anndata wrote raw.X at the root.
+        found = others | {MAIN: file.get("X"), RAW: file.get("raw/X", file.get("raw.X"))}
+        held = {name: found[name] for name in (MAIN, RAW, *others) if _is_matrix(found[name])}
+    return {name: Layer(location, name, each) for name, each in held.items()}
+
+
+def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
+    """Return the layer that is wanted; `auto` is X, unless only raw.X or only a layer 'counts' holds counts.
+
+    Parameters
+    ----------
+    location : str
+        The file, for messages.
+    layers : dict of str to Layer
+        From `find_layers`.
+    wanted : str
+        A name, or ``"auto"``.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or none at all.
+    """
+    if wanted == AUTO_LAYER:
+        candidates = [layers[name] for name in (MAIN, RAW, COUNTS) if name in layers]
+        if candidates:
+            return next((layer for layer in candidates if layer.holds_counts()), candidates[0])
+    elif wanted in layers:
+        return layers[wanted]
+    name = "X" if wanted == AUTO_LAYER else f"layer '{wanted}'"
+    there = listed(list(layers), 12) or "none"
+    message = f"{location}: there is no {name} in this file; it has {there}: name it with --layer"
+    raise InputError(message)
+
+
+def _is_matrix(held: Any) -> bool:
+    """Say whether there is something; anndata writes an X that is None as a dataset without extent."""
+    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
+
+
+def _text(found: Any) -> str | None:
+    return found.decode(errors="replace") if isinstance(found, bytes) else None if found is None else str(found)
