@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from median_spark.demo import write_demo as write_demo
     from median_spark.errors import MedianSparkError as MedianSparkError
     from median_spark.expression import remove_sources as remove_sources
+    from median_spark.geneformer import GeneformerOptions as GeneformerOptions
+    from median_spark.geneformer import check_dictionaries as check_dictionaries
+    from median_spark.genes import GeneMap as GeneMap
     from median_spark.genes import GeneTable as GeneTable
+    from median_spark.genes import read_gene_map as read_gene_map
     from median_spark.genes import read_gene_table as read_gene_table
     from median_spark.inspection import inspect as inspect
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import ReadOptions as ReadOptions
+    from median_spark.merging import merge as merge
+    from median_spark.report import write_report as write_report
     from median_spark.spark.convert import convert as convert
     from median_spark.spark.medians import gene_medians as gene_medians
     from median_spark.spark.medians import medians as medians
@@ -28,19 +34,25 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AttributeNames": "matrices",
+    "GeneMap": "genes",
+    "GeneformerOptions": "geneformer",
     "GeneTable": "genes",
     "MedianSparkError": "errors",
     "ReadOptions": "matrices",
+    "check_dictionaries": "geneformer",
     "convert": "spark.convert",
     "gene_medians": "spark.medians",
     "inspect": "inspection",
     "medians": "spark.medians",
+    "merge": "merging",
+    "read_gene_map": "genes",
     "read_gene_table": "genes",
     "remove_sources": "expression",
     "run": "spark.run",
     "spark_session": "spark.session",
     "verify": "verification",
     "write_demo": "demo",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -20,6 +20,10 @@ class GeneTableError(MedianSparkError):
     """A gene table that cannot be read, or that names no gene of the chosen types."""
 
 
+class GeneMapError(MedianSparkError):
+    """A gene map that cannot be read, or that leads one name to two ids."""
+
+
 class OutputError(MedianSparkError):
     """A target that cannot be written, or that holds something else."""
 

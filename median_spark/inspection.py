@@ -6,6 +6,7 @@ from median_spark import storage
 from median_spark.errors import InputError, TableError, counted
 from median_spark.expression import open_table, require_uniform
 from median_spark.matrices import ReadOptions, open_matrix, outline
+from median_spark.matrices.remedies import find_remedies
 from median_spark.results import read_provenance, read_summary
 
 _LISTED = 50
@@ -51,18 +52,22 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
 
 
 def _matrix(location: str, options: ReadOptions) -> Lines:
-    with open_matrix(location, options.names) as matrix:
+    with open_matrix(location, options.names, options.layer) as matrix:
         yield "matrix", location
         yield from matrix.describe()
         try:
             seen = outline(matrix, options)
         except InputError as error:
             yield "can be used", f"no: {str(error).removeprefix(f'{location}: ')}"
+            remedies = find_remedies(location, options)
+            if remedies:
+                yield "would be with", " ".join(remedies)
             return
         census = seen.census
         yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"
         yield "genes chosen", f"{census.genes:,} in {counted(census.selected_rows, 'row')} of {census.rows:,}"
         left_out = {
+            "that the gene map lacks": census.unmapped_rows,
             "of another gene type": census.other_type_rows,
             "with an id that the gene table lacks": census.unknown_rows,
             "of another type than the gene table says": census.disputed_rows,
@@ -112,9 +117,13 @@ def _table(location: str) -> Lines:
 
 def _result(location: str) -> Lines:
     yield "result", location
-    for field, found in read_summary(location).items():
+    figures = read_summary(location)
+    dictionaries = figures.pop("geneformer", None) or {}
+    figures |= {f"geneformer {field}": found for field, found in dictionaries.items()}
+    for field, found in figures.items():
         if field not in {"format_version", "failed_sources"}:
-            yield field.replace("_", " "), f"{found:,}" if isinstance(found, (int, float)) else str(found)
+            known = f"{found:,}" if isinstance(found, (int, float)) else str(found)
+            yield field.replace("_", " "), "unknown" if found is None else known
     provenance = read_provenance(location)
     yield "written", str(provenance.get("written"))
     yield "by", f"median_spark {provenance.get('software', {}).get('median_spark')}"

@@ -1,11 +1,19 @@
-"""What tests of expression tables and of results share: the record of a source, and a disk that is full."""
+"""What tests of expression tables and of results share: a source's record, genes' digests, and a disk that is full."""
 
 import resource
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
+
+from median_spark.digests import digest_runs, sort_runs
 from median_spark.expression import SourceRecord
+from median_spark.results import GeneDigests
+from median_spark.runs import GeneRuns
 from median_spark.storage import FileStat
+
+COMPRESSION = 100.0
+"""Of the digests that `digests_of` makes."""
 
 PARAMETERS = {"target_sum": 10_000.0, "gene_types": ["miRNA", "protein_coding"], "gene_table": None}
 
@@ -29,6 +37,16 @@ def record_of(source, conversion="c0", parts=(), **changes):
         parts=tuple(parts),
     )
     return replace(record, **changes)
+
+
+def digests_of(values, n_sources=1):
+    """Return the merged digests of {gene: values}; a gene without values is undetected."""
+    detected = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
+    offsets = np.concatenate([[0], np.cumsum([len(found) for found in detected.values()], dtype=np.int64)])
+    runs = GeneRuns(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
+    sort_runs(runs)
+    digests = dict(zip(detected, digest_runs(runs, COMPRESSION), strict=True))
+    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def corpus(tmp_path):
     return tmp_path / "corpus"
 
 
-@pytest.mark.parametrize("command", ["run", "convert", "medians", "inspect", "demo"])
+@pytest.mark.parametrize("command", ["run", "convert", "medians", "inspect", "report", "demo"])
 def test_help_explains_every_command(capsys, command):
     assert ended(command, "--help") == 0
     assert "exit status: 0 done; 1 some sources failed" in capsys.readouterr().out
@@ -74,9 +74,11 @@ def test_the_result_folder_holds_what_is_promised(spark, corpus, tmp_path):
         "detection_counts.png",
         "digests.parquet",
         "gene_detection_counts_dict.pickle",
+        "geneformer",
         "medians.csv",
         "medians.parquet",
         "provenance.json",
+        "report.html",
         "summary.json",
         "total_gene_median_dict.pickle",
         "total_gene_tdigest_dict.pickle",
@@ -102,7 +104,9 @@ def test_steps_one_by_one_equal_a_run(spark, corpus, tmp_path):
     assert ended("run", corpus, "--out", tmp_path / "out", "--quiet") == 0
     assert ended("convert", corpus, "--out", tmp_path / "x", "--quiet") == 0
     assert ended("medians", tmp_path / "x", "--out", tmp_path / "r", "--quiet") == 0
-    for name in ("medians.csv", "total_gene_tdigest_dict.pickle", "total_gene_median_dict.pickle"):
+    names = ["medians.csv", "total_gene_tdigest_dict.pickle", "total_gene_median_dict.pickle"]
+    names += [f"geneformer/{name}" for name in ("gene_median_dictionary.pkl", "token_dictionary.pkl")]
+    for name in [*names, "geneformer/ensembl_mapping_dict.pkl"]:
         assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "out" / "medians" / name).read_bytes()
 
 
@@ -156,7 +160,10 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
     ("arguments", "says"),
     [
         (["run", "{tmp}/nowhere", "--out", "{tmp}/out"], "nowhere: there is no such file or folder"),
-        (["run", "{tmp}/empty", "--out", "{tmp}/out"], "no .loom file in this folder or below it; it is empty"),
+        (
+            ["run", "{tmp}/empty", "--out", "{tmp}/out"],
+            "no .loom or .h5ad file in this folder or below it; it is empty",
+        ),
         (["run", "{tmp}/corpus", "--out", "{tmp}/full"], "full: this folder holds something else"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/file"], "file: this is a file"),
         (["run", "{tmp}/corpus", "--out", "/proc/nothing/here"], "/proc/nothing/here: this folder cannot be created"),

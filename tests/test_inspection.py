@@ -3,8 +3,10 @@
 from collections import defaultdict
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
+from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from tables import PARAMETERS, record_of
 
@@ -91,6 +93,65 @@ class TestMatrix:
         path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=[0, 0, 0])
         assert fields(path, ReadOptions(cell_filter=False))["can be used"] == ["yes, in 1 unit of work"]
 
+    @pytest.mark.parametrize(
+        ("changes", "options", "needed"),
+        [
+            ({"n_counts": None}, {}, "--compute-n-counts"),
+            ({"n_counts": None, "col_total_counts": [3.0, 3.0, 3.0]}, {}, "--n-counts-attr total_counts"),
+            ({"n_counts": None, "col_total_counts": [9.0, 9.0, 9.0]}, {}, "--compute-n-counts"),
+            ({"filter_pass": [0, 0, 0], "gene_type": None}, {}, "--gene-table CSV --no-cell-filter"),
+            ({"gene_type": None, "row_biotype": ["lncRNA", "miRNA", "miRNA"]}, {}, "--gene-type-attr biotype"),
+            (
+                {"ensembl_id": None, "row_Gene": ["A", "B", "C"], "row_Accession": ["ENSG1", "ENSG2", "ENSG3"]},
+                {},
+                "--gene-id-attr Accession",
+            ),
+            (
+                {"ensembl_id": ["ENSG1.7", "ENSG2.1", "ENSG3.4"]},
+                {"gene_table": GeneTable("/genes.csv", {"ENSG2": "miRNA"})},
+                "--strip-version",
+            ),
+        ],
+    )
+    def test_what_would_have_to_be_given_makes_it_usable(self, tmp_path, changes, options, needed):
+        path = write_loom(tmp_path / "study.loom", np.ones((3, 3)), **changes)
+        found = fields(path, ReadOptions(**options))
+        assert found["can be used"][0].startswith("no: ")
+        assert found["would be with"] == [needed]
+
+    def test_where_nothing_that_could_be_given_helps_nothing_is_said(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), n_counts=[1.0, 2.0])
+        found = fields(path, ReadOptions(gene_table=GeneTable("/genes.csv", {"ENSG7": "miRNA"})))
+        assert found["can be used"][0].startswith("no: none of its 2 gene ids is in the gene table")
+        assert "would be with" not in found
+
+    def test_of_fractions_names_the_layer_of_counts(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", np.full((2, 3), 0.5), n_counts=[2.0] * 3)
+        assert fields(path)["would be with"] == ["--allow-non-integer (if these are counts all the same)"]
+        with h5py.File(path, "r+") as file:
+            file["layers/counts"] = np.ones((2, 3))
+        assert fields(path)["would be with"] == ["--layer counts"]
+
+    def test_of_anndata_as_cellxgene_writes_it(self, tmp_path):
+        counts = random_counts(np.random.default_rng(0), 8, 5, density=0.5)
+        path = write_h5ad(tmp_path / "study.h5ad", counts * 0.3, raw=counts, n_counts=None, filter_pass=None)
+        found = fields(path)
+        assert found["format"] == ["h5ad (AnnData)"]
+        assert found["matrix"][1].startswith("raw.X: 8 genes × 5 cells, CSR, ")
+        assert found["--layer X"][0].startswith("does not hold counts; 8 genes, CSR, ")
+        assert found["--layer raw.X"][0].startswith("looks like counts; 8 genes, CSR, ")
+        assert found["raw.var columns"] == ["none"]
+        assert found["raw.var index"] == ["ENSG00000000000, ENSG00000000001, ENSG00000000002"]
+        assert found["obs columns"] == ["none"]
+        assert found["would be with"] == ["--gene-table CSV --no-cell-filter --compute-n-counts"]
+        table = GeneTable("/genes.csv", {f"ENSG{number:011d}": "miRNA" for number in range(8)})
+        given = ReadOptions(gene_table=table, cell_filter=False, compute_n_counts=True)
+        found = fields(path, given)
+        assert found["can be used"] == ["yes, in 1 unit of work"]
+        assert "raw.X does, so that was read" in found["warning"][0]
+        named = fields(path, replace(given, layer="X"))
+        assert named["would be with"] == ["--layer raw.X"]
+
     def test_that_is_no_hdf5_is_refused(self, tmp_path):
         (tmp_path / "study.loom").write_text("not HDF5")
         with pytest.raises(InputError, match=r"study\.loom: this is not an HDF5 file"):
@@ -140,6 +201,7 @@ class TestResult:
         assert found["result"] == [str(tmp_path / "medians")]
         assert (found["genes"], found["genes detected"]) == (["3"], ["2"])
         assert found["target sum"] == ["10,000.0"]
+        assert (found["geneformer genes"], found["geneformer min cells"]) == (["2"], ["1"])
         assert found["failed source"] == ["db/broken: is cut off"]
         assert found["by"][0].startswith("median_spark ")
 

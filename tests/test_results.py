@@ -16,9 +16,9 @@ import pytest
 from crick import TDigest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import files_limited_to, record_of
+from tables import COMPRESSION, digests_of, files_limited_to, record_of
 
-from median_spark.digests import digest_runs, from_crick, sort_runs
+from median_spark.digests import from_crick
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import FailureRecord
 from median_spark.results import (
@@ -26,7 +26,6 @@ from median_spark.results import (
     MEDIANS_SCHEMA,
     RESULT_FORMAT_VERSION,
     ExactMedian,
-    GeneDigests,
     check_result_target,
     median_table,
     provenance_of,
@@ -34,9 +33,7 @@ from median_spark.results import (
     summarise,
     write_result,
 )
-from median_spark.runs import GeneRuns
 
-COMPRESSION = 100.0
 PICKLES = (
     "total_gene_tdigest_dict.pickle",
     "total_gene_median_dict.pickle",
@@ -51,17 +48,11 @@ FILES = {
     "summary.json",
     "provenance.json",
     "detection_counts.png",
+    "report.html",
+    "geneformer/gene_median_dictionary.pkl",
+    "geneformer/token_dictionary.pkl",
+    "geneformer/ensembl_mapping_dict.pkl",
 }
-
-
-def digests_of(values, n_sources=1):
-    """Return the merged digests of {gene: values}; a gene without values is undetected."""
-    detected = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
-    offsets = np.concatenate([[0], np.cumsum([len(found) for found in detected.values()], dtype=np.int64)])
-    runs = GeneRuns(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
-    sort_runs(runs)
-    digests = dict(zip(detected, digest_runs(runs, COMPRESSION), strict=True))
-    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION)
 
 
 FAILURE = FailureRecord("db/c", "/looms/db/c.loom", "is cut off")
@@ -98,7 +89,7 @@ def result(tmp_path_factory):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 class TestMedianTable:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
-from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_table
+from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
+from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
-from median_spark.matrices.counts import DEFAULT_TARGET_SUM
+from median_spark.matrices.counts import AUTO_LAYER, DEFAULT_TARGET_SUM
 
 _ABOUT = """\
 Computes, for every gene, the non-zero median of its normalised expression over a whole single-cell corpus: the
@@ -54,6 +55,8 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     run.add_argument("--out", required=True, metavar="DIR", help="folder for everything; run again to resume or update")
     _add_reading(run)
     _add_digests(run)
+    _add_sources(run)
+    _add_dictionaries(run)
     _add_conversion(run)
     _add_running(run)
 
@@ -68,8 +71,28 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     medians.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
     medians.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
     _add_digests(medians)
+    _add_sources(medians)
+    dictionaries = _add_dictionaries(medians)
+    dictionaries.add_argument("--gene-table", metavar="CSV",
+                              help="gene table with gene_name: names lead to their genes, and are shown in the "
+                              "report; it decides nothing else")  # fmt: skip
+    dictionaries.add_argument("--gene-map", metavar="FILE",
+                              help="the gene map that the matrices were converted with: its names lead to their "
+                              "genes, as they did there")  # fmt: skip
     medians.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
     _add_running(medians)
+
+    merge = command("merge", "merge digests of earlier runs, and of the published notebook, into one result")
+    merge.add_argument("digests", nargs="+", metavar="DIGESTS",
+                       help="a result or its digests.parquet, the folder of a run, or the published notebook's "
+                       "pickles: *.gene_median_digest_dict.pickle, folders that are searched for them at any depth, or "
+                       "total_gene_tdigest_dict.pickle; of pickles nothing is run")  # fmt: skip
+    merge.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
+    _add_merging(merge)
+    _add_dictionaries(merge)
+    merge.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
+    merge.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    _add_debug(merge)
 
     remove = command("remove", "take sources out of an expression table")
     remove.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
@@ -85,12 +108,24 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     verify.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
     verify.add_argument("--rows", type=_at_least_one, default=50, metavar="N",
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
+    verify.add_argument("--gene-map", metavar="FILE",
+                        help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
     _add_debug(verify)
 
     inspect = command("inspect", "say what a matrix, an expression table or a result holds, and whether it can be used")
     inspect.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
     _add_reading(inspect)
     _add_debug(inspect)
+
+    report = command("report", "write the page that shows a result: sources, medians, any gene, comparisons")
+    report.add_argument("result", metavar="RESULT", help="folder of a result, or of a run")
+    report.add_argument("--compare", nargs="+", action="extend", default=[], metavar="MEDIANS",
+                        help="medians to compare with: a pickled dict (.pkl), a .csv with the columns gene and median, "
+                        "or another RESULT; may be given again")  # fmt: skip
+    report.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
+    report.add_argument("--gene-table", metavar="CSV",
+                        help="table with the columns ensembl_id, gene_type and gene_name: names to show")  # fmt: skip
+    _add_debug(report)
 
     demo = command("demo", "write a small corpus of looms to try everything on")
     demo.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
@@ -109,8 +144,10 @@ def read_options(given: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices, with the gene table read."""
     return ReadOptions(
         target_sum=given.target_sum,
-        gene_types=tuple(kind for part in given.gene_types for kind in part.split(",") if kind),
+        gene_types=chosen_types(given),
         gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
+        gene_map=read_gene_map(given.gene_map) if given.gene_map else None,
+        strip_version=given.strip_version,
         names=AttributeNames(
             n_counts=given.n_counts_attr,
             filter_pass=given.filter_attr,
@@ -120,6 +157,8 @@ def read_options(given: argparse.Namespace) -> ReadOptions:
         ),
         cell_filter=not given.no_cell_filter,
         compute_n_counts=given.compute_n_counts,
+        layer=given.layer,
+        allow_non_integer=given.allow_non_integer,
     )
 
 
@@ -138,21 +177,42 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help=f"gene types to take, after INPUT or with commas between them (default: {','.join(DEFAULT_GENE_TYPES)})",
     )
+    genes.add_argument(
+        "--gene-map",
+        metavar="FILE",
+        help="leads ids and symbols, in any case, to the Ensembl ids to use: a CSV with the columns name and "
+        "ensembl_id, or a pickled dict such as Geneformer's ensembl_mapping_dict; rows of one id are summed, and rows "
+        "that the map lacks are left out",
+    )
+    genes.add_argument("--strip-version", action="store_true",
+                       help="take the versions of Ensembl ids off, as in ENSG00000123456.12, before anything is "
+                       "looked up")  # fmt: skip
     genes.add_argument("--gene-id-attr", default="ensembl_id", metavar="NAME",
-                       help="row attribute with Ensembl ids (default: %(default)s)")  # fmt: skip
+                       help="row attribute (loom) or var column (h5ad; 'index' is the index) with Ensembl ids "
+                       "(default: %(default)s; in an h5ad without it the index, if that has Ensembl ids)")  # fmt: skip
     genes.add_argument("--gene-type-attr", default="gene_type", metavar="NAME",
-                       help="row attribute with gene types (default: %(default)s)")  # fmt: skip
+                       help="row attribute or var column with gene types (default: %(default)s, else CELLxGENE's "
+                       "feature_type)")  # fmt: skip
     cells = parser.add_argument_group("which cells, and their totals")
     cells.add_argument("--filter-attr", default="filter_pass", metavar="NAME",
-                       help="column attribute that is 1 for cells of good quality (default: %(default)s)")  # fmt: skip
+                       help="column attribute (loom) or obs column (h5ad) that is 1 for cells of good quality "
+                       "(default: %(default)s)")  # fmt: skip
     cells.add_argument("--no-cell-filter", action="store_true", help="take every cell, whatever its quality")
     cells.add_argument("--n-counts-attr", default="n_counts", metavar="NAME",
-                       help="column attribute with each cell's total over all rows (default: %(default)s)")  # fmt: skip
+                       help="column attribute or obs column with each cell's total over all rows "
+                       "(default: %(default)s)")  # fmt: skip
     cells.add_argument("--compute-n-counts", action="store_true",
                        help="sum each cell's total over all rows of the matrix instead of reading it")  # fmt: skip
     cells.add_argument("--cell-id-attr", metavar="NAME",
-                       help="column attribute with cell ids (default: cell_id, else CellID, else obs_names, "
-                       "else the cell's number)")  # fmt: skip
+                       help="column attribute or obs column with cell ids (default: of a loom cell_id, else CellID, "
+                       "else obs_names, else the cell's number; of an h5ad the index of obs)")  # fmt: skip
+    counts = parser.add_argument_group("where the counts are")
+    counts.add_argument("--layer", default=AUTO_LAYER, metavar="NAME",
+                        help="X, raw.X or a layer's name (default: %(default)s, which is the main matrix, and of an "
+                        "h5ad whose X holds no counts raw.X, or a layer 'counts', if that does)")  # fmt: skip
+    counts.add_argument("--allow-non-integer", action="store_true",
+                        help="take counts that are not whole numbers, as of pseudo-alignment or ambient RNA removal; "
+                        "otherwise they are refused, for they are likely to be normalised values")  # fmt: skip
     cells.add_argument("--target-sum", type=float, default=DEFAULT_TARGET_SUM, metavar="N",
                        help="scale every cell to this total (default: %(default)g)")  # fmt: skip
 
@@ -164,6 +224,51 @@ def _add_digests(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
                        help="of the t-digests, 20 to 1000: more makes larger digests and closer estimates "
                        "(default: %(default)g)")  # fmt: skip
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("source by source")
+    group.add_argument("--by-source", action="store_true",
+                       help="also write each source's exact medians, and say which sources stand apart, as plate-based "
+                       "ones among droplet-based ones do, and what leaving them out would change")  # fmt: skip
+    group.add_argument("--digest-pickles", metavar="DIR",
+                       help="also write each source's t-digests as the published procedure does, "
+                       "DIR/SOURCE.gene_median_digest_dict.pickle; a folder outside the result")  # fmt: skip
+
+
+def _add_merging(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("merging")
+    group.add_argument("--gene-table", metavar="CSV",
+                       help="table with the columns ensembl_id and gene_type: its genes of the chosen types are the "
+                       "result's genes, others are left out; without it, the genes that the digests hold")  # fmt: skip
+    group.add_argument("--gene-types", nargs="+", default=list(DEFAULT_GENE_TYPES), metavar="TYPE",
+                       help="gene types to take from the gene table, after DIGESTS or with commas between them "
+                       f"(default: {','.join(DEFAULT_GENE_TYPES)})")  # fmt: skip
+    group.add_argument("--compression", type=float, metavar="N",
+                       help="of the merged t-digests, 20 to 1000 (default: the largest among the inputs)")  # fmt: skip
+
+
+def _add_dictionaries(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add what may be chosen about the dictionaries, see `geneformer_options`."""
+    group = parser.add_argument_group("the dictionaries that a tokenizer loads")
+    group.add_argument("--tokens", choices=[",".join(layout) for layout in TOKEN_LAYOUTS],
+                       default=",".join(DEFAULT_TOKENS), metavar="NAMES",
+                       help="special tokens: pad,mask as models of the first series have, or pad,mask,cls,eos as those "
+                       "of the second (default: %(default)s)")  # fmt: skip
+    group.add_argument("--min-cells", type=_at_least_one, default=1, metavar="N",
+                       help="leave genes detected in fewer cells out of the dictionaries, not of the table of medians "
+                       "(default: %(default)s)")  # fmt: skip
+    return group
+
+
+def chosen_types(given: argparse.Namespace) -> tuple[str, ...]:
+    """Return the gene types, given one by one or with commas between them."""
+    return tuple(kind for part in given.gene_types for kind in part.split(",") if kind)
+
+
+def geneformer_options(given: argparse.Namespace) -> GeneformerOptions:
+    """Return what was chosen about the dictionaries."""
+    return GeneformerOptions(tokens=tuple(given.tokens.split(",")), min_cells=given.min_cells)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,17 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from median_spark.cli.arguments import build_parser, read_options
+from median_spark.cli.arguments import build_parser, chosen_types, geneformer_options, read_options
+from median_spark.cli.merged_text import merged_text
+from median_spark.cli.sources_text import sources_text
 from median_spark.cli.text import conversion_text, failures_text, pairs_text, result_text
 from median_spark.digests import check_compression
 from median_spark.errors import EngineError, MedianSparkError, counted
 from median_spark.expression import FailureRecord, check_target, open_table, remove_sources
+from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions, find_sources
+from median_spark.results import ResultSummary, read_provenance
 
 if TYPE_CHECKING:  # commands that need no Spark start without it
     from pyspark.sql import SparkSession
@@ -46,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "run": _run,
             "convert": _convert,
             "medians": _medians,
+            "merge": _merge,
             "remove": _remove,
             "verify": _verify,
             "inspect": _inspect,
+            "report": _report,
             "demo": _demo,
         }
     )
@@ -109,13 +115,16 @@ def _run(given: argparse.Namespace) -> int:
             options=options,
             compression=given.compression,
             exact=given.exact,
+            geneformer=geneformer_options(given),
+            by_source=given.by_source,
+            digest_pickles=given.digest_pickles,
             on_error=given.on_error,
             overwrite=given.overwrite,
             report=report,
         )
     if not given.quiet:
         print(conversion_text(done.conversion, f"{given.out}/expression"))
-        print(result_text(done.summary, f"{given.out}/medians"))
+        _print_result(done.summary, f"{given.out}/medians", by_source=given.by_source)
     return _status(done.conversion.failures, quiet=given.quiet)
 
 
@@ -149,6 +158,8 @@ def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
 
 def _medians(given: argparse.Namespace) -> int:
     check_compression(given.compression)
+    gene_table = read_gene_table(given.gene_table) if given.gene_table else None
+    gene_map = read_gene_map(given.gene_map) if given.gene_map else None
     open_table(given.expression)
     with _engine(given) as (spark, report):
         from median_spark.spark.medians import medians
@@ -159,10 +170,41 @@ def _medians(given: argparse.Namespace) -> int:
             spark=spark,
             compression=given.compression,
             exact=given.exact,
+            geneformer=geneformer_options(given),
+            gene_table=gene_table,
+            gene_map=gene_map,
+            by_source=given.by_source,
+            digest_pickles=given.digest_pickles,
             overwrite=given.overwrite,
             report=report,
         )
     if not given.quiet:
+        _print_result(summary, given.out, by_source=given.by_source)
+    return DONE
+
+
+def _print_result(summary: ResultSummary, result: str, *, by_source: bool) -> None:
+    print("\n".join([*sources_text(summary, result, by_source=by_source), result_text(summary, result)]))
+
+
+def _merge(given: argparse.Namespace) -> int:
+    from median_spark.merging import merge
+    from median_spark.spark.progress import reporter
+
+    gene_table = read_gene_table(given.gene_table) if given.gene_table else None
+    with reporter(quiet=given.quiet) as report:
+        summary = merge(
+            given.digests,
+            given.out,
+            gene_table=gene_table,
+            gene_types=chosen_types(given),
+            compression=given.compression,
+            geneformer=geneformer_options(given),
+            overwrite=given.overwrite,
+            report=report,
+        )
+    if not given.quiet:
+        print(merged_text(summary, read_provenance(given.out)))
         print(result_text(summary, given.out))
     return DONE
 
@@ -183,10 +225,29 @@ def _verify(given: argparse.Namespace) -> int:
     from median_spark.verification import verify
 
     done = verify(
-        given.expression, given.result, genes=given.genes, seed=given.seed, inputs=given.inputs, rows=given.rows
+        given.expression,
+        given.result,
+        genes=given.genes,
+        seed=given.seed,
+        inputs=given.inputs,
+        rows=given.rows,
+        gene_map=given.gene_map,
     )
     print(done.text())
     return SOME_FAILED if done.differences else DONE
+
+
+def _report(given: argparse.Namespace) -> int:
+    from median_spark.report import write_report
+
+    page = write_report(
+        given.result,
+        given.out,
+        compare=given.compare,
+        gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
+    )
+    print(f"report: {page}")
+    return DONE
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from median_spark import storage
 from median_spark.errors import counted, listed
 from median_spark.expression import FailureRecord
+from median_spark.geneformer import DictionaryFigures
+from median_spark.report import FEW_CELLS
 from median_spark.results import ResultSummary
-from median_spark.results.summary import FEW_CELLS
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
     from median_spark.spark.convert import ConvertReport
@@ -34,12 +35,13 @@ def conversion_text(done: "ConvertReport", expression: str) -> str:
         f"{passed:,} of {counted(cells, 'cell')} pass, {counted(values, 'value')}"
     ]
     for field, why in (
+        ("unmapped_rows", "that the gene map lacks"),
         ("unknown_rows", "with an id that the gene table lacks"),
         ("disputed_rows", "of another gene type than the gene table says"),
     ):
-        affected = [record.source for record in done.records if record.census[field]]
+        affected = [record.source for record in done.records if record.census.get(field)]
         if affected:
-            rows = sum(record.census[field] for record in done.records)
+            rows = sum(record.census.get(field, 0) for record in done.records)
             lines.append(
                 f"left out: {counted(rows, 'row')} {why}, in {counted(len(affected), 'source')}: {listed(affected, 3)}"
             )
@@ -67,7 +69,7 @@ def result_text(summary: ResultSummary, result: str) -> str:
         f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
         f"median detection count {summary.median_detection_count:,g}"
     ]
-    if summary.cells_passed < FEW_CELLS:
+    if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
         lines.append(
             f"note: {counted(summary.cells_passed, 'cell')} are few: to pretrain on, take millions of cells from many "
             "tissues, or these medians speak of this sample only"
@@ -77,8 +79,29 @@ def result_text(summary: ResultSummary, result: str) -> str:
             f"medians are exact; those of the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of "
             f"a gene's ranks, {summary.p99_digest_rank_error:.2%} at the 99th percentile of genes"
         )
+    if summary.geneformer is not None:
+        lines.append(dictionaries_text(summary.geneformer))
     lines += ["", _few_genes(result), "", f"results: {result}"]
     return "\n".join(lines)
+
+
+def dictionaries_text(figures: DictionaryFigures) -> str:
+    """Return what is in the dictionaries that a tokenizer loads, and what was left out of them."""
+    left_out = [
+        f"{counted(number, noun)} {why}"
+        for number, noun, why in (
+            (figures.genes_in_fewer_cells, "gene", f"detected in fewer than {counted(figures.min_cells, 'cell')}"),
+            (figures.genes_without_usable_median, "gene", "whose median is no number above 0"),
+            (figures.genes_told_apart_by_case, "gene", "whose id differs from another's by case only"),
+            (figures.ambiguous_names, "name", "of several genes"),
+        )
+        if number
+    ]
+    return (
+        f"geneformer dictionaries: {counted(figures.genes, 'gene')} after the special tokens "
+        f"{', '.join(figures.tokens)}; {counted(figures.spellings, 'id or name', 'ids and names')} lead to them"
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    )
 
 
 def _few_genes(result: str) -> str:

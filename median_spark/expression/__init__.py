@@ -17,7 +17,7 @@ from median_spark.expression.parts import (
     RowGroup,
     write_part,
 )
-from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_sweeps
+from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, plan_sweeps, rows_at_once
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
 from median_spark.expression.staging import stage_unit
 from median_spark.expression.sweep import Swathe, sweep
@@ -51,9 +51,11 @@ __all__ = [
     "conversion_fingerprint",
     "create_table",
     "open_table",
+    "plan_source",
     "plan_sweeps",
     "remove_sources",
     "require_uniform",
+    "rows_at_once",
     "stage_unit",
     "sweep",
     "write_part",

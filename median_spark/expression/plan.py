@@ -6,7 +6,7 @@ its sweep; else a gene has a digest in every bundle.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -136,6 +136,58 @@ def plan_sweeps(
     )
 
 
+def plan_source(plan: SweepPlan, source: int, sweeps: int = 1) -> SweepPlan:
+    """Return a plan of one source's parts alone, side by side, so that a sweep sees all its values of a gene.
+
+    Parameters
+    ----------
+    plan : SweepPlan
+        Of several sources.
+    source : int
+        Its number there.
+    sweeps : int
+        Into how many ranges of genes it is cut at most, each of about equally many rows.
+
+    Returns
+    -------
+    SweepPlan
+        Of one bundle, whatever that holds at once; of none where the source has no value. See `rows_at_once`.
+    """
+    first, stop = np.searchsorted(plan.source_of_part, [source, source + 1]).tolist()
+    begin, end = plan.groups_of_part[[first, stop]].tolist()
+    groups = slice(begin, end)
+    ranges = _ranges(plan.first_gene[groups], plan.last_gene[groups], plan.rows[groups], len(plan.genes), sweeps)
+    cuts = np.array(ranges, dtype=np.int64).reshape(-1, 2)
+    return replace(
+        plan,
+        parts=plan.parts[first:stop],
+        source_of_part=plan.source_of_part[first:stop],
+        groups_of_part=plan.groups_of_part[first : stop + 1] - begin,
+        number=plan.number[groups],
+        rows=plan.rows[groups],
+        first_gene=plan.first_gene[groups],
+        last_gene=plan.last_gene[groups],
+        parts_of_bundle=np.array([0, stop - first] if len(cuts) else [0], dtype=np.int64),
+        bundle_of_sweep=np.zeros(len(cuts), dtype=np.int64),
+        begin=cuts[:, 0],
+        end=cuts[:, 1],
+    )
+
+
+def rows_at_once(plan: SweepPlan, sources: int) -> npt.NDArray[np.int64]:
+    """Return how many rows a sweep over all parts of a source holds at most, shape (sources,).
+
+    Parameters
+    ----------
+    plan : SweepPlan
+        Of these sources.
+    sources : int
+        How many they are, with those that have no value.
+    """
+    largest = [plan.rows[begin:end].max(initial=0) for begin, end in pairwise(plan.groups_of_part)]
+    return np.bincount(plan.source_of_part, weights=largest, minlength=sources).astype(np.int64)
+
+
 def _bundle(
     groups_of_part: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], window_rows: int
 ) -> npt.NDArray[np.int64]:
@@ -160,11 +212,23 @@ def _cut(
     genes: int,
     sweep_rows: int,
 ) -> list[tuple[int, int]]:
-    """Cut all genes into ranges of about equally many rows, each beginning where a row group does."""
+    """Cut all genes into ranges of at most so many rows, or fewer where there are few."""
+    total = int(rows.sum())
+    wanted = max(-(-total // sweep_rows), min(_LEAST_SWEEPS, -(-total // _LEAST_SWEEP_ROWS)))
+    return _ranges(first_gene, last_gene, rows, genes, wanted)
+
+
+def _ranges(
+    first_gene: npt.NDArray[np.int64],
+    last_gene: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    genes: int,
+    wanted: int,
+) -> list[tuple[int, int]]:
+    """Cut all genes into ranges of about equally many rows, each beginning where a row group does; none for no row."""
     total = int(rows.sum())
     if not total:
         return []
-    wanted = max(-(-total // sweep_rows), min(_LEAST_SWEEPS, -(-total // _LEAST_SWEEP_ROWS)))
     candidates = np.unique(first_gene)
     # Of the row groups that reach over a cut, half of the rows are taken to lie before it.
     before = (_rows_below(first_gene, rows, candidates) + _rows_below(last_gene, rows, candidates)) / 2

@@ -94,6 +94,9 @@ class SourceRecord:
         Versions that converted it.
     parts : tuple of PartEntry
         Its Parquet files.
+    median_n_counts : float or None
+        Median total count of the cells that pass, where that was known before counts were read; records that were
+        written before it was kept have none.
     """
 
     source: str
@@ -110,6 +113,7 @@ class SourceRecord:
     parameters: dict[str, Any]
     software: dict[str, str]
     parts: tuple[PartEntry, ...]
+    median_n_counts: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON."""
@@ -120,6 +124,7 @@ class SourceRecord:
             "conversion": self.conversion,
             "shape": [self.rows, self.cells],
             "cells_passed": self.cells_passed,
+            "median_n_counts": self.median_n_counts,
             "genes": self.genes,
             "values": self.values,
             "gene_list": self.gene_list,
@@ -171,6 +176,7 @@ class SourceRecord:
                 parameters=found["parameters"],
                 software=found["software"],
                 parts=tuple(_part_from_json(part) for part in found["parts"]),
+                median_n_counts=found.get("median_n_counts"),
             )
 
 

@@ -34,7 +34,7 @@ def stage_unit(table: ExpressionTable, path: str, conversion: str, unit: Unit, o
     if storage.stat(stop) is not None or storage.stat(failed) is not None:
         return
     try:
-        with open_matrix(path, options.names) as matrix:
+        with open_matrix(path, options.names, options.layer) as matrix:
             runs, cell_ids = read_unit(matrix, select_rows(matrix, options), unit, options)
     except InputError as error:
         storage.write_bytes(failed, b"")

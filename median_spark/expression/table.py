@@ -76,15 +76,24 @@ class ExpressionTable:
 
     def universe(self, records: Sequence[SourceRecord]) -> list[str]:
         """Return the union of the gene universes of some sources, ascending."""
-        genes: set[str] = set()
-        for name in sorted({record.gene_list for record in records}):
-            location = storage.join(self.location, "genes", f"{name}.parquet")
-            try:
-                with pa.BufferReader(storage.read_bytes(location)) as stream:
-                    genes.update(pq.read_table(stream).column("gene").to_pylist())
-            except (OSError, pa.ArrowException, KeyError) as error:
-                message = f"{location}: this list of genes cannot be read ({error}): convert its sources again"
-                raise TableError(message) from error
+        names = sorted({record.gene_list for record in records})
+        return sorted(set().union(*(self.genes_of(name) for name in names)))
+
+    def genes_of(self, gene_list: str) -> list[str]:
+        """Return the genes of a stored universe, ascending, by its fingerprint.
+
+        Raises
+        ------
+        TableError
+            If it is missing or damaged.
+        """
+        location = storage.join(self.location, "genes", f"{gene_list}.parquet")
+        try:
+            with pa.BufferReader(storage.read_bytes(location)) as stream:
+                genes: list[str] = pq.read_table(stream).column("gene").to_pylist()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            message = f"{location}: this list of genes cannot be read ({error}): convert its sources again"
+            raise TableError(message) from error
         return sorted(genes)
 
     def store_genes(self, genes: Sequence[str]) -> str:
@@ -318,10 +327,10 @@ def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
     if not records:
         message = f"{location}: the expression table holds no source: convert some first"
         raise TableError(message)
-    for option in ("target_sum", "gene_types", "gene_table"):
+    for option in ("target_sum", "gene_types", "gene_table", "gene_map"):
         found: dict[str, list[str]] = {}
         for record in records:
-            found.setdefault(json.dumps(record.parameters[option]), []).append(record.source)
+            found.setdefault(json.dumps(record.parameters.get(option)), []).append(record.source)
         if len(found) > 1:
             described = " and ".join(
                 f"{value} ({counted(len(names), 'source')}: {listed(names, 2)})" for value, names in found.items()

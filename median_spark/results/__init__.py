@@ -4,32 +4,61 @@ medians.parquet, medians.csv     one row a gene of the universe
 digests.parquet                  one row a detected gene: its t-digest
 total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_median_dict.pickle,
 gene_detection_counts_dict.pickle          the published procedure's files
-summary.json, provenance.json, detection_counts.png
+by_source.parquet, sources.parquet, sources.csv     where sources were compared, see `median_spark.results.sources`
+geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
+summary.json, provenance.json, report.html, detection_counts.png
 """
 
+from median_spark.results.by_source import assemble_by_source
 from median_spark.results.folder import (
     RESULT_FORMAT_VERSION,
     check_result_target,
     read_provenance,
     read_summary,
+    write_corpus_result,
     write_result,
 )
 from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, ExactMedian, GeneDigests, median_table
 from median_spark.results.provenance import provenance_of
-from median_spark.results.summary import ResultSummary, summarise
+from median_spark.results.sources import (
+    BY_SOURCE_SCHEMA,
+    SOURCES_SCHEMA,
+    MedianChange,
+    SourceComparison,
+    SourceRatio,
+    Verdict,
+    change_of,
+    compare_source,
+    sources_table,
+    stand_apart,
+)
+from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
 
 __all__ = [
+    "BY_SOURCE_SCHEMA",
     "DIGESTS_SCHEMA",
     "MEDIANS_SCHEMA",
     "RESULT_FORMAT_VERSION",
+    "SOURCES_SCHEMA",
+    "CorpusFigures",
     "ExactMedian",
     "GeneDigests",
+    "MedianChange",
     "ResultSummary",
+    "SourceComparison",
+    "SourceRatio",
+    "Verdict",
+    "assemble_by_source",
+    "change_of",
     "check_result_target",
+    "compare_source",
     "median_table",
     "provenance_of",
     "read_provenance",
     "read_summary",
+    "sources_table",
+    "stand_apart",
     "summarise",
+    "write_corpus_result",
     "write_result",
 ]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pyarrow.parquet as pq
 from median_spark import storage
 from median_spark.errors import OutputError, TableError, listed
 from median_spark.expression import FailureRecord, SourceRecord
+from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
+from median_spark.genes import GeneMap, GeneTable
+from median_spark.report import REPORT_NAME, report_page
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.pickles import published_pickles
-from median_spark.results.summary import ResultSummary, summarise
+from median_spark.results.sources import SourceComparison
+from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise_corpus
 
 RESULT_FORMAT_VERSION = 1
 """Of a result folder."""
@@ -60,6 +65,11 @@ def write_result(
     records: Sequence[SourceRecord],
     failures: Sequence[FailureRecord],
     provenance: dict[str, Any],
+    *,
+    geneformer: GeneformerOptions | None = None,
+    gene_table: GeneTable | None = None,
+    gene_map: GeneMap | None = None,
+    comparison: SourceComparison | None = None,
 ) -> ResultSummary:
     """Write all files of a result; the folder holds the old content or the new one, never a mixture.
 
@@ -75,6 +85,51 @@ def write_result(
         The sources that went in, and those that could not be converted.
     provenance : dict
         What ran and what was read.
+    geneformer : GeneformerOptions, optional
+        What is chosen about the dictionaries that a tokenizer loads.
+    gene_table, gene_map : optional
+        Names and other ids of the genes, for the dictionaries.
+    comparison : SourceComparison, optional
+        What is told about the sources, where they were compared; its file is moved into the result.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    return write_corpus_result(
+        location,
+        table,
+        merged,
+        figures_of(records, failures),
+        provenance,
+        geneformer=geneformer,
+        gene_table=gene_table,
+        gene_map=gene_map,
+        comparison=comparison,
+    )
+
+
+def write_corpus_result(
+    location: str,
+    table: pa.Table,
+    merged: GeneDigests,
+    corpus: CorpusFigures,
+    provenance: dict[str, Any],
+    *,
+    geneformer: GeneformerOptions | None = None,
+    gene_table: GeneTable | None = None,
+    gene_map: GeneMap | None = None,
+    comparison: SourceComparison | None = None,
+) -> ResultSummary:
+    """Write all files of a result of which the records of sources may not be at hand; see `write_result`.
+
+    Parameters
+    ----------
+    corpus : CorpusFigures
+        What is known of what went in.
+    location, table, merged, provenance, geneformer, gene_table, gene_map, comparison
+        See `write_result`.
 
     Raises
     ------
@@ -83,7 +138,10 @@ def write_result(
     """
     from median_spark.results.plots import detection_histogram  # scipy and matplotlib take seconds to import
 
-    summary = summarise(table, records, failures, merged.compression)
+    dictionaries = geneformer_dictionaries(table, geneformer, gene_table, gene_map)
+    summary = summarise_corpus(table, corpus, merged.compression, dictionaries.figures)
+    if comparison is not None:
+        summary = replace(summary, sources_apart=comparison.apart)
     staging = Path(storage.new_folder_for(location))
     try:
         carried = {"median_spark": json.dumps({"format_version": RESULT_FORMAT_VERSION, **provenance})}
@@ -93,10 +151,17 @@ def write_result(
         pq.write_table(digests, staging / "digests.parquet", compression="zstd")
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
-        plot = detection_histogram(table["n_cells"].to_numpy(), records[0].parameters["gene_types"])
+        if comparison is not None:
+            _write_sources(comparison, staging)
+        (staging / "geneformer").mkdir()
+        for name, content in dictionaries.files().items():
+            (staging / "geneformer" / name).write_bytes(content)
+        plot = detection_histogram(table["n_cells"].to_numpy(), corpus.gene_types)
         (staging / "detection_counts.png").write_bytes(plot)
         _write_json(staging / "provenance.json", {"format_version": RESULT_FORMAT_VERSION, **provenance})
         _write_json(staging / _SUMMARY, {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()})
+        names = gene_table.gene_names if gene_table else {}
+        (staging / REPORT_NAME).write_bytes(report_page(str(staging), location, names))
         storage.publish(str(staging), location)
     except OSError as error:
         message = f"{location}: the result cannot be written ({error})"
@@ -154,6 +219,16 @@ def _read_document(location: str) -> dict[str, Any]:
 def _write_csv(table: pa.Table, path: Path) -> None:
     """Write with the fewest digits that read back to the same float64; an undetected gene's fields are empty."""
     table.to_pandas().to_csv(path, index=False, lineterminator="\n")
+
+
+def _write_sources(comparison: SourceComparison, folder: Path) -> None:
+    import pandas as pd  # as `to_pandas` does, and a worker does not
+
+    table = comparison.table
+    pq.write_table(table, folder / "sources.parquet")
+    whole = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # else a null would make floats of a column
+    table.to_pandas(types_mapper=whole.get).to_csv(folder / "sources.csv", index=False, lineterminator="\n")
+    shutil.move(comparison.by_source, folder / "by_source.parquet")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]
     counts : ndarray of int64, shape (genes,)
         Cells with a value, for every gene of the universe, undetected ones included.
     gene_types : sequence of str
-        Of these genes, for the title.
+        Of these genes, for the title; none where they are not known.
     """
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -27,7 +27,8 @@ def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]
     if len(np.unique(counts)) > 2:
         places = np.linspace(0, counts.max(), 512)
         axes.plot(places, gaussian_kde(counts)(places), color="#1f4e79", linewidth=1.8)
-    axes.set_title(f"Cells expressing each\n{_named(gene_types)} gene", fontsize=18)
+    kind = f"{_named(gene_types)} " if gene_types else ""
+    axes.set_title(f"Cells expressing each\n{kind}gene", fontsize=18)
     axes.set_xlabel("cells with a value", fontsize=14)
     axes.set_ylabel("density of genes", fontsize=14)
     axes.spines[["top", "right"]].set_visible(False)

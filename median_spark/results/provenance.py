@@ -46,6 +46,7 @@ def provenance_of(
                 "rows": record.rows,
                 "cells": record.cells,
                 "cells_passed": record.cells_passed,
+                "median_n_counts": record.median_n_counts,
                 "genes": record.genes,
                 "values": record.values,
                 "row_census": record.census,

@@ -8,9 +8,55 @@ import numpy as np
 import pyarrow as pa
 
 from median_spark.expression import FailureRecord, SourceRecord
+from median_spark.geneformer import DictionaryFigures
 
-FEW_CELLS = 1_000_000
-"""Below this many cells, medians depend too much on which tissues happen to be in."""
+
+@dataclass(frozen=True)
+class CorpusFigures:
+    """The figures of what went into a result; None for what is not known, as of digests that others made.
+
+    Attributes
+    ----------
+    sources, cells, cells_passed : int or None
+        Of the corpus.
+    values : int
+        Of the genes of the universe.
+    failed_sources : list of dict
+        Source, path and reason of those that could not be converted.
+    target_sum : float or None
+        Counts that every cell is scaled to.
+    gene_types : tuple of str
+        Types of the genes that were taken; empty where they are not known.
+    """
+
+    sources: int | None
+    cells: int | None
+    cells_passed: int | None
+    values: int
+    failed_sources: list[dict[str, Any]]
+    target_sum: float | None
+    gene_types: tuple[str, ...]
+
+
+def figures_of(records: Sequence[SourceRecord], failures: Sequence[FailureRecord]) -> CorpusFigures:
+    """Return the figures of sources of an expression table.
+
+    Parameters
+    ----------
+    records : sequence of SourceRecord
+        The sources that went in, at least one.
+    failures : sequence of FailureRecord
+        Those that did not.
+    """
+    return CorpusFigures(
+        sources=len(records),
+        cells=sum(record.cells for record in records),
+        cells_passed=sum(record.cells_passed for record in records),
+        values=sum(record.values for record in records),
+        failed_sources=[failure.as_json() for failure in failures],
+        target_sum=records[0].parameters["target_sum"],
+        gene_types=tuple(records[0].parameters["gene_types"]),
+    )
 
 
 @dataclass(frozen=True)
@@ -19,8 +65,10 @@ class ResultSummary:
 
     Attributes
     ----------
-    sources, cells, cells_passed, values : int
-        Of the corpus.
+    sources, cells, cells_passed : int or None
+        Of the corpus; None where digests were merged that do not say it.
+    values : int
+        Of the genes of the universe.
     failed_sources : list of dict
         Source, path and reason of those that could not be converted.
     genes : int
@@ -31,8 +79,8 @@ class ResultSummary:
         Median over all genes of the universe of the number of cells with a value.
     median_detection_count_of_detected : float or None
         The same over detected genes.
-    target_sum : float
-        Counts that every cell is scaled to.
+    target_sum : float or None
+        Counts that every cell is scaled to; None where digests were merged that do not say it.
     compression : float
         Of the digests.
     medians_are : str
@@ -40,11 +88,16 @@ class ResultSummary:
     worst_digest_rank_error, p99_digest_rank_error : float or None
         Over detected genes, how far the digests' medians are from the middle rank, as a fraction of a gene's values;
         None where they were not refined.
+    geneformer : DictionaryFigures or None
+        Of the dictionaries that a tokenizer loads.
+    sources_apart : list of str or None
+        Sources whose medians stand apart, see `median_spark.results.stand_apart`; None, and not in the JSON, where
+        sources were not compared or were too few to tell.
     """
 
-    sources: int
-    cells: int
-    cells_passed: int
+    sources: int | None
+    cells: int | None
+    cells_passed: int | None
     values: int
     failed_sources: list[dict[str, Any]]
     genes: int
@@ -53,19 +106,28 @@ class ResultSummary:
     genes_in_more_than_1000_cells: int
     median_detection_count: float
     median_detection_count_of_detected: float | None
-    target_sum: float
+    target_sum: float | None
     compression: float
     medians_are: str
     worst_digest_rank_error: float | None
     p99_digest_rank_error: float | None
+    geneformer: DictionaryFigures | None = None
+    sources_apart: list[str] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
-        return asdict(self)
+        found = asdict(self)
+        if self.sources_apart is None:
+            del found["sources_apart"]
+        return found
 
 
 def summarise(
-    table: pa.Table, records: Sequence[SourceRecord], failures: Sequence[FailureRecord], compression: float
+    table: pa.Table,
+    records: Sequence[SourceRecord],
+    failures: Sequence[FailureRecord],
+    compression: float,
+    geneformer: DictionaryFigures | None = None,
 ) -> ResultSummary:
     """Return the figures of a median table over some sources.
 
@@ -79,25 +141,35 @@ def summarise(
         Those that did not.
     compression : float
         Of the digests.
+    geneformer : DictionaryFigures, optional
+        Of the dictionaries that a tokenizer loads, where they are made.
     """
+    return summarise_corpus(table, figures_of(records, failures), compression, geneformer)
+
+
+def summarise_corpus(
+    table: pa.Table, corpus: CorpusFigures, compression: float, geneformer: DictionaryFigures | None = None
+) -> ResultSummary:
+    """Return the figures of a median table over a corpus; see `summarise`."""
     counts = table["n_cells"].to_numpy()
     detected = counts[counts > 0]
     errors = table["digest_rank_error"].drop_null().to_numpy()
     return ResultSummary(
-        sources=len(records),
-        cells=sum(record.cells for record in records),
-        cells_passed=sum(record.cells_passed for record in records),
-        values=sum(record.values for record in records),
-        failed_sources=[failure.as_json() for failure in failures],
+        sources=corpus.sources,
+        cells=corpus.cells,
+        cells_passed=corpus.cells_passed,
+        values=corpus.values,
+        failed_sources=corpus.failed_sources,
         genes=len(counts),
         genes_detected=len(detected),
         genes_in_more_than_100_cells=int(np.sum(counts > 100)),
         genes_in_more_than_1000_cells=int(np.sum(counts > 1000)),
         median_detection_count=float(np.median(counts)),
         median_detection_count_of_detected=float(np.median(detected)) if len(detected) else None,
-        target_sum=records[0].parameters["target_sum"],
+        target_sum=corpus.target_sum,
         compression=compression,
         medians_are="exact" if len(errors) else "digest estimates",
         worst_digest_rank_error=float(errors.max()) if len(errors) else None,
         p99_digest_rank_error=float(np.percentile(errors, 99)) if len(errors) else None,
+        geneformer=geneformer,
     )

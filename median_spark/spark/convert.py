@@ -168,12 +168,13 @@ def _outline_sources(
         rows = []
         for place in range(number, len(sources), tasks):
             try:
-                with open_matrix(sources[place].file.path, options.names) as matrix:
+                with open_matrix(sources[place].file.path, options.names, options.layer) as matrix:
                     seen = outline(matrix, options, unit_entries)
                 found = {
                     "rows": seen.rows,
                     "cells": seen.cells,
                     "cells_passed": seen.cells_passed,
+                    "median_n_counts": seen.median_n_counts,
                     "genes": len(seen.genes),
                     "gene_list": gene_list or table.store_genes(seen.genes.tolist()),
                     "census": seen.census.as_json(),

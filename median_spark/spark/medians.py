@@ -1,7 +1,8 @@
 """Gene medians of an expression table on Spark: digest sweeps, merge by gene in order, and refine to exactness."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -11,11 +12,12 @@ from median_spark.digests import (
     DEFAULT_COMPRESSION,
     PACKED_SCHEMA,
     check_compression,
+    check_digest_folder,
     digest_sweep,
     merge_batches,
     unpack_table,
 )
-from median_spark.errors import EngineError, TableError, counted, listed
+from median_spark.errors import EngineError, TableError, UsageError, counted, listed
 from median_spark.expression import (
     WINDOW_ROWS,
     ExpressionTable,
@@ -26,6 +28,8 @@ from median_spark.expression import (
     plan_sweeps,
     require_uniform,
 )
+from median_spark.geneformer import GeneformerOptions
+from median_spark.genes import GeneMap, GeneTable
 from median_spark.results import (
     ExactMedian,
     GeneDigests,
@@ -35,6 +39,7 @@ from median_spark.results import (
     provenance_of,
     write_result,
 )
+from median_spark.spark.by_source import source_by_source
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.refine import exact_medians
 from median_spark.spark.tasks import collect, run_and_merge, run_tasks
@@ -143,6 +148,11 @@ def medians(
     sources: Sequence[str] | None = None,
     window_rows: int = WINDOW_ROWS,
     failures: Sequence[FailureRecord] | None = None,
+    geneformer: GeneformerOptions | None = None,
+    gene_table: GeneTable | None = None,
+    gene_map: GeneMap | None = None,
+    by_source: bool = False,
+    digest_pickles: str | None = None,
     overwrite: bool = False,
     report: Reporter | None = None,
 ) -> ResultSummary:
@@ -156,8 +166,19 @@ def medians(
         Path or URI of the result folder.
     failures : sequence of FailureRecord, optional
         Sources that are to be recorded as missing; by default those whose last conversion failed.
+    geneformer : GeneformerOptions, optional
+        What is chosen about the dictionaries that a tokenizer loads.
+    gene_table : GeneTable, optional
+        Names of the genes, for these dictionaries; which genes there are is the expression table's.
+    gene_map : GeneMap, optional
+        By which the matrices' rows were summed, for these dictionaries too.
+    by_source : bool
+        Whether each source's medians are written, too, and compared with the corpus's; see
+        `median_spark.results.stand_apart`.
+    digest_pickles : str, optional
+        Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
     overwrite : bool
-        Whether a result that lies there is replaced.
+        Whether a result that lies there is replaced, and digest pickles of the same sources.
 
     Returns
     -------
@@ -166,33 +187,71 @@ def medians(
 
     Raises
     ------
+    UsageError
+        If the gene map is not that of the conversion.
     OutputError
         If the folder holds something else, or a result that may not be replaced, or cannot be written.
     TableError, DigestError, EngineError
         See `gene_medians`.
     """
     report = report or Silent()
+    geneformer = geneformer or GeneformerOptions()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    found = gene_medians(
-        expression,
-        spark=spark,
-        compression=compression,
-        exact=exact,
-        sources=sources,
-        window_rows=window_rows,
-        report=report,
+    records = _chosen(open_table(expression), sources)
+    if gene_map is not None:
+        _check_gene_map(gene_map, records)
+    if digest_pickles is not None:
+        names = [record.source for record in records]
+        digest_pickles = check_digest_folder(digest_pickles, names, target, overwrite=overwrite)
+    medians_of = partial(
+        gene_medians, expression, spark=spark, compression=compression, window_rows=window_rows, report=report
     )
+    found = medians_of(sources=[record.source for record in records], exact=exact)
     failed = found.failures if failures is None else list(failures)
     provenance = provenance_of(
         storage.canonical(expression),
         found.records,
         failed,
-        {"compression": compression, "exact": exact},
+        {"compression": compression, "exact": exact, "geneformer": asdict(geneformer)},
         spark.version,
     )
-    with report.working("writing the result"):
-        return write_result(target, found.table, found.merged, found.records, failed, provenance)
+    compared = source_by_source(
+        spark,
+        open_table(expression),
+        found,
+        medians_of,
+        target=target,
+        by_source=by_source,
+        digest_pickles=digest_pickles,
+        exact=exact,
+        window_rows=window_rows,
+        report=report,
+    )
+    with compared as comparison, report.working("writing the result"):
+        return write_result(
+            target,
+            found.table,
+            found.merged,
+            found.records,
+            failed,
+            provenance,
+            geneformer=geneformer,
+            gene_table=gene_table,
+            gene_map=gene_map,
+            comparison=comparison,
+        )
+
+
+def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:
+    """Refuse a gene map that is not the one by which rows were summed: a tokenizer would sum others."""
+    others = [r.source for r in records if r.parameters.get("gene_map") != gene_map.fingerprint()]
+    if others:
+        message = (
+            f"{gene_map.path}: this is not the gene map of the expression table: {counted(len(others), 'source')} "
+            f"converted with another or with none: {listed(others, 3)}: give the one of the conversion, or none"
+        )
+        raise UsageError(message)
 
 
 def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[SourceRecord]:

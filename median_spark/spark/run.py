@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.digests import DEFAULT_COMPRESSION, check_compression
+from median_spark.digests import DEFAULT_COMPRESSION, check_compression, check_digest_folder
 from median_spark.errors import OutputError, counted, listed
 from median_spark.expression import check_target, open_table
+from median_spark.geneformer import GeneformerOptions
 from median_spark.matrices import ReadOptions, find_sources
 from median_spark.results import ResultSummary, check_result_target
 from median_spark.spark.convert import ConvertReport, convert
@@ -40,6 +41,9 @@ def run(
     options: ReadOptions | None = None,
     compression: float = DEFAULT_COMPRESSION,
     exact: bool = True,
+    geneformer: GeneformerOptions | None = None,
+    by_source: bool = False,
+    digest_pickles: str | None = None,
     on_error: str = "fail",
     overwrite: bool = False,
     report: Reporter | None = None,
@@ -62,6 +66,10 @@ def run(
         Of the digests.
     exact : bool
         Whether the digests' medians are refined to exact ones.
+    geneformer : GeneformerOptions, optional
+        What is chosen about the dictionaries that a tokenizer loads.
+    by_source, digest_pickles
+        See `median_spark.medians`.
     on_error : {"fail", "skip"}
         Whether a source that cannot be converted ends the run, or is reported while the others are finished.
     overwrite : bool
@@ -81,12 +89,15 @@ def run(
     """
     report = report or Silent()
     check_compression(compression)
-    find_sources([inputs] if isinstance(inputs, str) else inputs)  # what is not there is said before anything is made
+    # What is not there is said before anything is made.
+    given = find_sources([inputs] if isinstance(inputs, str) else inputs)
     out = storage.canonical(out)
     expression, result = storage.join(out, "expression"), storage.join(out, "medians")
     _check_folder(out)
     check_target(expression)
     check_result_target(result, overwrite=True)
+    if digest_pickles is not None:
+        check_digest_folder(digest_pickles, [source.name for source in given], out, overwrite=True)
     with storage.locked(out, "median-spark run"):
         conversion = convert(
             inputs,
@@ -112,6 +123,11 @@ def run(
             exact=exact,
             sources=names,
             failures=conversion.failures,
+            geneformer=geneformer,
+            gene_table=options.gene_table if options else None,
+            gene_map=options.gene_map if options else None,
+            by_source=by_source,
+            digest_pickles=digest_pickles,
             overwrite=True,
             report=report,
         )
