@@ -69,10 +69,11 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
 def _run_ways(corpus: Corpus) -> list[Way]:
     where = {"looms": str(corpus.looms), "scratch": str(corpus.scratch)}
     warm = {**where, "warm_up": str(corpus.warm_up_looms)}
+    often = corpus.sizes.repeats
     return [
-        Way("ours.command", "median-spark run, from the shell", where, OURS_MEMORY, discard=False),
-        Way("ours.run_warm", "median_spark.run, session warm", warm, OURS_MEMORY, discard=False),
-        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, discard=False),
+        Way("ours.command", "median-spark run, from the shell", where, OURS_MEMORY, False, often),
+        Way("ours.run_warm", "median_spark.run, session warm", warm, OURS_MEMORY, False, often),
+        Way("published.two_processes", "published procedure, 2 processes", where, 3 * _GIB, False, often),
         Way("published.one_process", "published procedure, 1 process", where, 2 * _GIB, False, 1),
     ]
 
@@ -103,19 +104,23 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     peer = {"values": str(table / "values")}
     heap = max(2 * _GIB, min(40 * rows, memory * 6 // 10))
     spark = {**peer, "warm_up": str(corpus.warm_up_table / "values"), "heap": heap}
-    slow = "" if rows <= corpus.sizes.slow_rows else "left out: it takes too long"
+    slow, other = (
+        "" if rows <= limit else "left out: it takes too long"
+        for limit in (corpus.sizes.slow_rows, corpus.sizes.other_rows)
+    )
+    often = corpus.sizes.repeats
     few = 3 if rows == corpus.sizes.tables[0] else 1
     numpy = _GIB + 45 * rows
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
     return [
-        Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY),
-        Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows),
-        Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY),
+        Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY, repeats=often),
+        Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows, repeats=often),
+        Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY, repeats=often),
         Way("ours.medians_bundles", "median_spark, exact, in 8 bundles", bundled, OURS_MEMORY),
-        Way("table.duckdb_approximate", "DuckDB approx_quantile", peer),
+        Way("table.duckdb_approximate", "DuckDB approx_quantile", peer, skip=other),
         Way("table.parquet_read", "reading gene and value, no more", peer),
-        Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows),
-        Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows),
+        Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows, skip=other),
+        Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows, skip=other),
         Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, False, 2, large),
         Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, few, slow),
         Way("table.spark_median", "Spark median", spark, heap + _GIB, False, few, slow),

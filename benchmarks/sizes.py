@@ -18,8 +18,9 @@ class Sizes:
         Rows of each expression table, ascending; all are made of the same sources.
     source_rows : int
         Rows of each of those sources.
-    slow_rows : int
-        Up to this size of a table, peers are measured that take many minutes on a larger one.
+    slow_rows, other_rows : int
+        Up to these sizes of a table, peers are measured that take many minutes on a larger one: Spark's own functions,
+        and all others but the one that `targets` compares with at any size.
     repeats : int
         Of each way.
     each_minutes, patience_minutes, budget_minutes : float
@@ -34,6 +35,7 @@ class Sizes:
     tables: tuple[int, ...]
     source_rows: int
     slow_rows: int
+    other_rows: int
     repeats: int
     each_minutes: float
     patience_minutes: float
@@ -58,6 +60,7 @@ SIZES = {
             tables=(1_000_000, 2_000_000),
             source_rows=1_000_000,
             slow_rows=2_000_000,
+            other_rows=2_000_000,
             repeats=2,
             each_minutes=1,
             patience_minutes=0.2,
@@ -72,6 +75,7 @@ SIZES = {
             tables=(13_000_000, 50_000_000),
             source_rows=13_000_000,
             slow_rows=50_000_000,
+            other_rows=50_000_000,
             repeats=3,
             each_minutes=3,
             patience_minutes=0.3,
@@ -86,6 +90,7 @@ SIZES = {
             tables=(50_000_000, 200_000_000, 500_000_000, 1_000_000_000),
             source_rows=13_000_000,
             slow_rows=200_000_000,
+            other_rows=500_000_000,
             repeats=5,
             each_minutes=15,
             patience_minutes=5,
