@@ -196,7 +196,9 @@ class TestColumns:
         path = write_h5ad(tmp_path / "study.h5ad", COUNTS, n_counts=content)
         assert refusal(path) == "obs column 'n_counts' must be numeric, not strings: name another with --n-counts-attr"
 
-    @pytest.mark.parametrize("content", [[1, 2], [1, 2, 3, 4], [[1, 2, 3]], categorical([1, 1])], ids=str)
+    @pytest.mark.parametrize(
+        "content", [[1, 2], [1, 2, 3, 4], [[1, 2, 3]], categorical([1, 1])], ids=["two", "four", "2-D", "categories"]
+    )
     def test_an_obs_column_of_another_length(self, tmp_path, content):
         path = write_h5ad(tmp_path / "study.h5ad", COUNTS, filter_pass=content)
         shape = (2,) if callable(content) else np.shape(content)
