@@ -57,7 +57,10 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", action="store_true", help="leave the corpus there; the next run takes it over")
     parser.add_argument(
-        "--only", nargs="+", metavar="SECTION", help="of run, loom, h5ad, shuffle, plan, medians (default: all)"
+        "--only",
+        nargs="+",
+        metavar="SECTION",
+        help="of loom, h5ad, shuffle, plan, medians, run (default: all); what --json has of others is kept",
     )
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
     parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")
@@ -91,6 +94,8 @@ def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
     machine = {**describe_machine(), "In use by others before": f"{busy:.0f} %"}
     measured = Measurements(described, machine, f"{datetime.now(UTC):%Y-%m-%d}")
     keep = given.json or (_HERE / "results" / f"{sizes.name}.json" if given.write else None)
+    if keep and keep.exists() and given.only:
+        measured.results = [each for each in Measurements.load(keep).results if each.section not in given.only]
     memory = psutil.virtual_memory().available
     limits = Limits(
         repeats=sizes.repeats,

@@ -42,7 +42,6 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     memory : int
         Bytes that there are.
     """
-    yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))
     yield Piece("loom", "one loom", _loom_ways(corpus))
     for storage in H5ADS:
         yield Piece("h5ad", f"one {storage} h5ad", _h5ad_ways(corpus, storage))
@@ -64,6 +63,7 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     yield Piece("plan", "30,000 parts", [Way("plan.listing", "planning", {"parts": 30_000, **scratch}, discard=False)])
     for rows in corpus.sizes.tables:
         yield Piece("medians", short(rows), _medians_ways(corpus, rows, memory))
+    yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))  # the longest by far: last
 
 
 def _run_ways(corpus: Corpus) -> list[Way]:
