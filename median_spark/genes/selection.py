@@ -79,7 +79,7 @@ def select_genes(
         raise UsageError(message)
     if own_types is None and table is None:
         message = (
-            f"{source}: there is no row attribute or var column with gene types, and no gene table to supply them: "
+            f"{source}: an attribute for the gene type is missing and there is no gene table to supply it: "
             "name the attribute with --gene-type-attr, or give --gene-table"
         )
         raise InputError(message)

@@ -61,7 +61,7 @@ def test_totals_that_contradict_the_matrix_are_named(spark, tmp_path, counts, ca
 def test_rounding_is_no_contradiction(spark, tmp_path, counts, capsys):
     totals = np.float32(counts.sum(axis=0) * 1000.3)
     write_loom(tmp_path / "corpus" / "rounded.loom", (counts * 1000.3).astype(np.float32), n_counts=totals)
-    assert warnings_of(tmp_path, capsys) == []
+    assert warnings_of(tmp_path, capsys, "--allow-non-integer") == []
 
 
 def test_totals_that_are_computed_are_not_compared(spark, tmp_path, counts, capsys):
