@@ -43,94 +43,103 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     parser.add_argument("--version", action="version", version=f"median_spark {__version__}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, help_text: str) -> argparse.ArgumentParser:
-        made = sub.add_parser(
-            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", epilog=_STATUS
-        )
-        made.set_defaults(command=commands[name], name=name)
-        return made
+    for name, (about, add_arguments) in _COMMANDS.items():
+        command = sub.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_STATUS)
+        command.set_defaults(command=commands[name], name=name)
+        add_arguments(command)
+    return parser
 
-    run = command("run", "convert matrices and compute their medians: DIR/expression and DIR/medians")
-    run.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
-    run.add_argument("--out", required=True, metavar="DIR", help="folder for everything; run again to resume or update")
-    _add_reading(run)
-    _add_digests(run)
-    _add_sources(run)
-    _add_dictionaries(run)
-    _add_conversion(run)
-    _add_running(run)
 
-    convert = command("convert", "convert matrices to an expression table: Parquet of gene, cell, normalised value")
-    convert.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
-    convert.add_argument("--out", required=True, metavar="EXPRESSION", help="folder of the expression table")
-    _add_reading(convert)
-    _add_conversion(convert)
-    _add_running(convert)
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for everything; run again to resume or update"
+    )
+    _add_reading(parser)
+    _add_digests(parser)
+    _add_sources(parser)
+    _add_dictionaries(parser)
+    _add_conversion(parser)
+    _add_running(parser)
 
-    medians = command("medians", "compute every gene's non-zero median over an expression table")
-    medians.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
-    medians.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
-    _add_digests(medians)
-    _add_sources(medians)
-    dictionaries = _add_dictionaries(medians)
+
+def _convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUT_HELP)
+    parser.add_argument("--out", required=True, metavar="EXPRESSION", help="folder of the expression table")
+    _add_reading(parser)
+    _add_conversion(parser)
+    _add_running(parser)
+
+
+def _medians(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
+    parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
+    _add_digests(parser)
+    _add_sources(parser)
+    dictionaries = _add_dictionaries(parser)
     dictionaries.add_argument("--gene-table", metavar="CSV",
                               help="gene table with gene_name: names lead to their genes, and are shown in the "
                               "report; it decides nothing else")  # fmt: skip
     dictionaries.add_argument("--gene-map", metavar="FILE",
                               help="the gene map that the matrices were converted with: its names lead to their "
                               "genes, as they did there")  # fmt: skip
-    medians.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
-    _add_running(medians)
+    parser.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
+    _add_running(parser)
 
-    merge = command("merge", "merge digests of earlier runs, and of the published notebook, into one result")
-    merge.add_argument("digests", nargs="+", metavar="DIGESTS",
-                       help="a result or its digests.parquet, the folder of a run, or the published notebook's "
-                       "pickles: *.gene_median_digest_dict.pickle, folders that are searched for them at any depth, or "
-                       "total_gene_tdigest_dict.pickle; of pickles nothing is run")  # fmt: skip
-    merge.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
-    _add_merging(merge)
-    _add_dictionaries(merge)
-    merge.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
-    merge.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    _add_debug(merge)
 
-    remove = command("remove", "take sources out of an expression table")
-    remove.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
-    remove.add_argument("sources", nargs="+", metavar="SOURCE", help="names of sources, as 'inspect' lists them")
-    _add_debug(remove)
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("digests", nargs="+", metavar="DIGESTS",
+                        help="a result or its digests.parquet, the folder of a run, or the published notebook's "
+                        "pickles: *.gene_median_digest_dict.pickle, folders that are searched for them at any depth, "
+                        "or total_gene_tdigest_dict.pickle; of pickles nothing is run")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
+    _add_merging(parser)
+    _add_dictionaries(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    _add_debug(parser)
 
-    verify = command("verify", "recompute a random sample of a result by other means, and compare bit for bit")
-    verify.add_argument("expression", metavar="EXPRESSION", help="folder of the expression table")
-    verify.add_argument("result", metavar="RESULT", help="folder of the result")
-    verify.add_argument("--genes", type=_at_least_one, default=100, metavar="N",
+
+def _remove(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="names of sources, as 'inspect' lists them")
+    _add_debug(parser)
+
+
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("expression", metavar="EXPRESSION", help="folder of the expression table")
+    parser.add_argument("result", metavar="RESULT", help="folder of the result")
+    parser.add_argument("--genes", type=_at_least_one, default=100, metavar="N",
                         help="genes to recompute from the table (default: %(default)s)")  # fmt: skip
-    verify.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choice (default: %(default)s)")
-    verify.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
-    verify.add_argument("--rows", type=_at_least_one, default=50, metavar="N",
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choice (default: %(default)s)")
+    parser.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
+    parser.add_argument("--rows", type=_at_least_one, default=50, metavar="N",
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
-    verify.add_argument("--gene-map", metavar="FILE",
+    parser.add_argument("--gene-map", metavar="FILE",
                         help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
-    _add_debug(verify)
+    _add_debug(parser)
 
-    inspect = command("inspect", "say what a matrix, an expression table or a result holds, and whether it can be used")
-    inspect.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
-    _add_reading(inspect)
-    _add_debug(inspect)
 
-    report = command("report", "write the page that shows a result: sources, medians, any gene, comparisons")
-    report.add_argument("result", metavar="RESULT", help="folder of a result, or of a run")
-    report.add_argument("--compare", nargs="+", action="extend", default=[], metavar="MEDIANS",
+def _inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
+    _add_reading(parser)
+    _add_debug(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", metavar="RESULT", help="folder of a result, or of a run")
+    parser.add_argument("--compare", nargs="+", action="extend", default=[], metavar="MEDIANS",
                         help="medians to compare with: a pickled dict (.pkl), a .csv with the columns gene and median, "
                         "or another RESULT; may be given again")  # fmt: skip
-    report.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
-    report.add_argument("--gene-table", metavar="CSV",
+    parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
+    parser.add_argument("--gene-table", metavar="CSV",
                         help="table with the columns ensembl_id, gene_type and gene_name: names to show")  # fmt: skip
-    _add_debug(report)
+    _add_debug(parser)
 
-    demo = command("demo", "write a small corpus of looms to try everything on")
-    demo.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
-    _add_debug(demo)
-    return parser
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    _add_debug(parser)
 
 
 def _at_least_one(text: str) -> int:
@@ -290,3 +299,17 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks, and what Spark itself says")
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "run": ("convert matrices and compute their medians: DIR/expression and DIR/medians", _run),
+    "convert": ("convert matrices to an expression table: Parquet of gene, cell, normalised value", _convert),
+    "medians": ("compute every gene's non-zero median over an expression table", _medians),
+    "merge": ("merge digests of earlier runs, and of the published notebook, into one result", _merge),
+    "remove": ("take sources out of an expression table", _remove),
+    "verify": ("recompute a random sample of a result by other means, and compare bit for bit", _verify),
+    "inspect": ("say what a matrix, an expression table or a result holds, and whether it can be used", _inspect),
+    "report": ("write the page that shows a result: sources, medians, any gene, comparisons", _report),
+    "demo": ("write a small corpus of looms to try everything on", _demo),
+}
+"""Every command, in the order of the help: what it is for, and what adds its arguments."""
