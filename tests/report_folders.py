@@ -9,7 +9,7 @@ from tables import record_of
 
 from median_spark.digests import digest_runs, sort_runs
 from median_spark.expression import FailureRecord
-from median_spark.results import ExactMedian, GeneDigests, median_table, provenance_of, write_result
+from median_spark.results import ExactMedian, GeneDigests, figures_of, median_table, provenance_of, write_result
 from median_spark.runs import GeneRuns
 
 COMPRESSION = 200.0
@@ -54,7 +54,7 @@ def write(
     failed = [FailureRecord(name, f"/looms/{name}.loom", reason) for name, reason in failures]
     provenance = provenance_of("/expression", records, failed, {"compression": COMPRESSION, "exact": exact}, "4.0")
     table = median_table(merged, medians if exact else None)
-    summary = write_result(str(location), table, merged, records, failed, provenance, gene_table=gene_table)
+    summary = write_result(str(location), table, merged, figures_of(records, failed), provenance, gene_table=gene_table)
     if sources is not None:
         pq.write_table(pa.Table.from_pylist(sources), location / "sources.parquet")
     return summary

@@ -26,7 +26,7 @@ from median_spark.cli.text import dictionaries_text
 from median_spark.errors import UsageError
 from median_spark.geneformer import TOKEN_LAYOUTS, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable, read_gene_table
-from median_spark.results import median_table, provenance_of, read_summary, write_result
+from median_spark.results import figures_of, median_table, provenance_of, read_summary, write_result
 
 NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
 SPECIAL = {layout: [f"<{name}>" for name in layout] for layout in TOKEN_LAYOUTS}
@@ -333,7 +333,7 @@ VALUES = {
 def write(location, **more):
     merged, records = digests_of(VALUES), [record_of("a", values=30)]
     provenance = provenance_of("/expression", records, [], {}, "4.0")
-    return write_result(str(location), median_table(merged, None), merged, records, [], provenance, **more)
+    return write_result(str(location), median_table(merged, None), merged, figures_of(records, []), provenance, **more)
 
 
 class TestResult:

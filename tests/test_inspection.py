@@ -16,7 +16,7 @@ from median_spark.expression import FailureRecord, committed_name, create_table,
 from median_spark.genes import GeneTable
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions
-from median_spark.results import GeneDigests, median_table, provenance_of, write_result
+from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, write_result
 from median_spark.runs import GeneRuns
 
 RUNS = GeneRuns(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
@@ -54,7 +54,7 @@ def write_medians(folder):
     merged = GeneDigests(("A", "B", "C"), digests, {"A": 1, "B": 1}, 100.0)
     records = [record_of("db/a")]
     provenance = provenance_of("/expression", records, [FAILURE], {}, "4.0")
-    write_result(str(folder), median_table(merged, None), merged, records, [FAILURE], provenance)
+    write_result(str(folder), median_table(merged, None), merged, figures_of(records, [FAILURE]), provenance)
 
 
 class TestMatrix:

@@ -27,7 +27,7 @@ from median_spark.errors import DigestError, InputError, OutputError, TableError
 from median_spark.genes import GeneTable
 from median_spark.merging import find_digests
 from median_spark.merging.pool import DigestPool
-from median_spark.results import GeneDigests, median_table, provenance_of, read_provenance, write_result
+from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, read_provenance, write_result
 from median_spark.runs import GeneRuns
 
 SUFFIX = ".gene_median_digest_dict.pickle"
@@ -64,7 +64,7 @@ def write_earlier(folder, sources, compression=200.0, **parameters):
         for name, found in sorted(sources.items())
     ]
     provenance = provenance_of("/expression", records, [], {"compression": compression, "exact": False}, "4.0")
-    write_result(str(folder), median_table(merged, None), merged, records, [], provenance)
+    write_result(str(folder), median_table(merged, None), merged, figures_of(records, []), provenance)
     return folder
 
 

@@ -27,6 +27,7 @@ from median_spark.results import (
     RESULT_FORMAT_VERSION,
     ExactMedian,
     check_result_target,
+    figures_of,
     median_table,
     provenance_of,
     read_summary,
@@ -77,7 +78,9 @@ def write(location, values=VALUES, provenance=None, **changes):
     records = [record_of("db/a", values=30), record_of("db/b", values=30)]
     if provenance is None:
         provenance = provenance_of("/expression", records, [FAILURE], {"compression": COMPRESSION}, "4.0")
-    return write_result(str(location), median_table(digests_of(values), None), merged, records, [FAILURE], provenance)
+    return write_result(
+        str(location), median_table(digests_of(values), None), merged, figures_of(records, [FAILURE]), provenance
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +268,7 @@ class TestSummary:
     def test_figures_are_those_counted_by_hand(self):
         values = {gene: np.ones(n) for gene, n in {"A": 0, "B": 100, "C": 101, "D": 1_000, "E": 1_001, "F": 0}.items()}
         records = [record_of("a", values=30), record_of("b", cells=7, cells_passed=6, values=5)]
-        summary = summarise(median_table(digests_of(values), None), records, [FAILURE], COMPRESSION)
+        summary = summarise(median_table(digests_of(values), None), figures_of(records, [FAILURE]), COMPRESSION)
         assert (summary.sources, summary.cells, summary.cells_passed, summary.values) == (2, 27, 21, 35)
         assert (summary.genes, summary.genes_detected) == (6, 4)
         assert (summary.genes_in_more_than_100_cells, summary.genes_in_more_than_1000_cells) == (3, 1)
@@ -275,19 +278,19 @@ class TestSummary:
         assert [failed["source"] for failed in summary.failed_sources] == ["db/c"]
 
     def test_tells_the_digests_errors_where_medians_are_exact(self):
-        summary = summarise(median_table(digests_of(VALUES), EXACT), [record_of("a")], [], COMPRESSION)
+        summary = summarise(median_table(digests_of(VALUES), EXACT), figures_of([record_of("a")], []), COMPRESSION)
         errors = [exact.rank_error for exact in EXACT.values()]
         assert summary.medians_are == "exact"
         assert summary.worst_digest_rank_error == max(errors) == 0.05
         assert summary.p99_digest_rank_error == np.percentile(errors, 99)
 
     def test_tells_no_errors_where_medians_are_estimates(self):
-        summary = summarise(median_table(digests_of(VALUES), None), [record_of("a")], [], COMPRESSION)
+        summary = summarise(median_table(digests_of(VALUES), None), figures_of([record_of("a")], []), COMPRESSION)
         assert summary.medians_are == "digest estimates"
         assert (summary.worst_digest_rank_error, summary.p99_digest_rank_error) == (None, None)
 
     def test_without_a_detected_gene(self):
-        summary = summarise(median_table(digests_of({"A": []}), None), [record_of("a")], [], COMPRESSION)
+        summary = summarise(median_table(digests_of({"A": []}), None), figures_of([record_of("a")], []), COMPRESSION)
         assert summary.median_detection_count == 0
         assert summary.median_detection_count_of_detected is None
 

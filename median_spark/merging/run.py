@@ -19,7 +19,7 @@ from median_spark.results import (
     ResultSummary,
     check_result_target,
     median_table,
-    write_corpus_result,
+    write_result,
 )
 from median_spark.spark.progress import Reporter, Silent
 
@@ -122,9 +122,7 @@ def merge(
     figures = merged_figures(provenance, values, ledger, gene_types if gene_table else None)
     with report.working("writing the result"):
         table = median_table(merged, None)
-        return write_corpus_result(
-            target, table, merged, figures, provenance, geneformer=geneformer, gene_table=gene_table
-        )
+        return write_result(target, table, merged, figures, provenance, geneformer=geneformer, gene_table=gene_table)
 
 
 def _refuse_own_input(files: Sequence[DigestFile], target: str) -> None:

@@ -4,7 +4,6 @@ Knows a result's files by their names and columns only, not the code that writes
 can have its page written before the folder is published.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from median_spark.errors import TableError
 READABLE_FORMAT_VERSION = 1
 """Of the result folders that this module reads."""
 
+_DOCUMENT = "document of a result"
 _SUMMARY_FIELDS = ("sources", "cells", "cells_passed", "values", "genes", "genes_detected", "median_detection_count",
                    "target_sum", "medians_are")  # fmt: skip
 _MEDIAN_COLUMNS = ["gene", "median", "n_cells", "n_sources", "q25", "q75", "digest_rank_error"]
@@ -83,7 +83,7 @@ def read_result(folder: str, *, location: str | None = None) -> ResultContent:
     TableError
         If a file is missing, damaged, or of a format version that this software does not know.
     """
-    summary = _read_document(folder, "summary.json")
+    summary = storage.read_json(storage.join(folder, "summary.json"), _DOCUMENT)
     version = summary.get("format_version")
     if version != READABLE_FORMAT_VERSION:
         message = (
@@ -106,7 +106,7 @@ def read_result(folder: str, *, location: str | None = None) -> ResultContent:
         medians,
         digests,
         summary,
-        _read_document(folder, "provenance.json"),
+        storage.read_json(storage.join(folder, "provenance.json"), _DOCUMENT),
         read_columns(storage.join(folder, "sources.parquet"), None) if has_sources else None,
     )
 
@@ -134,16 +134,3 @@ def read_columns(location: str, columns: Sequence[str] | None) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
-
-
-def _read_document(folder: str, name: str) -> dict[str, Any]:
-    location = storage.join(folder, name)
-    try:
-        found = json.loads(storage.read_bytes(location))
-    except (OSError, ValueError) as error:
-        message = f"{location}: this document of a result cannot be read ({error})"
-        raise TableError(message) from error
-    if not isinstance(found, dict):
-        message = f"{location}: this document of a result is damaged: it holds no fields"
-        raise TableError(message)
-    return found

@@ -15,7 +15,6 @@ from median_spark.results.folder import (
     check_result_target,
     read_provenance,
     read_summary,
-    write_corpus_result,
     write_result,
 )
 from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, ExactMedian, GeneDigests, median_table
@@ -32,7 +31,7 @@ from median_spark.results.sources import (
     sources_table,
     stand_apart,
 )
-from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
+from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise
 
 __all__ = [
     "BY_SOURCE_SCHEMA",
@@ -52,6 +51,7 @@ __all__ = [
     "change_of",
     "check_result_target",
     "compare_source",
+    "figures_of",
     "median_table",
     "provenance_of",
     "read_provenance",
@@ -59,6 +59,5 @@ __all__ = [
     "sources_table",
     "stand_apart",
     "summarise",
-    "write_corpus_result",
     "write_result",
 ]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,19 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import OutputError, TableError, listed
-from median_spark.expression import FailureRecord, SourceRecord
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.report import REPORT_NAME, report_page
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.pickles import published_pickles
 from median_spark.results.sources import SourceComparison
-from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise_corpus
+from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
 
 RESULT_FORMAT_VERSION = 1
 """Of a result folder."""
 
 _SUMMARY = "summary.json"
+_DOCUMENT = "document of a result"
 
 
 def check_result_target(location: str, *, overwrite: bool) -> None:
@@ -62,8 +61,7 @@ def write_result(
     location: str,
     table: pa.Table,
     merged: GeneDigests,
-    records: Sequence[SourceRecord],
-    failures: Sequence[FailureRecord],
+    corpus: CorpusFigures,
     provenance: dict[str, Any],
     *,
     geneformer: GeneformerOptions | None = None,
@@ -81,8 +79,8 @@ def write_result(
         The median table.
     merged : GeneDigests
         The digests of the same genes.
-    records, failures : sequences
-        The sources that went in, and those that could not be converted.
+    corpus : CorpusFigures
+        What went in, as far as it is known.
     provenance : dict
         What ran and what was read.
     geneformer : GeneformerOptions, optional
@@ -97,49 +95,10 @@ def write_result(
     OutputError
         If the folder cannot be written.
     """
-    return write_corpus_result(
-        location,
-        table,
-        merged,
-        figures_of(records, failures),
-        provenance,
-        geneformer=geneformer,
-        gene_table=gene_table,
-        gene_map=gene_map,
-        comparison=comparison,
-    )
-
-
-def write_corpus_result(
-    location: str,
-    table: pa.Table,
-    merged: GeneDigests,
-    corpus: CorpusFigures,
-    provenance: dict[str, Any],
-    *,
-    geneformer: GeneformerOptions | None = None,
-    gene_table: GeneTable | None = None,
-    gene_map: GeneMap | None = None,
-    comparison: SourceComparison | None = None,
-) -> ResultSummary:
-    """Write all files of a result of which the records of sources may not be at hand; see `write_result`.
-
-    Parameters
-    ----------
-    corpus : CorpusFigures
-        What is known of what went in.
-    location, table, merged, provenance, geneformer, gene_table, gene_map, comparison
-        See `write_result`.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written.
-    """
     from median_spark.results.plots import detection_histogram  # scipy and matplotlib take seconds to import
 
     dictionaries = geneformer_dictionaries(table, geneformer, gene_table, gene_map)
-    summary = summarise_corpus(table, corpus, merged.compression, dictionaries.figures)
+    summary = summarise(table, corpus, merged.compression, dictionaries.figures)
     if comparison is not None:
         summary = replace(summary, sources_apart=comparison.apart)
     staging = Path(storage.new_folder_for(location))
@@ -183,7 +142,7 @@ def read_summary(location: str) -> dict[str, Any]:
     if storage.stat(path) is None:
         message = f"{location}: this is no result folder: it has no {_SUMMARY}"
         raise TableError(message)
-    found = _read_document(path)
+    found = storage.read_json(path, _DOCUMENT)
     if found.get("format_version") != RESULT_FORMAT_VERSION:
         message = (
             f"{location}: this result has format version {found.get('format_version')}; "
@@ -201,19 +160,7 @@ def read_provenance(location: str) -> dict[str, Any]:
     TableError
         If it is missing or damaged.
     """
-    return _read_document(storage.join(storage.canonical(location), "provenance.json"))
-
-
-def _read_document(location: str) -> dict[str, Any]:
-    try:
-        found = json.loads(storage.read_bytes(location))
-    except (OSError, ValueError) as error:
-        message = f"{location}: this document cannot be read ({error})"
-        raise TableError(message) from error
-    if not isinstance(found, dict):
-        message = f"{location}: this document is damaged: it holds no fields"
-        raise TableError(message)
-    return found
+    return storage.read_json(storage.join(storage.canonical(location), "provenance.json"), _DOCUMENT)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

@@ -123,34 +123,21 @@ class ResultSummary:
 
 
 def summarise(
-    table: pa.Table,
-    records: Sequence[SourceRecord],
-    failures: Sequence[FailureRecord],
-    compression: float,
-    geneformer: DictionaryFigures | None = None,
+    table: pa.Table, corpus: CorpusFigures, compression: float, geneformer: DictionaryFigures | None = None
 ) -> ResultSummary:
-    """Return the figures of a median table over some sources.
+    """Return the figures of a median table over a corpus.
 
     Parameters
     ----------
     table : pyarrow.Table
         Of `median_spark.results.MEDIANS_SCHEMA`.
-    records : sequence of SourceRecord
-        The sources that went in.
-    failures : sequence of FailureRecord
-        Those that did not.
+    corpus : CorpusFigures
+        What went in.
     compression : float
         Of the digests.
     geneformer : DictionaryFigures, optional
         Of the dictionaries that a tokenizer loads, where they are made.
     """
-    return summarise_corpus(table, figures_of(records, failures), compression, geneformer)
-
-
-def summarise_corpus(
-    table: pa.Table, corpus: CorpusFigures, compression: float, geneformer: DictionaryFigures | None = None
-) -> ResultSummary:
-    """Return the figures of a median table over a corpus; see `summarise`."""
     counts = table["n_cells"].to_numpy()
     detected = counts[counts > 0]
     errors = table["digest_rank_error"].drop_null().to_numpy()

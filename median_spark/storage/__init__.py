@@ -20,7 +20,7 @@ from median_spark.storage.paths import (
     resolve,
     stat,
 )
-from median_spark.storage.whole import new_folder_for, publish, write_bytes, write_json, written_whole
+from median_spark.storage.whole import new_folder_for, publish, read_json, write_bytes, write_json, written_whole
 
 __all__ = [
     "FileStat",
@@ -36,6 +36,7 @@ __all__ = [
     "new_folder_for",
     "publish",
     "read_bytes",
+    "read_json",
     "remove",
     "resolve",
     "stat",

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that are exchanged whole."""
+"""Files that appear whole or not at all, JSON documents among them, and folders that are exchanged whole."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 from pyarrow import fs
 
-from median_spark.errors import OutputError
-from median_spark.storage.paths import files_below, is_local, reason, remove, resolve
+from median_spark.errors import OutputError, TableError
+from median_spark.storage.paths import files_below, is_local, read_bytes, reason, remove, resolve
 
 
 @contextlib.contextmanager
@@ -67,6 +67,32 @@ def write_bytes(location: str, content: bytes) -> None:
 def write_json(location: str, content: object) -> None:
     """Write a JSON document whole, or not at all, with its keys in the order given."""
     write_bytes(location, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(location: str, what: str) -> dict[str, Any]:
+    """Return a JSON document of fields, as `write_json` writes them.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI.
+    what : str
+        What it is, for messages: "document of a result".
+
+    Raises
+    ------
+    TableError
+        If it is missing or damaged.
+    """
+    try:
+        found = json.loads(read_bytes(location))
+    except (OSError, ValueError) as error:
+        message = f"{location}: this {what} cannot be read ({error})"
+        raise TableError(message) from error
+    if not isinstance(found, dict):
+        message = f"{location}: this {what} is damaged: it holds no fields"
+        raise TableError(message)
+    return found
 
 
 def new_folder_for(target: str) -> str:
