@@ -39,6 +39,8 @@ class Way:
         Whether its first run does not count.
     repeats : int, optional
         Where it is to be repeated so often, however long it takes.
+    environment : dict of str to str
+        Variables that its process is given.
     skip : str
         Why it is not measured at all, if it is not.
     """
@@ -49,6 +51,7 @@ class Way:
     memory: int = 1 << 30
     discard: bool = True
     repeats: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
     skip: str = ""
 
 
@@ -153,7 +156,12 @@ class Subject:
                 stderr=log,
                 text=True,
                 cwd=self._logs,  # what engines leave behind goes with it
-                env={**with_tests_on_path(), "TMPDIR": str(self._logs), "SPARK_LOCAL_DIRS": str(self._logs)},
+                env={
+                    **with_tests_on_path(),
+                    "TMPDIR": str(self._logs),
+                    "SPARK_LOCAL_DIRS": str(self._logs),
+                    **self.way.environment,
+                },
             )
         self._memory = TreeMemory(self._process.pid)
         self._answer(_START_SECONDS)

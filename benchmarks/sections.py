@@ -7,6 +7,8 @@ from corpus import H5ADS, Corpus
 from measure import Way
 from sizes import short
 
+from median_spark.spark.session import local_properties
+
 _GIB = 1 << 30
 
 _ROWS_A_WINDOW_ROW = 26 * 8
@@ -80,21 +82,29 @@ def _run_ways(corpus: Corpus) -> list[Way]:
 
 def _loom_ways(corpus: Corpus) -> list[Way]:
     where = {"loom": str(min(corpus.looms.glob("*.loom"))), "one_core": True}
+    worker = _worker_environment()
     return [
-        Way("loom.ours", "median_spark, into runs", where),
-        Way("loom.inflate", "libdeflate, inflating only", where),
-        Way("loom.h5py_slices", "h5py slices and nonzero", where),
+        Way("loom.ours", "median_spark, into runs", where, environment=worker),
+        Way("loom.inflate", "libdeflate, inflating only", where, environment=worker),
+        Way("loom.h5py_slices", "h5py slices and nonzero", where, environment=worker),
     ]
 
 
 def _h5ad_ways(corpus: Corpus, storage: str) -> list[Way]:
     where = {"h5ad": str(corpus.h5ads / f"{storage}.h5ad"), "one_core": True}
+    worker = _worker_environment()
     return [
-        Way("h5ad.ours", "median_spark, into runs", where, 2 * _GIB),
-        Way("h5ad.h5py_scipy", "h5py, and one scipy transpose", where, 2 * _GIB),
-        Way("h5ad.ours_turned", "median_spark, counts by gene", where, 2 * _GIB),
-        Way("h5ad.anndata", "anndata, and one scipy transpose", where, 2 * _GIB),
+        Way("h5ad.ours", "median_spark, into runs", where, 2 * _GIB, environment=worker),
+        Way("h5ad.h5py_scipy", "h5py, and one scipy transpose", where, 2 * _GIB, environment=worker),
+        Way("h5ad.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
+        Way("h5ad.anndata", "anndata, and one scipy transpose", where, 2 * _GIB, environment=worker),
     ]
+
+
+def _worker_environment() -> dict[str, str]:
+    """Return the variables that conf/spark-local.conf gives a worker: who reads in its place has them too."""
+    prefix = "spark.executorEnv."
+    return {key.removeprefix(prefix): value for key, value in local_properties().items() if key.startswith(prefix)}
 
 
 def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
@@ -109,13 +119,14 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
         for limit in (corpus.sizes.slow_rows, corpus.sizes.other_rows)
     )
     often = corpus.sizes.repeats
+    peers = often if rows <= corpus.sizes.other_rows else None
     few = 3 if rows == corpus.sizes.tables[0] else 1
     numpy = _GIB + 45 * rows
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
     return [
         Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY, repeats=often),
-        Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows, repeats=often),
-        Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY, repeats=often),
+        Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows, repeats=peers),
+        Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY, repeats=peers),
         Way("ours.medians_bundles", "median_spark, exact, in 8 bundles", bundled, OURS_MEMORY),
         Way("table.duckdb_approximate", "DuckDB approx_quantile", peer, skip=other),
         Way("table.parquet_read", "reading gene and value, no more", peer),
