@@ -39,10 +39,10 @@ class Way:
         Whether its first run does not count.
     repeats : int, optional
         Where it is to be repeated so often, however long it takes.
-    environment : dict of str to str
-        Variables that its process is given.
     skip : str
         Why it is not measured at all, if it is not.
+    environment : dict of str to str
+        Variables that its process is given.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Way:
     memory: int = 1 << 30
     discard: bool = True
     repeats: int | None = None
-    environment: dict[str, str] = field(default_factory=dict)
     skip: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
