@@ -59,8 +59,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         nargs="+",
-        metavar="SECTION",
-        help="of loom, h5ad, shuffle, plan, medians, run (default: all); what --json has of others is kept",
+        metavar="SECTION[:CASE]",
+        help="of loom, h5ad, shuffle, plan, medians, run (default: all), such as medians:500M; "
+        "what --json has of others is kept",
     )
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
     parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")
@@ -94,8 +95,6 @@ def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
     machine = {**describe_machine(), "In use by others before": f"{busy:.0f} %"}
     measured = Measurements(described, machine, f"{datetime.now(UTC):%Y-%m-%d}")
     keep = given.json or (_HERE / "results" / f"{sizes.name}.json" if given.write else None)
-    if keep and keep.exists() and given.only:
-        measured.results = [each for each in Measurements.load(keep).results if each.section not in given.only]
     memory = psutil.virtual_memory().available
     limits = Limits(
         repeats=sizes.repeats,
@@ -104,10 +103,16 @@ def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
         deadline=begin + sizes.budget_minutes * 60,
         memory=int(memory * _FREE_SHARE),
     )
-    for piece in pieces(corpus, limits.memory):
-        if given.only and piece.section not in given.only:
-            continue
+    all_pieces = list(pieces(corpus, limits.memory))
+    places = {(piece.section, piece.case): place for place, piece in enumerate(all_pieces)}
+    only = set(given.only or ())
+    wanted = [each for each in all_pieces if not only or {each.section, f"{each.section}:{each.case}"} & only]
+    if keep and keep.exists() and only:
+        anew = {(piece.section, piece.case) for piece in wanted}
+        measured.results = [each for each in Measurements.load(keep).results if (each.section, each.case) not in anew]
+    for piece in wanted:
         measured.results += measure(piece.section, piece.case, piece.ways, limits, corpus.logs, _say)
+        measured.results.sort(key=lambda each: places.get((each.section, each.case), len(places)))
         if keep:
             measured.save(keep)
     _say(f"done in {(time.monotonic() - begin) / 60:.1f} min")
