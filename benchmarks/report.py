@@ -38,6 +38,7 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_loom(measured, case) for case in measured.cases("loom")]
     found += [_h5ad(measured, case) for case in measured.cases("h5ad")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
+    found += [_profile(measured, case) for case in measured.cases("profile")]
     found += [_rows(measured), _memory(measured), _bytes(measured)]
     return [table for table in found if table.rows]
 
@@ -126,6 +127,26 @@ def _agreement(measured: Measurements, case: str) -> str:
     if apart:
         return f"**These disagree with {next(iter(found))}: {', '.join(apart)}.**"
     return f"The {len(found)} exact ways found the same: {first['genes']:,} genes, and one sum of their medians."
+
+
+def _profile(measured: Measurements, case: str) -> Table:
+    """Show where the seconds go: the steps of the last repeat, and what they come to on all cores."""
+    each = measured.of("profile", case)[0]
+    if not each.seconds:
+        return Table(case, [], [])
+    steps, values = each.found["steps"], each.found["values"]
+    whole = sum(steps.values())
+    rows = [
+        [step, span(seconds), f"{seconds / whole:.0%}", f"{seconds / values * 1e9:.1f}"]
+        for step, seconds in [*steps.items(), ("together", whole)]
+    ]
+    looms, cores = measured.sizes["looms"], int(measured.machine["Cores"])
+    below = (
+        f"{looms} looms on {cores} cores so need {whole * looms / cores:.0f} s at best."
+        if case == "one loom"
+        else f"{cores} cores so digest {cores * values / whole / 1e6:,.0f}M rows a second at best."
+    )
+    return Table(f"Where a worker's time goes: {case}, on one core", ["", "s", "share", "ns a value"], rows, below)
 
 
 def _rows(measured: Measurements) -> Table:

@@ -47,6 +47,7 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     yield Piece("loom", "one loom", _loom_ways(corpus))
     for storage in H5ADS:
         yield Piece("h5ad", f"one {storage} h5ad", _h5ad_ways(corpus, storage))
+    yield from _profiles(corpus)
     for rows in (corpus.sizes.tables[0], corpus.sizes.tables[-1]):
         options = {"table": str(corpus.table(rows)), "scratch": str(corpus.scratch)}
         logged = Way(
@@ -99,6 +100,16 @@ def _h5ad_ways(corpus: Corpus, storage: str) -> list[Way]:
         Way("h5ad.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
         Way("h5ad.anndata", "anndata, and one scipy transpose", where, 2 * _GIB, environment=worker),
     ]
+
+
+def _profiles(corpus: Corpus) -> Iterator[Piece]:
+    """Yield what shows where the time of a worker goes."""
+    loom = {"loom": str(min(corpus.looms.glob("*.loom"))), "scratch": str(corpus.scratch), "one_core": True}
+    table = {"table": str(corpus.table(corpus.sizes.tables[-1])), "one_core": True}
+    worker = _worker_environment()
+    yield Piece("profile", "one loom", [Way("profile.loom", "converting it", loom, environment=worker)])
+    rows = short(corpus.sizes.tables[-1])
+    yield Piece("profile", f"one sweep of {rows}", [Way("profile.sweep", "digesting it", table, environment=worker)])
 
 
 def _worker_environment() -> dict[str, str]:

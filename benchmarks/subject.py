@@ -19,6 +19,7 @@ ROOMS = {
     "h5ad": "ways_h5ad",
     "published": "ways_published",
     "plan": "ways_plan",
+    "profile": "ways_profile",
 }
 """Modules of ways. A way ``table.duckdb_median`` is the function ``duckdb_median`` of the first: a context manager that
 prepares the work, and gives the function that does it once."""
