@@ -22,7 +22,8 @@ input cannot be used.
 """
 
 _INPUT_HELP = (
-    f"a matrix ({', '.join(SUFFIXES)}), or a folder that is searched at any depth; a path, or a URI such as s3://…"
+    f"a matrix ({', '.join(SUFFIXES)}), a folder that is searched at any depth, or a pattern in quotes, such as "
+    "'data/*/study?.loom'; a path, or a URI such as s3://…"
 )
 
 

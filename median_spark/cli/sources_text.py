@@ -29,7 +29,7 @@ def sources_text(summary: ResultSummary, result: str, *, by_source: bool) -> lis
     if not by_source:
         several = summary.sources is not None and summary.sources > 1
         return ["hint: --by-source shows whether these sources go together"] if several else []
-    content = storage.read_bytes(storage.join(storage.canonical(result), "sources.parquet"))
+    content = storage.read_buffer(storage.join(storage.canonical(result), "sources.parquet"))
     sources = pq.read_table(pa.BufferReader(content)).to_pylist()
     ratios = [row["ratio"] for row in sources if row["ratio"] is not None]
     if summary.sources_apart is None:

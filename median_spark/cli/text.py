@@ -106,8 +106,8 @@ def dictionaries_text(figures: DictionaryFigures) -> str:
 
 def _few_genes(result: str) -> str:
     """Return a small table of the genes detected in most cells."""
-    content = storage.read_bytes(storage.join(storage.canonical(result), "medians.parquet"))
-    # Not a BytesIO: pyarrow's own threads may still hold a Python object when the interpreter ends, and abort it.
+    # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
+    content = storage.read_buffer(storage.join(storage.canonical(result), "medians.parquet"))
     table = pq.read_table(pa.BufferReader(content), columns=["gene", "median", "n_cells", "n_sources"])
     rows = table.sort_by([("n_cells", "descending"), ("gene", "ascending")]).slice(0, _SHOWN_GENES).to_pylist()
     lines = [f"{'gene':<20}{'median':>12}{'cells':>14}{'sources':>10}"]

@@ -1,0 +1,207 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Gene medians of a single-cell corpus
+# MAGIC
+# MAGIC From `.loom` and `.h5ad` files in a folder, as a Unity Catalog volume is one, to the per-gene non-zero medians
+# MAGIC with which a Geneformer-style model is pretrained.
+# MAGIC
+# MAGIC The package must be installed where Spark's Python workers run: as a library of the compute, as a dependency
+# MAGIC in the notebook's environment on serverless compute, or by a cell `%pip install /Volumes/…/median_spark-….whl`
+# MAGIC above this one. Nothing here is peculiar to Databricks: anywhere else, `spark` is the session, and the
+# MAGIC environment names the parameters: `MEDIAN_SPARK_CORPUS` and so on.
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What to work on
+# MAGIC
+# MAGIC | parameter | meaning |
+# MAGIC |---|---|
+# MAGIC | `corpus` | folder searched for `.loom` and `.h5ad` at any depth; empty: a small demo corpus is written |
+# MAGIC | `gene_table` | CSV with `ensembl_id` and `gene_type`; empty: the genes are those that the files hold |
+# MAGIC | `out` | folder for the expression table and the result; the same one resumes or updates an earlier run |
+# MAGIC | `unit_entries` | counts that a task reads at most, 40 bytes each in a worker's memory |
+# MAGIC | `window_rows` | values that a task holds at most, 16 bytes each in a worker's memory |
+# MAGIC
+# MAGIC The last two are right for workers of 2 GB a core. Where workers have 1 GB, as serverless compute may give
+# MAGIC them, take 5000000 and 12000000: the medians are the same, to the bit.
+
+# COMMAND ----------
+
+import os
+
+from median_spark.expression import WINDOW_ROWS
+from median_spark.matrices import UNIT_ENTRIES
+
+
+def parameter(name, default):
+    """Return what a widget or the job says on Databricks, and what the environment says elsewhere."""
+    if "dbutils" in globals():
+        dbutils.widgets.text(name, default)
+        return dbutils.widgets.get(name)
+    return os.environ.get(f"MEDIAN_SPARK_{name.upper()}", default)
+
+
+corpus = parameter("corpus", "")
+gene_table = parameter("gene_table", "")
+out = parameter("out", "/Volumes/main/default/median_spark/run1")
+unit_entries = int(parameter("unit_entries", str(UNIT_ENTRIES)))
+window_rows = int(parameter("window_rows", str(WINDOW_ROWS)))
+
+# COMMAND ----------
+
+from pathlib import Path
+
+from median_spark import write_demo
+
+if not corpus:
+    corpus = f"{out}-demo-corpus"
+    gene_table = f"{corpus}/gene_info_table.csv"
+    if not Path(gene_table).exists():
+        write_demo(corpus)
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## A look at one matrix
+# MAGIC
+# MAGIC What it holds, and whether it can be used; where an attribute has another name, the error says which option
+# MAGIC helps.
+
+# COMMAND ----------
+
+from median_spark import AttributeNames, ReadOptions, inspect, read_gene_table
+from median_spark.matrices import find_sources
+
+options = ReadOptions(
+    names=AttributeNames(),  # AttributeNames(n_counts="nCount_RNA") where a file calls it so
+    gene_table=read_gene_table(gene_table) if gene_table else None,
+)
+sources = find_sources([corpus])
+print(f"{len(sources):,} sources in {corpus}")
+for field, finding in inspect(sources[0].file.path, options):
+    print(f"{field:<24}{finding}")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Matrices to an expression table
+# MAGIC
+# MAGIC Every value as Parquet: gene, cell, value. Sources that are done stay done: this cell may be run again after
+# MAGIC an interruption, or when files have been added. A source that cannot be read is reported; the others are
+# MAGIC converted.
+
+# COMMAND ----------
+
+import sys
+
+from median_spark import convert
+from median_spark.spark.progress import PlainLines
+
+report = PlainLines(sys.stdout)
+conversion = convert(
+    corpus,
+    f"{out}/expression",
+    spark=spark,
+    options=options,
+    on_error="skip",
+    unit_entries=unit_entries,
+    report=report,
+)
+print(f"{len(conversion.converted):,} sources converted now, {len(conversion.unchanged):,} were up to date")
+for failure in conversion.failures:
+    print(f"left out: {failure.reason}")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The medians
+
+# COMMAND ----------
+
+from median_spark import medians
+
+summary = medians(
+    f"{out}/expression",
+    f"{out}/medians",
+    spark=spark,
+    window_rows=window_rows,
+    gene_table=options.gene_table,
+    overwrite=True,
+    report=report,
+)
+print(f"{summary.genes_detected:,} of {summary.genes:,} genes detected in {summary.cells_passed:,} cells that pass")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## A look at them
+# MAGIC
+# MAGIC `median` is exact: what `numpy.median` makes of all of the gene's values. The quantiles beside it are a
+# MAGIC t-digest's.
+
+# COMMAND ----------
+
+
+def show(frame):
+    """Show a frame as the platform does, else as text."""
+    if "display" in globals():
+        display(frame)
+    else:
+        frame.show(truncate=False)
+
+
+table = spark.read.parquet(f"{out}/medians/medians.parquet")
+show(table.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells", "n_sources", "q05", "q95").limit(10))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC The expression table is a DataFrame like any other. `gene_medians` takes any with a gene and a value a row, a
+# MAGIC table or view of Unity Catalog as well as this selection: the medians of the first source alone.
+
+# COMMAND ----------
+
+from median_spark import gene_medians
+
+values = spark.read.parquet(f"{out}/expression/values")
+first = conversion.records[0].source
+own = gene_medians(values.where(values["source"] == first))
+show(own.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells").limit(10))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Can it be trusted?
+# MAGIC
+# MAGIC A random sample of genes from the Parquet files, and of rows from the matrices, by code that shares nothing
+# MAGIC with what computed them.
+
+# COMMAND ----------
+
+from median_spark import verify
+
+checked = verify(f"{out}/expression", f"{out}/medians", inputs=True)
+print(checked.text())
+assert not checked.differences
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What a tokenizer loads, and the report
+
+# COMMAND ----------
+
+import pickle
+
+for name in ("detected_gene_median_dict.pickle", "geneformer/gene_median_dictionary.pkl"):
+    path = Path(f"{out}/medians/{name}")
+    print(f"{path}: {len(pickle.loads(path.read_bytes())):,} entries")
+
+# COMMAND ----------
+
+page = Path(f"{out}/medians/report.html")
+if "displayHTML" in globals():
+    displayHTML(page.read_text())
+else:
+    print(f"report: {page}")
