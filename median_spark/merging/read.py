@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -78,7 +79,8 @@ def read_head(found: DigestFile) -> FileHead:
         return FileHead(first_compression(_content(path, _BEGINNING, found.file.size), path), None)
     with _naming_faults(path):
         filesystem, inner = storage.resolve(path)
-        table = pq.read_table(inner, columns=["compression"], filesystem=filesystem, partitioning=None)
+        read = partial(pq.read_table, inner, columns=["compression"], filesystem=filesystem, partitioning=None)
+        table = storage.attempted(path, read)
     provenance = _provenance(path, table.schema.metadata or {})
     compressions = sorted(set(table["compression"].to_pylist()))
     if len(compressions) > 1:

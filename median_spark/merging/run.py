@@ -17,6 +17,7 @@ from median_spark.merging.record import MergedFile, merged_figures, merged_prove
 from median_spark.results import (
     GeneDigests,
     ResultSummary,
+    Stopwatch,
     check_result_target,
     median_table,
     write_result,
@@ -87,7 +88,7 @@ def merge(
     OutputError
         If the folder holds something else, or a result that may not be replaced, or cannot be written.
     """
-    report, geneformer = report or Silent(), geneformer or GeneformerOptions()
+    report, geneformer, watch = report or Silent(), geneformer or GeneformerOptions(), Stopwatch()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
     if compression is not None:
@@ -101,9 +102,11 @@ def merge(
         for file, head in zip(found.files, heads, strict=True):
             if head.provenance is not None:
                 ledger.enter_result(file, head.provenance)
+    watch.lap("look")
     pool = DigestPool(compression or max((head.compression or 0 for head in heads), default=0) or DEFAULT_COMPRESSION)
     with report.working(f"merging {counted(len(found.files), 'file')} of digests"):
         files = _merge_all(found.files, heads, ledger, pool, genes, report, chosen=compression is not None)
+    watch.lap("merge", files=len(found.files), bytes_in=sum(file.file.size for file in found.files))
     if not pool.digests:
         message = f"{listed([file.file.path for file in found.files], 3)}: no gene of these digests has a value"
         raise InputError(message)
@@ -122,7 +125,16 @@ def merge(
     figures = merged_figures(provenance, values, ledger, gene_types if gene_table else None)
     with report.working("writing the result"):
         table = median_table(merged, None)
-        return write_result(target, table, merged, figures, provenance, geneformer=geneformer, gene_table=gene_table)
+        return write_result(
+            target,
+            table,
+            merged,
+            figures,
+            provenance,
+            geneformer=geneformer,
+            gene_table=gene_table,
+            stages=watch.stages,
+        )
 
 
 def _refuse_own_input(files: Sequence[DigestFile], target: str) -> None:

@@ -6,6 +6,7 @@ total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_med
 gene_detection_counts_dict.pickle          the published procedure's files
 by_source.parquet, sources.parquet, sources.csv     where sources were compared, see `median_spark.results.sources`
 geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
+metrics.parquet, metrics.csv     one row: the summary's figures, and what each stage took
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
@@ -18,6 +19,7 @@ from median_spark.results.folder import (
     write_result,
 )
 from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, ExactMedian, GeneDigests, median_table
+from median_spark.results.metrics import METRICS_SCHEMA, Stage, Stopwatch
 from median_spark.results.provenance import provenance_of
 from median_spark.results.sources import (
     BY_SOURCE_SCHEMA,
@@ -37,6 +39,7 @@ __all__ = [
     "BY_SOURCE_SCHEMA",
     "DIGESTS_SCHEMA",
     "MEDIANS_SCHEMA",
+    "METRICS_SCHEMA",
     "RESULT_FORMAT_VERSION",
     "SOURCES_SCHEMA",
     "CorpusFigures",
@@ -46,6 +49,8 @@ __all__ = [
     "ResultSummary",
     "SourceComparison",
     "SourceRatio",
+    "Stage",
+    "Stopwatch",
     "Verdict",
     "assemble_by_source",
     "change_of",

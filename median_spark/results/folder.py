@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.report import REPORT_NAME, report_page
 from median_spark.results.medians import GeneDigests, digest_table
+from median_spark.results.metrics import Stage, Stopwatch, metrics_csv, metrics_table
 from median_spark.results.pickles import published_pickles
 from median_spark.results.sources import SourceComparison
 from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
@@ -46,6 +48,8 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         message = f"{location}: this is a file; a result needs a folder"
         raise OutputError(message)
     held = [name for name in storage.names_in(location) if name != "lock"]
+    if storage.UNFINISHED in held:
+        return  # a run was killed while it wrote a result over another
     if held and not {_SUMMARY, "medians.parquet"} <= set(held):
         message = (
             f"{location}: this folder holds something else than a result ({listed(held, 3)}): "
@@ -68,6 +72,7 @@ def write_result(
     gene_table: GeneTable | None = None,
     gene_map: GeneMap | None = None,
     comparison: SourceComparison | None = None,
+    stages: Iterable[Stage] = (),
 ) -> ResultSummary:
     """Write all files of a result; the folder holds the old content or the new one, never a mixture.
 
@@ -89,6 +94,8 @@ def write_result(
         Names and other ids of the genes, for the dictionaries.
     comparison : SourceComparison, optional
         What is told about the sources, where they were compared; its file is moved into the result.
+    stages : iterable of Stage
+        What was done before the writing, for the metrics.
 
     Raises
     ------
@@ -97,6 +104,7 @@ def write_result(
     """
     from median_spark.results.plots import detection_histogram  # scipy and matplotlib take seconds to import
 
+    watch = Stopwatch(stages)
     dictionaries = geneformer_dictionaries(table, geneformer, gene_table, gene_map)
     summary = summarise(table, corpus, merged.compression, dictionaries.figures)
     if comparison is not None:
@@ -121,6 +129,8 @@ def write_result(
         _write_json(staging / _SUMMARY, {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()})
         names = gene_table.gene_names if gene_table else {}
         (staging / REPORT_NAME).write_bytes(report_page(str(staging), location, names))
+        watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
+        _write_metrics(metrics_table(summary, provenance, watch.stages, location), staging)
         storage.publish(str(staging), location)
     except OSError as error:
         message = f"{location}: the result cannot be written ({error})"
@@ -176,6 +186,11 @@ def _write_sources(comparison: SourceComparison, folder: Path) -> None:
     whole = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # else a null would make floats of a column
     table.to_pandas(types_mapper=whole.get).to_csv(folder / "sources.csv", index=False, lineterminator="\n")
     shutil.move(comparison.by_source, folder / "by_source.parquet")
+
+
+def _write_metrics(table: pa.Table, folder: Path) -> None:
+    pq.write_table(table, folder / "metrics.parquet")
+    (folder / "metrics.csv").write_text(metrics_csv(table), encoding="utf-8")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,54 @@
+"""What a Connect server's event log says of our jobs: each carries a tag that says what it does."""
+
+import json
+
+import numpy as np
+import pytest
+from connect_server import connect_server, remote_session
+from looms import random_counts, write_loom
+
+from median_spark import convert, medians
+from median_spark.spark.described import described
+
+pytestmark = [pytest.mark.cluster, pytest.mark.connect]
+
+WINDOW = 30_000
+
+
+def tags_of_jobs(events):
+    """Return the tags of each job, in the order in which they were started."""
+    (log,) = events.iterdir()
+    started = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    jobs = [event for event in started if event["Event"] == "SparkListenerJobStart"]
+    return [event["Properties"].get("spark.job.tags", "") for event in jobs]
+
+
+def test_every_job_of_ours_is_tagged_and_no_other(tmp_path):
+    rng = np.random.default_rng(5)
+    for number in range(3):
+        write_loom(tmp_path / "corpus" / f"study{number}.loom", random_counts(rng, 60, 1_000, density=0.4))
+    events = tmp_path / "events"
+    events.mkdir()
+    logged = {
+        "spark__eventLog__enabled": "true",
+        "spark__eventLog__dir": f"file://{events}",
+        "spark__eventLog__compress": "false",
+        "spark__eventLog__rolling__enabled": "false",
+    }
+    with connect_server(tmp_path, **logged) as server, remote_session(server.url) as remote:
+        remote.addTag("theirs")
+        convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=remote)
+        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=remote, window_rows=WINDOW)
+        with described(remote, "theirs") as lent:
+            assert lent is None
+        assert remote.getTags() == {"theirs"}
+        remote.range(7).count()
+    tags = tags_of_jobs(events)
+    ours = [tag for tag in tags if "median_spark: " in tag]
+    assert tags[: len(ours)] == ours
+    assert len(tags) > len(ours) >= 4
+    assert all("theirs" in tag for tag in tags)
+    assert "median_spark: look at 3 sources" in ours[0]
+    assert "median_spark: convert 3 sources 3 units" in ours[1]
+    assert "median_spark: digest " in ours[2]
+    assert "median_spark: refine " in ours[-1]
