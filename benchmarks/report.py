@@ -7,8 +7,8 @@ from results import Measurements, Result
 from sizes import short
 from targets import cost_per_row, reads_small, verdicts, with_startup
 
-_EXACT_WAYS = ("ours.medians_exact", "table.duckdb_median", "table.polars_in_memory", "table.polars_streaming",
-               "table.numpy_median", "table.spark_median")  # fmt: skip
+_EXACT_WAYS = ("ours.medians_exact", "ours.frame_exact", "table.duckdb_median", "table.polars_in_memory",
+               "table.polars_streaming", "table.numpy_median", "table.spark_median")  # fmt: skip
 
 
 @dataclass(frozen=True)

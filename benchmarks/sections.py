@@ -131,7 +131,12 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     )
     often = corpus.sizes.repeats
     peers = often if rows <= corpus.sizes.other_rows else None
-    few = 3 if rows == corpus.sizes.tables[0] else 1
+    smallest = rows == corpus.sizes.tables[0]
+    few = 3 if smallest else 1
+    frames = [
+        Way("ours.frame_exact", "median_spark of a DataFrame, exact", spark, heap + _GIB),
+        Way("ours.frame_no_exact", "median_spark of a DataFrame, not exact", spark, heap + _GIB),
+    ]
     numpy = _GIB + 45 * rows
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
     return [
@@ -144,6 +149,7 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
         Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows, skip=other),
         Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows, skip=other),
         Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, False, 2, large),
+        *(frames if smallest else []),
         Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, few, slow),
         Way("table.spark_median", "Spark median", spark, heap + _GIB, False, few, slow),
     ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from ways_table import notebook_session
 from work import Found, Work, figures
 
 from median_spark.expression import WINDOW_ROWS
@@ -69,6 +70,33 @@ def _medians_warm(
     with spark_session() as spark, _fresh_folders(scratch, once, _median_figures) as work:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             once(f"{folder}/out", warm_up)
+        yield work
+
+
+@contextlib.contextmanager
+def frame_exact(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    with _frame(values, warm_up, heap, exact=True) as work:
+        yield work
+
+
+@contextlib.contextmanager
+def frame_no_exact(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    with _frame(values, warm_up, heap, exact=False) as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _frame(values: str, warm_up: str, heap: int, *, exact: bool) -> Iterator[Work]:
+    """Give the general entrance: the same rows as a DataFrame, in the session that Spark's own functions have."""
+    from median_spark import gene_medians
+
+    with notebook_session(heap) as spark:
+
+        def work(folder: str = values) -> Found:
+            medians = gene_medians(spark.read.parquet(folder), exact=exact)
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
         yield work
 
 

@@ -4,6 +4,8 @@ Every function is a context manager that prepares, and gives the function that d
 """
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,19 +70,28 @@ def spark_approximate(values: str, warm_up: str, heap: int) -> Iterator[Work]:
 @contextlib.contextmanager
 def _spark(values: str, warm_up: str, heap: int, aggregate: str) -> Iterator[Work]:
     """Give Spark's own aggregate, in a session that has done it once on a small table."""
-    from pyspark.sql import SparkSession
     from pyspark.sql.functions import expr
 
+    with notebook_session(heap) as spark:
+
+        def work(folder: str = values) -> Found:
+            medians = spark.read.parquet(folder).groupBy("gene").agg(expr(aggregate).alias("median"))
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
+        yield work
+
+
+@contextlib.contextmanager
+def notebook_session(heap: int) -> Iterator[Any]:
+    """Give a Spark session as a notebook has it: nothing is set but the memory, and what keeps it to this machine."""
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[*]").config("spark.driver.memory", f"{heap >> 20}m")
     builder = builder.config("spark.ui.enabled", "false").config("spark.driver.maxResultSize", "1g")
     spark = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-
-    def work(folder: str = values) -> Found:
-        medians = spark.read.parquet(folder).groupBy("gene").agg(expr(aggregate).alias("median"))
-        return figures(medians.toArrow().column("median").to_pylist())
-
-    work(warm_up)
-    yield work
+    yield spark
     spark.stop()
 
 

@@ -35,6 +35,7 @@ from median_spark.digests.packed import (
     unpack,
     unpack_table,
 )
+from median_spark.digests.rows import ROWS_AT_ONCE, Oddity, digest_rows
 from median_spark.digests.source_files import PICKLE_ENDING, DigestFiles, check_digest_folder
 
 __all__ = [
@@ -42,8 +43,10 @@ __all__ = [
     "PACKED_SCHEMA",
     "PICKLE_ENDING",
     "PIECE_SCHEMA",
+    "ROWS_AT_ONCE",
     "Digest",
     "DigestFiles",
+    "Oddity",
     "PickledAsCrick",
     "Share",
     "check_compression",
@@ -52,6 +55,7 @@ __all__ = [
     "cluster_ends",
     "count_sources",
     "cut_shares",
+    "digest_rows",
     "digest_runs",
     "digest_sweep",
     "from_crick",

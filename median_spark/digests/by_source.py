@@ -5,6 +5,7 @@ All values of a share's genes come together in one sweep, so that its medians ar
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -218,7 +219,7 @@ def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
     for location in locations:
         filesystem, path = storage.resolve(location)
         try:
-            stream = filesystem.open_input_file(path)
+            stream = storage.attempted(location, partial(filesystem.open_input_file, path))
         except FileNotFoundError as error:
             message = (
                 f"{location}: a worker wrote this file, and it is not to be seen from here: where workers are on other "
@@ -227,4 +228,4 @@ def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
             raise EngineError(message) from error
         with stream, pq.ParquetFile(stream) as piece:
             for number in range(piece.num_row_groups):
-                yield piece.read_row_group(number, use_threads=False)
+                yield storage.attempted(location, partial(piece.read_row_group, number, use_threads=False))

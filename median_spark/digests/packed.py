@@ -55,12 +55,13 @@ def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: boo
     bundle = int(plan.bundle_of_sweep[number])
     try:
         for swathe in sweep(plan, number):
-            yield _digest_swathe(swathe, bundle, compression, exact=exact and plan.bundles == 1)
+            yield digest_swathe(swathe, bundle, compression, exact=exact and plan.bundles == 1)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": str(error)}], schema=PACKED_SCHEMA)
 
 
-def _digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
+def digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
+    """Return the digest of every gene of a swathe, of `PACKED_SCHEMA`; its values are sorted in place."""
     runs = swathe.runs
     sort_runs(runs)
     digests = digest_runs(runs, compression)
@@ -93,12 +94,13 @@ def _rank_errors(runs: GeneRuns, digests: list[Digest]) -> list[float]:
 
 
 def merge_batches(batches: Iterator[pa.RecordBatch], compression: float) -> Iterator[pa.RecordBatch]:
-    """Merge the digests of each gene in the order of bundles.
+    """Merge the digests of each gene in the order in which they come.
 
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`, ascending by gene and bundle; a gene may reach over several batches.
+        Of `PACKED_SCHEMA`, ascending by gene, and of a gene in a fixed order, such as that of bundles; a gene may reach
+        over several batches.
     compression : float
         Of the result.
 
@@ -175,7 +177,8 @@ def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
 
 
 def _merged_row(gene: str, digests: list[Digest], sources: list[bytes], compression: float) -> dict[str, object]:
-    digest = merge_digests(digests, compression)
+    held = [digest for digest in digests if digest.n] or digests[:1]
+    digest = merge_digests(held, compression)
     numbers = np.unique(np.frombuffer(b"".join(sources), dtype="<i4"))
     return {
         "gene": gene,

@@ -1,0 +1,117 @@
+"""The columns of a DataFrame that medians are made of: found by name, checked by type, and what is wrong with them.
+
+Knows nothing of what is computed from them.
+"""
+
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from median_spark.digests import Oddity
+from median_spark.errors import FrameError, counted, listed
+
+_TEXT = ("string", "char", "varchar")
+_WHOLE = ("tinyint", "smallint", "int", "bigint")
+_NUMBERS = ("double", "float", "decimal", *_WHOLE)
+
+_FINITE = "values must be finite, and 0 or more"
+_MISTAKES = {
+    Oddity.NULL_GENE: ("is null", "every row must name its gene"),
+    Oddity.NULL_VALUE: ("is null", "where a gene is not detected, its value is 0 or there is no row"),
+    Oddity.NAN: ("holds NaN", _FINITE),
+    Oddity.INFINITE: ("holds an infinite number", _FINITE),
+    Oddity.NEGATIVE: ("holds a negative number", "values are counts per target sum, not logarithms or scores"),
+}
+
+
+@dataclass(frozen=True)
+class FrameColumns:
+    """The columns, of the types that are computed with, and their names for whoever gave them.
+
+    Attributes
+    ----------
+    gene, value, source : pyspark.sql.Column
+        string, double, and string; None where sources are not told apart.
+    gene_name, value_name : str
+    source_name : str or None
+    """
+
+    gene: Column
+    value: Column
+    source: Column | None
+    gene_name: str
+    value_name: str
+    source_name: str | None
+
+    def mistake(self, oddity: Oddity, rows: int, gene: str | None) -> str:
+        """Return what is wrong with rows that cannot be digested."""
+        found, rule = _MISTAKES[oddity]
+        name = self.gene_name if oddity is Oddity.NULL_GENE else self.value_name
+        example = "" if gene is None else f", one of them of gene '{gene}'"
+        return (
+            f"the DataFrame's column '{name}' {found} in {counted(rows, 'row')}{example}: {rule}: "
+            "leave these rows out, as with frame.where(…), or correct them"
+        )
+
+    def without_source(self, gene: str) -> str:
+        """Return that a row does not say where it comes from."""
+        return (
+            f"the DataFrame's column '{self.source_name}' is null in rows of gene '{gene}': every row must name its "
+            "source; or leave source_column out, and sources are not counted"
+        )
+
+
+def changed(gene: str) -> str:
+    """Return the sentence for a DataFrame that has other rows of a gene when it is read again."""
+    return (
+        f"the DataFrame has other rows of gene '{gene}' when it is read again, as one does that is sampled, limited or "
+        "drawn at random, or whose table is written to: exact medians, and counting sources, take a reading each: "
+        "write it to a table first, or take exact=False and no source_column"
+    )
+
+
+def find_columns(frame: DataFrame, gene: str, value: str, source: str | None) -> FrameColumns:
+    """Find the columns by name, as Spark does: fields of structs by ``a.b``, capitals as the session says.
+
+    Raises
+    ------
+    FrameError
+        If there is none of that name, or several, or it is of a type that cannot be computed with.
+    """
+    return FrameColumns(
+        gene=_column(frame, "gene_column", gene, _TEXT, "genes are strings").cast("string"),
+        value=_column(frame, "value_column", value, _NUMBERS, "values are numbers").cast("double"),
+        source=None
+        if source is None
+        else _column(frame, "source_column", source, (*_TEXT, *_WHOLE), "sources are strings or integers").cast(
+            "string"
+        ),
+        gene_name=gene,
+        value_name=value,
+        source_name=source,
+    )
+
+
+def _column(frame: DataFrame, option: str, name: str, kinds: tuple[str, ...], wanted: str) -> Column:
+    names = frame.columns  # where the frame itself is wrong, Spark's own error comes from here
+    trouble: AnalysisException | None = None
+    for spelled in (name, f"`{name}`"):  # a dot may part a struct from its field, or be part of a name
+        try:
+            column = F.col(spelled)
+            kind = frame.select(column).schema[0].dataType.simpleString()
+        except AnalysisException as error:
+            trouble = trouble or error
+            continue
+        if kind.split("(")[0].split(" ")[0] not in kinds:
+            message = (
+                f"the DataFrame's column '{name}' holds {kind}, and {wanted}: name another with {option}, or cast it"
+            )
+            raise FrameError(message)
+        return column
+    if "AMBIGUOUS" in str(trouble):
+        message = f"the DataFrame has several columns '{name}': rename or drop those that are not meant"
+    else:
+        message = f"the DataFrame has no column '{name}'; it has {listed(names, 10)}: name the right one with {option}"
+    raise FrameError(message) from trouble

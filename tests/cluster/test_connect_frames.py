@@ -1,0 +1,79 @@
+"""The general entrance through a Spark Connect server: no column, join, window or error there is local mode's alone."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from connect_server import connect_server, remote_session
+from pyspark.sql import functions as F
+
+from median_spark import gene_medians
+from median_spark.errors import FrameError
+
+pytestmark = [pytest.mark.cluster, pytest.mark.connect]
+
+VALUES = {
+    "half and half": np.repeat([1.0, 3.0], 1_000),  # its bracket misses: there is a second round
+    "spread": np.random.default_rng(0).lognormal(0, 5, 3_001),
+    "ties": np.random.default_rng(1).integers(1, 6, 2_000) / 1.7,
+    "one": np.array([5.0]),
+    "none": np.zeros(3),
+}
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    with connect_server(tmp_path_factory.mktemp("server")) as server, remote_session(server.url) as session:
+        yield session
+
+
+@pytest.fixture
+def frame(remote):
+    gene = np.repeat(list(VALUES), [len(of_gene) for of_gene in VALUES.values()])
+    rows = pd.DataFrame({"gene": gene, "value": np.concatenate(list(VALUES.values()))})
+    rows["study"] = np.where(np.arange(len(rows)) % 2, "s1", "s2")
+    return remote.createDataFrame(rows).repartition(3)
+
+
+def test_medians_are_exact(frame):
+    found = {row["gene"]: row for row in gene_medians(frame, compression=20, source_column="study").collect()}
+    assert list(found) == sorted(VALUES)
+    for gene, of_gene in VALUES.items():
+        above = of_gene[of_gene > 0]
+        assert found[gene]["n_cells"] == len(above)
+        assert found[gene]["n_sources"] == min(len(above), 2)
+        assert found[gene]["median"] == (np.median(above) if len(above) else None)
+
+
+def test_estimates_are_exact_for_few_values(frame):
+    found = {row["gene"]: row for row in gene_medians(frame, exact=False).collect()}
+    assert found["one"]["median"] == found["one"]["digest_median"] == 5.0
+    assert found["one"]["digest_rank_error"] is None
+
+
+def test_columns_are_found_and_missed_as_in_local_mode(frame):
+    nested = frame.select(F.struct("gene", "value").alias("row"), F.lit("x").alias("text"))
+    found = gene_medians(nested, gene_column="row.gene", value_column="ROW.value", exact=False).collect()
+    assert [row["gene"] for row in found] == sorted(VALUES)
+    with pytest.raises(FrameError, match=r"no column 'gene'; it has 'row', 'text'"):
+        gene_medians(nested)
+    with pytest.raises(FrameError, match=r"column 'text' holds string, and values are numbers"):
+        gene_medians(nested, gene_column="row.gene", value_column="text")
+    with pytest.raises(FrameError, match=r"several columns 'value'"):
+        gene_medians(frame.select("gene", "value", F.col("value").alias("value")))
+
+
+def test_rows_that_have_no_place_in_a_median_are_refused(frame):
+    with pytest.raises(FrameError, match=r"column 'value' holds NaN in 1 row, one of them of gene 'one'"):
+        gene_medians(frame.withColumn("value", F.when(F.col("gene") == "one", float("nan")).otherwise(F.col("value"))))
+
+
+def test_a_frame_that_is_another_at_each_reading_is_refused(remote):
+    def drawn(batches):
+        for batch in batches:
+            values = np.random.default_rng().random(batch.num_rows) + 1
+            yield pa.RecordBatch.from_pydict({"gene": ["A"] * batch.num_rows, "value": values})
+
+    frame = remote.range(5_000).mapInArrow(drawn, "gene string, value double")
+    with pytest.raises(FrameError, match=r"other rows of gene 'A' when it is read again"):
+        gene_medians(frame)
