@@ -47,18 +47,21 @@ def open_hdf5(location: str) -> tuple[h5py.File, Any]:
     ------
     InputError
         If it is missing, may not be read, is cut off, or is no HDF5.
+    StorageError
+        If a store does not answer.
     """
     stream = None
     try:
         if storage.is_local(location):
             return h5py.File(location, "r", locking=False), None
-        filesystem, path = storage.resolve(location)
-        stream = filesystem.open_input_file(path)
+        stream = storage.open_random(location)
         return h5py.File(stream, "r"), stream
-    except OSError as error:
+    except BaseException as error:
         if stream is not None:
             stream.close()
-        raise InputError(f"{location}: {_why_unreadable(location, error)}") from error  # noqa: EM102
+        if isinstance(error, OSError):
+            raise InputError(f"{location}: {_why_unreadable(location, error)}") from error  # noqa: EM102
+        raise
 
 
 def _why_unreadable(location: str, error: OSError) -> str:

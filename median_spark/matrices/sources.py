@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
+from median_spark.matrices.patterns import cut_pattern, is_pattern, matches
 from median_spark.storage import FileStat
 
 _LONGEST_NAME = 200
@@ -34,14 +35,15 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceF
     Parameters
     ----------
     inputs : sequence of str
-        Paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed over.
+        Paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed over. Or
+        patterns of these, such as ``/data/*/study?.loom``: what matches is named by its path below ``/data``.
     suffixes : sequence of str
         Endings of files that can be read, such as ``.loom``.
 
     Raises
     ------
     InputError
-        If an input is not there, cannot be read by its ending, or holds no matrix.
+        If an input is not there, cannot be read by its ending, or holds or matches no matrix.
     UsageError
         If two files would have the same name, or one file two names.
     """
@@ -52,10 +54,15 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> list[SourceF
     for given in inputs:
         root = storage.canonical(given)
         what = storage.kind(root)
-        if what == "nothing":
+        if what == "file":
+            found.extend(_one_file(root, suffixes))
+        elif what == "folder":
+            found.extend(_in_folder(root, suffixes))
+        elif is_pattern(root):
+            found.extend(_matching(root, suffixes))
+        else:
             message = f"{root}: there is no such file or folder"
             raise InputError(message)
-        found.extend(_one_file(root, suffixes) if what == "file" else _in_folder(root, suffixes))
     for source in found:
         if len(quote(source.name, safe="")) > _LONGEST_NAME:
             message = (
@@ -105,6 +112,21 @@ def _in_folder(folder: str, suffixes: Sequence[str]) -> list[SourceFile]:
         message = f"{folder}: there is no {' or '.join(suffixes)} file in this folder or below it; {holds}"
         raise InputError(message)
     return matrices
+
+
+def _matching(pattern: str, suffixes: Sequence[str]) -> list[SourceFile]:
+    folder, wanted = cut_pattern(pattern)
+    if storage.kind(folder) != "folder":
+        message = f"{pattern}: there is no folder {folder} in which to look for what matches"
+        raise InputError(message)
+    below = len(folder.rstrip("/")) + 1
+    matrices = _in_folder(folder, suffixes)
+    found = [source for source in matrices if matches(source.file.path[below:], wanted)]
+    if not found:
+        held = [source.file.path[below:] for source in matrices]
+        message = f"{pattern}: no {' or '.join(suffixes)} file matches; {folder} holds {listed(held, 3)}"
+        raise InputError(message)
+    return found
 
 
 def _ending(path: str, suffixes: Sequence[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import h5py
 import numpy as np
@@ -81,12 +81,16 @@ class TileIndex:
         places.plain[row, column] = found["mask"] != 0
         return places
 
-    def _read_tree(self) -> npt.NDArray[np.void]:
+    def _open(self) -> BinaryIO:
         if storage.is_local(self._location):
-            with naming_damage(self._location, self._what), Path(self._location).open("rb", buffering=0) as stream:
-                found = read_chunk_index(stream, self._dataset)
-            if found is not None:
-                return found
+            return cast("BinaryIO", Path(self._location).open("rb", buffering=0))
+        return cast("BinaryIO", storage.open_random(self._location))
+
+    def _read_tree(self) -> npt.NDArray[np.void]:
+        with naming_damage(self._location, self._what), self._open() as stream:
+            found = read_chunk_index(stream, self._dataset)
+        if found is not None:
+            return found
         told: list[Any] = []
         with naming_damage(self._location, self._what):
             self._dataset.id.chunk_iter(told.append)

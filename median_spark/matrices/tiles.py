@@ -82,7 +82,7 @@ def can_be_inflated(location: str, dataset: h5py.Dataset) -> bool:
     )
     return bool(
         plain
-        and not (storage.is_local(location) and dataset.file.filename != location)  # a link into another file
+        and _is_in(location, dataset)
         and properties.get_layout() == h5d.CHUNKED
         and properties.get_nfilters() == 1
         and properties.get_filter(0)[0] == h5z.FILTER_DEFLATE
@@ -90,6 +90,13 @@ def can_be_inflated(location: str, dataset: h5py.Dataset) -> bool:
         and not dataset.file.userblock_size
         and math.prod(dataset.chunks) * dtype.itemsize <= _MOST_BAND_BYTES
     )
+
+
+def _is_in(location: str, dataset: h5py.Dataset) -> bool:
+    """Say whether a dataset is in the file itself: it may be a link into another one."""
+    if storage.is_local(location):
+        return bool(dataset.file.filename == location)
+    return bool(dataset.file.driver == "fileobj")  # as `open_hdf5` opens it; what a link leads to is a local file
 
 
 class Tiles:
@@ -152,9 +159,8 @@ class Tiles:
 
 def open_bytes(location: str) -> Any:
     """Open a file for reading by byte range."""
-    filesystem, path = storage.resolve(location)
     with naming_damage(location, "the matrix"):
-        return filesystem.open_input_file(path)
+        return storage.open_random(location)
 
 
 def read_tiles(stream: Any, places: TilePlaces, tiles: npt.NDArray[Any]) -> None:
