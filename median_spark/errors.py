@@ -36,6 +36,14 @@ class TableError(MedianSparkError):
     """An expression table or a result that is damaged, foreign, or of another format version."""
 
 
+class StorageError(MedianSparkError):
+    """Storage that does not answer, or does not let this user: what it holds may be sound."""
+
+
+class FrameError(MedianSparkError):
+    """A Spark DataFrame whose columns or rows are not what medians are made of, or that is another at each reading."""
+
+
 class DigestError(MedianSparkError):
     """Digests that cannot be built or merged: a compression, a centroid count or a weight out of bounds."""
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from median_spark import storage
-from median_spark.errors import BusyError, InputError, OutputError, UsageError
+from median_spark.errors import BusyError, InputError, OutputError, StorageError, UsageError
+from median_spark.storage import attempts
 
 HOLDER = """
 import sys
@@ -65,6 +66,11 @@ class TestCanonical:
             ("s3n://bucket/key", "s3://bucket/key"),
             ("s3://bucket", "s3://bucket"),
             ("hdfs://host:8020/a/", "hdfs://host:8020/a"),
+            ("gcs://bucket/a", "gs://bucket/a"),
+            ("abfss://container@account.dfs.core.windows.net/a/", "abfss://container@account.dfs.core.windows.net/a"),
+            ("s3://bucket/*/study?.loom", "s3://bucket/*/study?.loom"),
+            ("s3://bucket/who?me=you.loom", "s3://bucket/who?me=you.loom"),
+            ("/Volumes/main/a/", "/Volumes/main/a"),
             ("/a/b c/ü%20.loom", "/a/b c/ü%20.loom"),
         ],
     )
@@ -87,6 +93,25 @@ class TestCanonical:
         (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
         assert storage.canonical(tmp_path / "link") == f"{tmp_path}/link"
 
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "s3://bucket/a?region=eu-west-1",
+            "s3://bucket?endpoint_override=localhost:9000&scheme=http",
+            "s3a://bucket/a/?x=1&endpoint_override=localhost:9000",
+            "gs://bucket/a?anonymous=true",
+        ],
+    )
+    def test_options_in_a_uri_are_refused_with_where_to_set_them(self, given):
+        with pytest.raises(UsageError, match=r"carries no options such as '\w+', .*AWS_ENDPOINT_URL"):
+            storage.canonical(given)
+
+    def test_keys_in_a_uri_are_refused_and_not_repeated(self):
+        with pytest.raises(UsageError, match=r"^s3://…@bucket: a location carries no keys") as refused:
+            storage.canonical("s3://AKIA:secret@bucket/a")
+        assert "AKIA" not in str(refused.value)
+        assert "secret@" not in str(refused.value)
+
     def test_an_empty_path_is_refused(self):
         with pytest.raises(UsageError, match="empty path"):
             storage.canonical("")
@@ -104,6 +129,10 @@ class TestResolve:
     def test_an_unknown_scheme_is_refused_by_name(self):
         with pytest.raises(UsageError, match=r"nope://a/b: this location cannot be reached .*nope"):
             storage.resolve("nope://a/b")
+
+    def test_a_name_in_a_uri_stands_for_itself(self, tmp_path):
+        storage.write_bytes(f"file://{tmp_path}/a%2Fb ü?", b"1")
+        assert below(tmp_path) == ["a%2Fb ü?"]
 
     def test_names_are_joined_by_one_slash(self):
         assert storage.join("s3://bucket/", "a", "b") == "s3://bucket/a/b"
@@ -231,7 +260,67 @@ class TestUnwritable:
         assert below(tmp_path) == ["folder", "folder/file"]
 
 
+class TestAttempts:
+    """What a store fails at for a moment is done again; what it refuses is not."""
+
+    @pytest.fixture(autouse=True)
+    def without_waiting(self, monkeypatch):
+        monkeypatch.setattr(attempts, "_WAITS", (0.0, 0.0))
+
+    def failing(self, times, error):
+        self.calls = 0
+
+        def action():
+            self.calls += 1
+            if self.calls <= times:
+                raise error
+            return "done"
+
+        return action
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "AWS Error SLOW_DOWN during PutObject operation: Please reduce your request rate.",
+            "AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 28, Timeout was reached",
+            "AWS Error UNKNOWN (HTTP status 503) during HeadObject operation: No response body.",
+            "google::cloud::Status(UNAVAILABLE: connection reset by peer)",
+        ],
+    )
+    def test_trouble_that_passes_is_waited_for(self, said):
+        assert attempts.attempted("s3://b/k", self.failing(2, OSError(said))) == "done"
+        assert self.calls == 3
+        with pytest.raises(StorageError, match=r"^s3://b/k: this location does not answer .*run this again"):
+            attempts.attempted("s3://b/k", self.failing(3, OSError(said)))
+
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [
+            (FileNotFoundError("x"), FileNotFoundError),
+            (OSError("AWS Error ACCESS_DENIED during HeadObject operation"), PermissionError),
+            (OSError("AWS Error NO_SUCH_BUCKET during PutObject operation"), StorageError),
+        ],
+        ids=["missing", "denied", "no bucket"],
+    )
+    def test_what_will_not_pass_is_tried_once(self, error, raised):
+        with pytest.raises(raised):
+            attempts.attempted("s3://b/k", self.failing(1, error))
+        assert self.calls == 1
+
+    def test_on_a_disk_errors_are_its_own(self):
+        with pytest.raises(OSError, match="503"):
+            attempts.attempted("/a", self.failing(1, OSError("HTTP status 503")))
+        assert self.calls == 1
+
+
 class TestMoveAndRemove:
+    def test_files_are_brought_to_their_final_names(self, place, tmp_path):
+        for name in ("a", "b"):
+            storage.write_bytes(f"{place}/{name}", name.encode())
+        storage.bring([(f"{place}/a", f"{place}/x/1"), (f"{place}/b", f"{place}/x/2")])
+        assert below(tmp_path) == ["x", "x/1", "x/2"]
+        assert (tmp_path / "x/2").read_bytes() == b"b"
+
     def test_a_moved_file_replaces_what_is_there(self, tmp_path):
         storage.write_bytes(f"{tmp_path}/a", b"new")
         storage.write_bytes(f"{tmp_path}/folder/b", b"old")

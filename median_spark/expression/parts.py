@@ -183,15 +183,19 @@ class PartReader:
     ------
     TableError
         If the part is missing or damaged.
+    StorageError
+        Here or at any read, if a store does not answer.
     """
 
     def __init__(self, location: str) -> None:
         self.location = location
         filesystem, path = storage.resolve(location)
         with self._naming_damage():
-            self._stream = filesystem.open_input_file(path)
+            self._stream = storage.attempted(location, lambda: filesystem.open_input_file(path))
             try:
-                self._part = pq.ParquetFile(self._stream, read_dictionary=["gene"], pre_buffer=True)
+                self._part = storage.attempted(
+                    location, lambda: pq.ParquetFile(self._stream, read_dictionary=["gene"], pre_buffer=True)
+                )
             except BaseException:
                 self._stream.close()
                 raise
@@ -230,7 +234,10 @@ class PartReader:
             If it is missing, damaged, or not what its record says.
         """
         with self._naming_damage():
-            table = self._part.read_row_group(row_group, columns=list(GENE_VALUE_COLUMNS), use_threads=False)
+            table = storage.attempted(
+                self.location,
+                lambda: self._part.read_row_group(row_group, columns=list(GENE_VALUE_COLUMNS), use_threads=False),
+            )
         if table.schema.types != _READ_TYPES:
             message = f"{self.location}: this part is not gene: string, value: double: convert its source again"
             raise TableError(message)

@@ -4,7 +4,8 @@ A sweep holds one row group of each part in memory. Genes ascend within a part a
 groups, so that every gene up to the first row group's end that still has a successor is complete.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
@@ -19,6 +21,9 @@ from median_spark.runs import GeneRuns
 
 STEP_ROWS = 4_000_000
 """Rows that a sweep hands over at once: 32 MB, enough to make little of what a step costs."""
+
+_READ_AT_ONCE = 16
+"""Parts that are read at once from a store, where nearly all of the time is spent waiting."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
     bundle = plan.bundle_of_sweep[number]
     begin, end = int(plan.begin[number]), int(plan.end[number])
     with ExitStack() as stack:
+        far = not all(map(storage.is_local, plan.parts))
+        readers = stack.enter_context(ThreadPoolExecutor(_READ_AT_ONCE)) if far else None
         lanes = [
             _Lane(plan, part, begin, end, stack)
             for part in range(plan.parts_of_bundle[bundle], plan.parts_of_bundle[bundle + 1])
@@ -80,7 +87,7 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
         gathered: list[_Piece] = []
         held = 0
         while True:
-            lanes = [lane for lane in lanes if lane.fill()]
+            lanes = _filled(lanes, readers)
             if not lanes:
                 break
             complete = min((lane.last_gene for lane in lanes if lane.has_more), default=end)
@@ -95,6 +102,12 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
                 gathered, held = [], 0
         if gathered:
             yield _joined(plan, gathered)
+
+
+def _filled(lanes: list["_Lane"], readers: Executor | None) -> list["_Lane"]:
+    """Return the lanes that have anything left, having read on where need be: side by side from a store."""
+    found: Iterable[bool] = map(_Lane.fill, lanes) if readers is None else readers.map(_Lane.fill, lanes)
+    return [lane for lane, filled in zip(lanes, found, strict=True) if filled]
 
 
 def _limited(lanes: list["_Lane"], complete: int, step_rows: int) -> int:

@@ -1,8 +1,9 @@
 """The folders of an expression table: opening, staging, committing a source, sweeping what was left behind."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class ExpressionTable:
         """
         location = storage.join(self.location, "genes", f"{gene_list}.parquet")
         try:
-            with pa.BufferReader(storage.read_bytes(location)) as stream:
+            with pa.BufferReader(storage.read_buffer(location)) as stream:
                 genes: list[str] = pq.read_table(stream).column("gene").to_pylist()
         except (OSError, pa.ArrowException, KeyError) as error:
             message = f"{location}: this list of genes cannot be read ({error}): convert its sources again"
@@ -120,36 +121,70 @@ class ExpressionTable:
 
     def staged_records(self, conversion: str, known: set[int]) -> dict[int, UnitRecord]:
         """Return the records of staged units whose numbers are not yet known, and whose parts are there."""
-        found = {}
-        held = set(storage.names_in(self.staged(conversion)))
-        for name in sorted(name for name in held if name.endswith(".json")):
-            unit = int(name.removeprefix("part-").removesuffix(".json"))
-            if unit in known:
-                continue
-            location = storage.join(self.staged(conversion), name)
-            record = UnitRecord.from_bytes(location, storage.read_bytes(location))
-            if record.part is None or name.replace(".json", ".parquet") in held:
-                found[unit] = record
+        return self._read_staged({conversion: set(storage.names_in(self.staged(conversion)))}, {conversion: known})[
+            conversion
+        ]
+
+    def staged_records_of(self, known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
+        """Return what `staged_records` does for those of many conversions that have something staged.
+
+        An object store is asked once for all of them.
+        """
+        if storage.has_folders(self.location):
+            under_way = self.staged_conversions() & known.keys()
+            return {conversion: self.staged_records(conversion, known[conversion]) for conversion in sorted(under_way)}
+        held = _names_by_folder(storage.join(self.location, "staging"))
+        return self._read_staged({name: held[name] for name in sorted(held.keys() & known.keys())}, known)
+
+    def _read_staged(
+        self, held: Mapping[str, set[str]], known: Mapping[str, set[int]]
+    ) -> dict[str, dict[int, UnitRecord]]:
+        """Read the records among the names that conversions have staged, but those of known units."""
+        found: dict[str, dict[int, UnitRecord]] = {conversion: {} for conversion in held}
+        wanted = [
+            (conversion, name, unit)
+            for conversion, names in held.items()
+            for name in sorted(name for name in names if name.endswith(".json"))
+            if (unit := int(name.removeprefix("part-").removesuffix(".json"))) not in known[conversion]
+        ]
+        locations = [storage.join(self.staged(conversion), name) for conversion, name, _ in wanted]
+        for (conversion, name, unit), location, content in zip(wanted, locations, _read_all(locations), strict=True):
+            record = UnitRecord.from_bytes(location, content)
+            if record.part is None or name.replace(".json", ".parquet") in held[conversion]:
+                found[conversion][unit] = record
         return found
 
     def commit(self, record: SourceRecord) -> None:
         """Make a staged source part of the table, in place of what it held before.
 
         The parts are moved in, the record is written, and only then are the parts of an earlier conversion removed:
-        whoever follows the records sees the old source or the new one.
+        whoever follows the records sees the old source or the new one. Whoever is killed on the way leaves parts that
+        no record lists, and what is staged.
 
         Parameters
         ----------
         record : SourceRecord
             Its parts carry the names they shall have; see `committed_name`.
         """
-        for part in record.parts:
-            staged = storage.join(self.staged(record.conversion), staged_name(part.name))
-            storage.move(staged, part_location(self.values, record.source, part.name))
+        staged = self.staged(record.conversion)
+        storage.bring(
+            [
+                (storage.join(staged, staged_name(part.name)), part_location(self.values, record.source, part.name))
+                for part in record.parts
+            ]
+        )
         storage.write_json(self._document("sources", record.source), record.as_json())
         self._remove_strays(record.source, record)
         storage.remove(self._document("failed", record.source))
-        storage.remove(self.staged(record.conversion))
+        self.discard_staged(record.conversion)
+
+    def discard_staged(self, conversion: str) -> None:
+        """Remove what is staged of a conversion; what a copy of a task is writing there just now may stay.
+
+        It is not part of the table, and is removed at the end of the run or by the next one.
+        """
+        with contextlib.suppress(OSError):  # the folder filled while it was being emptied
+            storage.remove(self.staged(conversion))
 
     def remove(self, sources: Sequence[str]) -> None:
         """Take sources out of the table, converted or failed; nothing is done if one is not there.
@@ -178,14 +213,21 @@ class ExpressionTable:
         for name in self.staged_conversions() - keep:
             storage.remove(self.staged(name))
         records = {record.source: record for record in self.sources()}
-        for name in storage.names_in(self.values):
-            source = decode_name(name.removeprefix("source="))
-            self._remove_strays(source, records.get(source))
+        if storage.has_folders(self.location):
+            held = {
+                name: set(storage.names_in(storage.join(self.values, name))) for name in storage.names_in(self.values)
+            }
+        else:
+            held = _names_by_folder(self.values)
+        for folder, names in held.items():
+            source = decode_name(folder.removeprefix("source="))
+            self._remove_strays(source, records.get(source), names)
 
-    def _remove_strays(self, source: str, record: SourceRecord | None) -> None:
+    def _remove_strays(self, source: str, record: SourceRecord | None, held: set[str] | None = None) -> None:
+        """Remove the parts of a source that its record does not list; `held` are those that it has, if known."""
         folder = storage.join(self.values, f"source={encode_name(source)}")
         wanted = {part.name for part in record.parts} if record else set()
-        for name in storage.names_in(folder):
+        for name in sorted(held) if held is not None else storage.names_in(folder):
             if name not in wanted:
                 storage.remove(storage.join(folder, name))
         if not wanted:
@@ -197,8 +239,25 @@ class ExpressionTable:
     def _documents(self, kind: str) -> list[tuple[str, bytes]]:
         folder = storage.join(self.location, kind)
         locations = [storage.join(folder, name) for name in storage.names_in(folder) if name.endswith(".json")]
-        with ThreadPoolExecutor(_READERS) as readers:
-            return list(zip(locations, readers.map(storage.read_bytes, locations), strict=True))
+        return list(zip(locations, _read_all(locations), strict=True))
+
+
+def _read_all(locations: Sequence[str]) -> list[bytes]:
+    """Read many small files side by side."""
+    if len(locations) < 2:
+        return [storage.read_bytes(location) for location in locations]
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(storage.read_bytes, locations))
+
+
+def _names_by_folder(folder: str) -> dict[str, set[str]]:
+    """Return the names of files in each folder of a folder, by one listing of all."""
+    found: dict[str, set[str]] = {}
+    for file in storage.files_below(folder):
+        above, _, name = file.path[len(folder) + 1 :].rpartition("/")
+        if above:
+            found.setdefault(above, set()).add(name)
+    return found
 
 
 def committed_name(unit: int, token: str) -> str:
@@ -305,7 +364,8 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
         If another run is writing to the table.
     """
     table = open_table(location)
-    with storage.locked(table.location, "median-spark remove"):
+    with storage.locked(table.location, "median-spark remove") as right:
+        right.require()
         table.remove(sources)
 
 

@@ -120,8 +120,8 @@ def read_columns(location: str, columns: Sequence[str] | None) -> pa.Table:
         If the file cannot be read, or lacks a column.
     """
     try:
-        # Not a BytesIO: pyarrow's own threads may still hold a Python object when the interpreter ends, and abort it.
-        held = pq.ParquetFile(pa.BufferReader(storage.read_bytes(location)))
+        # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
+        held = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error

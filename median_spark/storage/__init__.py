@@ -4,37 +4,48 @@ Knows nothing of genes or matrices. Every function takes a plain path or a URI a
 a Spark worker as it is.
 """
 
-from median_spark.storage.locks import locked
+from median_spark.storage.attempts import attempted
+from median_spark.storage.filesystems import resolve
+from median_spark.storage.locations import canonical, has_folders, is_local, join
+from median_spark.storage.locks import Right, locked
 from median_spark.storage.paths import (
     FileStat,
-    canonical,
+    bring,
     files_below,
-    is_local,
-    join,
     kind,
     make_folder,
     move,
     names_in,
+    read_buffer,
     read_bytes,
     remove,
-    resolve,
     stat,
 )
-from median_spark.storage.whole import new_folder_for, publish, read_json, write_bytes, write_json, written_whole
+from median_spark.storage.publishing import UNFINISHED, new_folder_for, publish
+from median_spark.storage.scratch import let_go, open_random
+from median_spark.storage.whole import read_json, write_bytes, write_json, written_whole
 
 __all__ = [
+    "UNFINISHED",
     "FileStat",
+    "Right",
+    "attempted",
+    "bring",
     "canonical",
     "files_below",
+    "has_folders",
     "is_local",
     "join",
     "kind",
+    "let_go",
     "locked",
     "make_folder",
     "move",
     "names_in",
     "new_folder_for",
+    "open_random",
     "publish",
+    "read_buffer",
     "read_bytes",
     "read_json",
     "remove",

@@ -8,22 +8,50 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Protocol
 
 from median_spark.errors import BusyError, OutputError
-from median_spark.storage.paths import is_local, make_folder, reason
+from median_spark.storage.leases import leased
+from median_spark.storage.locations import is_local
+from median_spark.storage.paths import make_folder, reason
+
+LOCK = "lock"
+"""What a right is called in its folder: a file on a disk; on a store a file for each who asks for it."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What a disk answers that cannot lock."""
 
 
+class Right(Protocol):
+    """The right to write to a folder."""
+
+    def require(self) -> None:
+        """Return if it is still held; to be called before what others see is changed.
+
+        Raises
+        ------
+        BusyError
+            If it was lost: a store knows no locks, only claims that are renewed, and this one was not for too long.
+        """
+
+
+class _Kept:
+    """A right that is never lost before it is given up."""
+
+    def require(self) -> None:
+        """Return."""
+
+
 @contextlib.contextmanager
-def locked(folder: str, purpose: str) -> Iterator[None]:
+def locked(folder: str, purpose: str) -> Iterator[Right]:
     """Hold the only right to write to a folder while the block runs.
 
-    The right is an advisory lock of the operating system on ``folder/lock``: it ends with the process that holds it,
-    however that process ends, so that a killed run leaves nothing to clear away. Object stores and some network disks
-    have no such lock; there the block runs without one.
+    On a disk the right is an advisory lock of the operating system on ``folder/lock``: it ends with the process that
+    holds it, however that process ends, so that a killed run leaves nothing to clear away. Some network disks have no
+    such lock; there the block runs without one. On object stores and HDFS it is a lease, see
+    `median_spark.storage.leases`.
 
     Parameters
     ----------
@@ -31,6 +59,11 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
         What is to be written to; created if need be.
     purpose : str
         What this run does, for the message that a second run gets.
+
+    Yields
+    ------
+    Right
+        To be asked, now and then, whether it is still held.
 
     Raises
     ------
@@ -40,12 +73,19 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
         If the folder cannot be written to.
     """
     make_folder(folder)
-    if not is_local(folder):
-        yield
-        return
-    path = Path(folder) / "lock"
+    started = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    holder = f"'{purpose}' (process {os.getpid()} on {socket.gethostname()}, user {_user()}, since {started})"
+    with _flocked(folder, holder) if is_local(folder) else leased(folder, LOCK, holder) as right:
+        yield right
+
+
+@contextlib.contextmanager
+def _flocked(folder: str, holder: str) -> Iterator[Right]:
+    """Hold the operating system's lock on a local folder while the block runs."""
+    path = Path(folder) / LOCK
     try:
-        handle = path.open("a+")
+        # Not to append: volumes of Databricks, and other disks that are object stores beneath, cannot do that.
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     except OSError as error:
         message = f"{folder}: this folder cannot be written to ({reason(error)})"
         raise OutputError(message) from error
@@ -53,25 +93,27 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            handle.seek(0)
-            holder = handle.read().strip() or "another run"
-            message = f"{folder}: {holder} is writing here; wait for it to end, or stop it, and run this again"
+            other = handle.read().decode(errors="replace").strip() or "another run"
+            message = f"{folder}: {other} is writing here; wait for it to end, or stop it, and run this again"
             raise BusyError(message) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            yield
+            yield _Kept()
             return
-        handle.truncate(0)
-        started = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-        handle.write(
-            f"'{purpose}' (process {os.getpid()} on {socket.gethostname()}, user {_user()}, since {started})\n"
-        )
-        handle.flush()
+        _tell_holder(handle, f"{holder}\n")
         try:
-            yield
+            yield _Kept()
         finally:
-            handle.truncate(0)
+            _tell_holder(handle, "")
+
+
+def _tell_holder(handle: FileIO, holder: str) -> None:
+    """Say in the file who holds the right, which is held all the same where a disk cannot change a file's content."""
+    with contextlib.suppress(OSError):
+        handle.seek(0)
+        handle.truncate()
+        handle.write(holder.encode())
 
 
 def _user() -> str:

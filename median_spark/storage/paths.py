@@ -1,13 +1,25 @@
-"""Paths and URIs: one spelling for each, finding, looking, moving and deleting, through pyarrow.fs."""
+"""Files and folders wherever they are: finding, looking, moving and deleting, through pyarrow.fs."""
 
+import contextlib
 import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
 from pyarrow import fs
 
-from median_spark.errors import InputError, OutputError, UsageError
+from median_spark.errors import InputError, OutputError, StorageError
+from median_spark.storage.attempts import attempted
+from median_spark.storage.filesystems import resolve
+from median_spark.storage.locations import has_folders, is_local
+
+_REQUESTS = 16
+"""Requests to a store that are under way at once, where there are many to make."""
+
+_SECOND = 10**9
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class FileStat:
     size : int
         Bytes.
     mtime_ns : int
-        Last modification, nanoseconds since 1970.
+        Last modification, nanoseconds since 1970; whole seconds on an object store.
     """
 
     path: str
@@ -29,86 +41,58 @@ class FileStat:
     mtime_ns: int
 
 
-def canonical(location: str | os.PathLike[str]) -> str:
-    """Return the one spelling of a location that this package uses.
-
-    Local paths become absolute, ``file:`` is dropped, ``dbfs:/x`` becomes ``/dbfs/x`` and ``s3a://`` becomes ``s3://``.
-
-    Parameters
-    ----------
-    location : str or path
-        A path or a URI.
-
-    Raises
-    ------
-    UsageError
-        If the location is empty.
-    """
-    text = os.fspath(location)
-    if not text:
-        message = "an empty path was given where a file or folder is needed"
-        raise UsageError(message)
-    if text.startswith("dbfs:/"):
-        text = "/dbfs/" + text.removeprefix("dbfs:").lstrip("/")
-    if text.startswith(("s3a://", "s3n://")):
-        text = "s3://" + text.split("://", 1)[1]
-    if text.startswith("file:"):
-        text = "/" + text.removeprefix("file:").lstrip("/")
-    if "://" in text:
-        scheme, rest = text.split("://", 1)
-        return f"{scheme}://{rest.rstrip('/')}"
-    # Not pathlib's: resolve() follows links, and expanduser() fails on a name like ~backup.loom.
-    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
-    return "/" + path.lstrip("/")  # POSIX lets two leading slashes stand
-
-
-def is_local(location: str) -> bool:
-    """Say whether a canonical location is a plain path on this machine."""
-    return "://" not in location
-
-
-def resolve(location: str) -> tuple[fs.FileSystem, str]:
-    """Return the pyarrow filesystem of a canonical location, and the path in it.
-
-    Raises
-    ------
-    UsageError
-        If no filesystem answers to the URI's scheme.
-    """
-    if is_local(location):
-        return fs.LocalFileSystem(), location
-    try:
-        return cast("tuple[fs.FileSystem, str]", fs.FileSystem.from_uri(location))
-    except (ValueError, OSError) as error:
-        message = f"{location}: this location cannot be reached ({error})"
-        raise UsageError(message) from error
-
-
-def join(folder: str, *names: str) -> str:
-    """Return the location of a name within a folder."""
-    return "/".join([folder.rstrip("/"), *names])
-
-
 def stat(location: str) -> FileStat | None:
-    """Return size and modification time of a file, or None if there is none."""
+    """Return size and modification time of a file, or None if there is none.
+
+    Raises
+    ------
+    StorageError
+        If a store does not tell.
+    """
+    with _looking(location):
+        return look(location)
+
+
+def look(location: str) -> FileStat | None:
+    """Return what `stat` does.
+
+    Raises
+    ------
+    PermissionError
+        If a store does not let this user.
+    StorageError
+        If it does not tell for another reason.
+    """
     filesystem, path = resolve(location)
-    info = filesystem.get_file_info(path)
-    if info.type != fs.FileType.File:
-        return None
-    return FileStat(location, info.size, info.mtime_ns or 0)
+    info = attempted(location, lambda: filesystem.get_file_info(path))
+    return _stat_of(location, info) if info.type == fs.FileType.File else None
 
 
 def kind(location: str) -> str:
-    """Return ``"file"``, ``"folder"`` or ``"nothing"``."""
+    """Return ``"file"``, ``"folder"`` or ``"nothing"``.
+
+    Raises
+    ------
+    StorageError
+        If a store does not tell.
+    """
     filesystem, path = resolve(location)
-    found = filesystem.get_file_info(path).type
+    with _looking(location):
+        found = attempted(location, lambda: filesystem.get_file_info(path)).type
     return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "nothing")
 
 
 def names_in(folder: str) -> list[str]:
-    """Return the names of what lies directly in a folder, ascending; none if there is no such folder."""
+    """Return the names of what lies directly in a folder, ascending; none if there is no such folder.
+
+    Raises
+    ------
+    StorageError
+        If a store does not tell.
+    """
     filesystem, path = resolve(folder)
-    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    with _looking(folder):
+        found = attempted(folder, lambda: filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
     return sorted(info.base_name for info in found)
 
 
@@ -121,18 +105,19 @@ def files_below(folder: str) -> list[FileStat]:
     ------
     InputError
         If a folder may not be listed.
+    StorageError
+        If a store does not tell.
     """
     filesystem, path = resolve(folder)
+    selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
     try:
-        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        found = attempted(folder, lambda: filesystem.get_file_info(selector))
     except OSError as error:
         message = f"{folder}: this folder cannot be listed ({error})"
         raise InputError(message) from error
     prefix = folder.rstrip("/")
     files = [
-        FileStat(prefix + info.path[len(path.rstrip("/")) :], info.size, info.mtime_ns or 0)
-        for info in found
-        if info.type == fs.FileType.File
+        _stat_of(prefix + info.path[len(path.rstrip("/")) :], info) for info in found if info.type == fs.FileType.File
     ]
     if is_local(folder):
         # Arrow leaves out links that point to nothing, and so would lose a study unseen; here, reading it will fail.
@@ -142,16 +127,18 @@ def files_below(folder: str) -> list[FileStat]:
 
 
 def make_folder(folder: str) -> None:
-    """Create a folder and those above it.
+    """Create a folder and those above it; where folders are but parts of keys, there is nothing to do.
 
     Raises
     ------
     OutputError
         If it cannot be created.
     """
+    if not has_folders(folder):
+        return  # pyarrow would write an empty object in its name, which other engines may take for a file
     filesystem, path = resolve(folder)
     try:
-        filesystem.create_dir(path, recursive=True)
+        attempted(folder, lambda: filesystem.create_dir(path, recursive=True))
     except OSError as error:
         message = f"{folder}: this folder cannot be created ({reason(error)})"
         raise OutputError(message) from error
@@ -160,28 +147,96 @@ def make_folder(folder: str) -> None:
 def read_bytes(location: str) -> bytes:
     """Return the whole content of a file."""
     filesystem, path = resolve(location)
-    with filesystem.open_input_stream(path) as stream:
-        return cast("bytes", stream.read())
+
+    def read() -> bytes:
+        with filesystem.open_input_stream(path) as stream:
+            return cast("bytes", stream.read())
+
+    return attempted(location, read)
+
+
+def read_buffer(location: str) -> pa.Buffer:
+    """Return the whole content of a file in memory that is Arrow's own.
+
+    Arrow's threads may let go of what they read from only when the process ends; if that is an object of Python's, they
+    need an interpreter that is gone, and end the process by a signal.
+    """
+    filesystem, path = resolve(location)
+
+    def read() -> pa.Buffer:
+        with filesystem.open_input_file(path) as stream:
+            return stream.read_buffer()
+
+    return attempted(location, read)
 
 
 def move(origin: str, target: str) -> None:
     """Move a file to another name of the same filesystem, replacing what is there."""
     filesystem, path = resolve(origin)
     _, target_path = resolve(target)
-    filesystem.create_dir(target_path.rsplit("/", 1)[0], recursive=True)
-    filesystem.move(path, target_path)
+    make_folder(target.rsplit("/", 1)[0])
+    attempted(origin, lambda: filesystem.move(path, target_path))
+
+
+def bring(moves: Sequence[tuple[str, str]]) -> None:
+    """Give files their final names, by pairs of origin and target of the same filesystem; whole, or not at all.
+
+    Where there are folders this is a rename each. An object store has none: there the files are copied by the store,
+    several at a time, and the origins stay until they are removed, so that who is killed halfway finds all of them.
+    """
+    if not moves or has_folders(moves[0][0]):
+        for origin, target in moves:
+            move(origin, target)
+        return
+
+    def copy(pair: tuple[str, str]) -> None:
+        filesystem, path = resolve(pair[0])
+        attempted(pair[0], lambda: filesystem.copy_file(path, resolve(pair[1])[1]))
+
+    with ThreadPoolExecutor(min(_REQUESTS, len(moves))) as copiers:
+        list(copiers.map(copy, moves))
 
 
 def remove(location: str) -> None:
     """Delete a file or a folder with all that is in it; nothing happens if it is not there."""
     filesystem, path = resolve(location)
-    found = filesystem.get_file_info(path).type
-    if found == fs.FileType.File:
-        filesystem.delete_file(path)
-    elif found == fs.FileType.Directory:
-        filesystem.delete_dir(path)
+
+    def delete() -> None:
+        found = filesystem.get_file_info(path).type
+        if found == fs.FileType.File:
+            filesystem.delete_file(path)
+        elif found == fs.FileType.Directory:
+            filesystem.delete_dir(path)
+
+    if is_local(location):
+        delete()
+        return
+    with contextlib.suppress(FileNotFoundError), _looking(location):  # it went while it was looked at
+        attempted(location, delete)
 
 
 def reason(error: OSError) -> str:
     """Return what an error of the operating system says, without its number and path."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _stat_of(location: str, info: fs.FileInfo) -> FileStat:
+    changed = info.mtime_ns or 0
+    # A listing may tell the time of an object more finely than a look at it alone does; S3 knows whole seconds.
+    return FileStat(location, info.size, changed if has_folders(location) else changed // _SECOND * _SECOND)
+
+
+@contextlib.contextmanager
+def _looking(location: str) -> Iterator[None]:
+    """Where a store does not let this user, say what may help."""
+    try:
+        yield
+    except PermissionError as error:
+        if is_local(location):
+            raise
+        message = (
+            f"{location}: this location is refused to this user ({error}): see to the credentials, in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE) or the machine's role, and to "
+            "what they permit"
+        )
+        raise StorageError(message) from error

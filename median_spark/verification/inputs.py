@@ -83,8 +83,7 @@ def _matrix_rows(
 ) -> Iterator[tuple[str, list[str], npt.NDArray[np.float64]]]:
     """Yield gene, cell ids and values of some genes of a matrix, computed anew."""
     parameters, names, location = record["parameters"], record["parameters"]["names"], record["input"]["path"]
-    filesystem, path = storage.resolve(location)
-    with filesystem.open_input_file(path) as stream, h5py.File(stream, "r") as file:
+    with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
         layer = parameters.get("layer", "auto")
         matrix = H5ad(file, layer) if location.lower().endswith(".h5ad") else Loom(file, layer)
         chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]

@@ -1,5 +1,6 @@
 """One source of a result: its record, and its rows in the Parquet parts."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -51,9 +52,10 @@ class StoredSource:
             return pa.table({"gene": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
         filesystem = storage.resolve(self.parts[0])[0]
         paths = [storage.resolve(part)[1] for part in self.parts]
+        chosen = ds.field("gene").isin(genes)
         try:
-            held = ds.dataset(paths, format="parquet", filesystem=filesystem)
-            return held.to_table(columns=columns, filter=ds.field("gene").isin(genes))
+            held = storage.attempted(self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem))
+            return storage.attempted(self.parts[0], lambda: held.to_table(columns=columns, filter=chosen))
         except (OSError, pa.ArrowException) as error:
             message = f"source '{self.name}': its parts cannot be read ({error})"
             raise TableError(message) from error
@@ -64,7 +66,7 @@ class StoredSource:
         for part in self.parts:
             filesystem, path = storage.resolve(part)
             try:
-                total += pq.read_metadata(path, filesystem=filesystem).num_rows
+                total += storage.attempted(part, partial(pq.read_metadata, path, filesystem=filesystem)).num_rows
             except (OSError, pa.ArrowException) as error:
                 message = f"{part}: this part cannot be read ({error})"
                 raise TableError(message) from error

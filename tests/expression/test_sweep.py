@@ -138,6 +138,17 @@ class TestUnion:
             gene: sorted(values) for gene, values in written.items()
         }
 
+    @given(tables(), some_rows, some_rows, some_rows)
+    @settings(max_examples=30)
+    def test_is_the_same_from_a_store_whose_parts_are_read_side_by_side(
+        self, folder, drawn, window_rows, sweep_rows, step_rows
+    ):
+        table = table_of(folder, *drawn)
+        far = replace(table, values=f"file://{table.values}")
+        assert swept(far.plan(window_rows, sweep_rows), step_rows) == swept(
+            table.plan(window_rows, sweep_rows), step_rows
+        )
+
     @given(tables(), some_rows, some_rows)
     def test_of_the_rows_that_may_hold_genes_of_interest_has_all_their_values(
         self, folder, drawn, window_rows, sweep_rows

@@ -1,0 +1,234 @@
+"""Whole runs on an S3 server: every command by URIs, requests that fail, workers and drivers that are killed."""
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from looms import random_counts, write_loom
+from processes import kill_group, python_workers, start, wait_for
+from s3_server import s3_server
+
+from median_spark import remove_sources, storage
+from median_spark.errors import BusyError
+from median_spark.expression import open_table
+from median_spark.storage import leases
+
+pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
+
+SOURCES = 6
+
+SAME_BYTES = (
+    "medians.csv",
+    "sources.csv",
+    "total_gene_tdigest_dict.pickle",
+    "total_gene_median_dict.pickle",
+    "detected_gene_median_dict.pickle",
+    "gene_detection_counts_dict.pickle",
+    "geneformer/gene_median_dictionary.pkl",
+    "geneformer/token_dictionary.pkl",
+    "geneformer/ensembl_mapping_dict.pkl",
+    "detection_counts.png",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def server(place):
+    with pytest.MonkeyPatch.context() as patch, s3_server(place) as running:
+        for name, value in running.variables.items():
+            patch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def corpus(place, server):
+    """Looms of two depths in a folder, a gene table, and the same in the store; returns the folder."""
+    rng = np.random.default_rng(21)
+    for number in range(SOURCES):
+        write_loom(place / "corpus" / f"lab{number % 2}/study{number}.loom", random_counts(rng, 2_000, 1_200, 0.2))
+    lines = [f"ENSG{number:011d},protein_coding" for number in range(0, 2_000, 2)]
+    (place / "corpus" / "genes.csv").write_text("\n".join(["ensembl_id,gene_type", *lines]) + "\n")
+    for path in (place / "corpus").rglob("*.*"):
+        storage.write_bytes(f"{server.bucket}/corpus/{path.relative_to(place / 'corpus')}", path.read_bytes())
+    return place / "corpus"
+
+
+@pytest.fixture(scope="module")
+def expected(place, corpus):
+    """The folder of a run on the local disk."""
+    assert command(*arguments(str(corpus), str(place / "local"))).returncode == 0
+    return place / "local"
+
+
+@pytest.fixture(scope="module")
+def made(server, corpus):
+    """The location of a run in the store, every seventh request of which failed."""
+    out = f"{server.bucket}/made"
+    server.fail(7)
+    ran = command(*arguments(f"{server.bucket}/corpus", out))
+    server.fail(0)
+    assert ran.returncode == 0, ran.stderr
+    assert sum(each["failed"] for each in server.asked()) > 50
+    return out
+
+
+def arguments(corpus, out, *more):
+    pickles = ("--digest-pickles", f"{out}-digests")
+    return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, "--by-source", *pickles, *LOCAL, *more)
+
+
+LOCAL = ("--master", "local[2,4]")
+
+
+def command(*given):
+    return subprocess.run(
+        [sys.executable, "-m", "median_spark", *given], capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def result(folder):
+    """Return what must be the same wherever a result lies."""
+    found = {name: storage.read_bytes(storage.join(str(folder), name)) for name in SAME_BYTES}
+    for name in ("digests.parquet", "by_source.parquet", "medians.parquet"):
+        filesystem, path = storage.resolve(storage.join(str(folder), name))
+        found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)
+    return found
+
+
+def test_the_result_is_that_of_a_local_run_to_the_byte(made, expected):
+    assert result(f"{made}/medians") == result(expected / "medians")
+    ours = {file.path.removeprefix(f"{made}-digests"): file.path for file in storage.files_below(f"{made}-digests")}
+    assert len(ours) == SOURCES
+    for name, location in ours.items():
+        assert storage.read_bytes(location) == Path(f"{expected}-digests{name}").read_bytes()
+
+
+def test_the_values_folder_holds_nothing_but_parquet_and_nothing_is_left_over(made, server):
+    keys = [key for key in server.objects() if key.startswith("made/")]
+    values = [key for key in keys if key.startswith("made/expression/values/")]
+    assert len(values) >= SOURCES
+    assert all(key.endswith(".parquet") for key in values)
+    assert not [key for key in keys if "unfinished" in key or key.endswith("/stop")]
+    assert not [key for key in keys if ("/lock/" in key or "/staging/" in key) and not key.endswith("/")]
+
+
+def test_a_second_run_changes_nothing_but_the_result(made, server, corpus):
+    before = [file for file in storage.files_below(f"{made}/expression") if "/values/" in file.path]
+    ran = command(*arguments(f"{server.bucket}/corpus", made))
+    assert ran.returncode == 0, ran.stderr
+    assert [file for file in storage.files_below(f"{made}/expression") if "/values/" in file.path] == before
+
+
+class TestCommands:
+    def test_verify(self, made):
+        ran = command("verify", f"{made}/expression", f"{made}/medians", "--inputs")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "matrices" in ran.stdout
+
+    @pytest.mark.parametrize("what", ["corpus/lab0/study0.loom", "made/expression", "made/medians", "made"])
+    def test_inspect(self, made, server, what):
+        ran = command("inspect", f"{server.bucket}/{what}")
+        assert ran.returncode == 0, ran.stderr
+        assert f"{server.bucket}/{what}" in ran.stdout
+
+    def test_report(self, made, expected):
+        for compare in (f"{made}/medians", str(expected / "medians" / "medians.csv")):
+            ran = command("report", f"{made}/medians", "--compare", compare, "--out", f"{made}/page.html")
+            assert ran.returncode == 0, ran.stderr
+        assert b"<!doctype html>" in storage.read_bytes(f"{made}/page.html")[:1_000]
+        storage.remove(f"{made}/page.html")
+
+    def test_merge(self, made, expected, server, place):
+        ours, local = f"{server.bucket}/merged", str(place / "merged")
+        for digests, out in ((f"{made}-digests", ours), (f"{expected}-digests", local)):
+            ran = command("merge", digests, "--out", out)
+            assert ran.returncode == 0, ran.stderr
+        name = "total_gene_tdigest_dict.pickle"
+        assert storage.read_bytes(f"{ours}/{name}") == storage.read_bytes(f"{local}/{name}")
+        assert command("merge", f"{made}-digests", "--out", ours).returncode == 2
+        assert command("merge", f"{made}-digests", "--out", ours, "--overwrite").returncode == 0
+
+    def test_convert_remove_and_medians(self, server, corpus):
+        table, names = f"{server.bucket}/table", [f"lab{number % 2}/study{number}" for number in range(SOURCES)]
+        convert = ("convert", f"{server.bucket}/corpus", "--out", table, *LOCAL)
+        assert command(*convert).returncode == 0
+        assert command("remove", table, *names[2:]).returncode == 0
+        assert storage.names_in(f"{table}/values") == [f"source={name.replace('/', '%2F')}" for name in names[:2]]
+        ran = command("medians", table, "--out", f"{table}-medians", *LOCAL)
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(storage.read_bytes(f"{table}-medians/summary.json"))["sources"] == 2
+        assert command("medians", table, "--out", f"{table}-medians", *LOCAL).returncode == 2
+        # What was taken out comes in again beside what stayed.
+        assert command(*convert).returncode == 0
+        assert len(storage.names_in(f"{table}/values")) == SOURCES
+
+    def test_what_cannot_work_says_so(self, server):
+        ran = command("demo", "--out", f"{server.bucket}/demo")
+        assert ran.returncode == 2
+        assert "is written to a local folder" in ran.stderr
+        ran = command("inspect", f"{server.bucket}/nothing")
+        assert ran.returncode == 2
+        assert "there is no such file or folder" in ran.stderr
+
+
+def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(server, corpus, expected, place):
+    scratch = place / "scratch"
+    scratch.mkdir()
+    out = f"{server.bucket}/killed-worker"
+    environment = {**server.environment, "SPARK_LOCAL_DIRS": str(scratch)}
+    process = start(*arguments(f"{server.bucket}/corpus", out), env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        found = []
+        wait_for(lambda: found.extend(holding_scratch(process.pid, scratch)) or found, process)
+        kill(found[0])
+        said = process.communicate(timeout=300)[1]
+    finally:
+        kill_group(process)
+    assert process.returncode == 0, said
+    assert [path for path in scratch.rglob("*") if path.is_file()] == []
+    assert result(f"{out}/medians") == result(expected / "medians")
+
+
+def holding_scratch(pid, scratch):
+    """Return the Python workers of a run that read a matrix through scratch space just now."""
+    found = []
+    for worker in python_workers(pid):
+        with suppress(OSError):
+            held = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
+            if any(path.startswith(str(scratch)) and path.endswith("(deleted)") for path in held):
+                found.append(worker)
+    return found
+
+
+def kill(pid):
+    subprocess.run(["kill", "-KILL", str(pid)], check=False)
+
+
+def test_a_run_that_is_killed_has_kept_others_out_and_is_resumed(server, corpus, expected, monkeypatch):
+    monkeypatch.setattr(leases, "_YOUNG_SECONDS", -1.0)  # refused at once, before the run ends
+    out = f"{server.bucket}/killed-driver"
+    given = arguments(f"{server.bucket}/corpus", out)
+    process = start(*given)
+    try:
+        wait_for(lambda: storage.names_in(f"{out}/expression/sources"), process, step=0.1)
+        with pytest.raises(BusyError, match=rf"'median-spark convert' .process {process.pid} on .* is writing here"):
+            remove_sources(f"{out}/expression", ["lab0/study0"])
+    finally:
+        kill_group(process)
+    table = open_table(f"{out}/expression")
+    committed = {record.source: record.parts for record in table.sources()}
+    assert committed
+    ran = command(*given)
+    assert ran.returncode == 0, ran.stderr
+    resumed = {record.source: record.parts for record in table.sources()}
+    assert {source: resumed[source] for source in committed} == committed
+    assert result(f"{out}/medians") == result(expected / "medians")
