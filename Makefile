@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test lint bench bench-full clean
+.PHONY: help setup java run test test-cluster test-standalone test-connect test-s3 test-notebook test-matrix package lint bench \
+  bench-full clean
 
 help:  ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv
 
@@ -25,8 +26,29 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --out $(DEMO)/corpus; }
 	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
 
-test: java setup  ## Run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: java setup  ## Run all tests that need no cluster
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster"
+
+test-cluster: java setup  ## Run the tests on real engines: the next four
+	$(BIN)/python -m pytest tests/cluster -m "cluster and not matrix"
+
+test-standalone: java setup  ## A Spark standalone cluster, spark-submit, killed workers
+	$(BIN)/python -m pytest tests/cluster -m standalone
+
+test-connect: java setup  ## A Spark Connect server
+	$(BIN)/python -m pytest tests/cluster -m connect
+
+test-s3: java setup  ## Object storage
+	$(BIN)/python -m pytest tests/cluster -m s3
+
+test-notebook: java setup  ## The notebook, and the configurations of platforms
+	$(BIN)/python -m pytest tests/cluster -m notebook
+
+test-matrix: java setup  ## Other versions of Spark and numpy, each in an environment of its own in .venvs (slow; LEGS='spark-3.5' for one)
+	$(BIN)/python tests/matrix/matrix.py --environments .venvs $(LEGS)
+
+package: setup  ## Build dist/*.whl, and dist/*.tar.gz with all that a bare Spark worker lacks
+	$(BIN)/python conf/package/pack.py
 
 lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (import-linter)
 	$(BIN)/ruff format --check .
@@ -41,4 +63,4 @@ bench-full: java setup  ## The same at full size, and write docs/performance.md 
 	$(BIN)/python benchmarks/bench.py --sizes full --write $(BENCH)
 
 clean:  ## Remove what run, test and setup have made
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis spark-warehouse
+	rm -rf $(VENV) .venvs $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist spark-warehouse

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from median_spark.merging import merge as merge
     from median_spark.report import write_report as write_report
     from median_spark.spark.convert import convert as convert
-    from median_spark.spark.medians import gene_medians as gene_medians
+    from median_spark.spark.data_source import register_formats as register_formats
+    from median_spark.spark.entrance import gene_medians as gene_medians
     from median_spark.spark.medians import medians as medians
     from median_spark.spark.run import run as run
     from median_spark.spark.session import spark_session as spark_session
@@ -41,12 +42,13 @@ _HOME = {
     "ReadOptions": "matrices",
     "check_dictionaries": "geneformer",
     "convert": "spark.convert",
-    "gene_medians": "spark.medians",
+    "gene_medians": "spark.entrance",
     "inspect": "inspection",
     "medians": "spark.medians",
     "merge": "merging",
     "read_gene_map": "genes",
     "read_gene_table": "genes",
+    "register_formats": "spark.data_source",
     "remove_sources": "expression",
     "run": "spark.run",
     "spark_session": "spark.session",

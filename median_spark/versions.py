@@ -1,6 +1,7 @@
 """The versions of what computes, for the record."""
 
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
@@ -15,5 +16,8 @@ def software_versions() -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue
+            # A platform's own pyspark is on the path, but was not installed as a package.
+            loaded = getattr(sys.modules.get(name), "__version__", None)
+            if loaded is not None:
+                found[name] = str(loaded)
     return found

@@ -77,6 +77,8 @@ def test_the_result_folder_holds_what_is_promised(spark, corpus, tmp_path):
         "geneformer",
         "medians.csv",
         "medians.parquet",
+        "metrics.csv",
+        "metrics.parquet",
         "provenance.json",
         "report.html",
         "summary.json",

@@ -48,6 +48,8 @@ FILES = {
     *PICKLES,
     "summary.json",
     "provenance.json",
+    "metrics.parquet",
+    "metrics.csv",
     "detection_counts.png",
     "report.html",
     "geneformer/gene_median_dictionary.pkl",

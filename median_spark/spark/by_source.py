@@ -23,6 +23,7 @@ from median_spark.expression import ExpressionTable, SourceRecord, SweepPlan, pl
 from median_spark.results import (
     SourceComparison,
     SourceRatio,
+    Stopwatch,
     assemble_by_source,
     change_of,
     sources_table,
@@ -63,6 +64,7 @@ def source_by_source(
     exact: bool,
     window_rows: int,
     report: Reporter,
+    watch: Stopwatch,
 ) -> Iterator[SourceComparison | None]:
     """Work source by source, and lend what a result tells about its sources while the block runs.
 
@@ -88,6 +90,8 @@ def source_by_source(
         Values that a worker holds at once.
     report : Reporter
         Who is told how it goes.
+    watch : Stopwatch
+        What times it.
 
     Yields
     ------
@@ -125,10 +129,12 @@ def source_by_source(
                 source, medians_of(sources=[records[source].source], exact=True), plan.genes, places[number], files
             )
         if not by_source:
+            watch.lap("by_source", tasks=len(tasks))
             yield None
             return
         ratios = assemble_by_source(pieces, records, found.table, local / "by_source.parquet")
         sources = _compared(records, ratios, found, medians_of, exact=exact, report=report)
+        watch.lap("by_source", tasks=len(tasks))
         yield SourceComparison(sources, local / "by_source.parquet")
 
 
@@ -187,7 +193,9 @@ def _work(
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
     sources = {share.source for shares, _ in tasks for share in shares}
-    rows = collect(run_tasks(spark, len(tasks), _DONE_DDL, task), _DONE_SCHEMA, "working source by source").to_pylist()
+    frame = run_tasks(spark, len(tasks), _DONE_DDL, task)
+    description = f"work on {counted(len(sources), 'source')} by themselves"
+    rows = collect(frame, _DONE_SCHEMA, "working source by source", description).to_pylist()
     for row in sorted(rows, key=lambda row: int(row["task"])):
         if row["error"] is not None:
             raise OutputError(row["error"]) if row["writing"] else TableError(row["error"])

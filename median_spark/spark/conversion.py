@@ -1,16 +1,20 @@
 """One conversion under way: a Spark job reads units; beside it the driver commits each source as it is complete."""
 
-import threading
+import contextlib
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any
 
 import pyarrow as pa
+from pyspark import InheritableThread
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.errors import EngineError, InputError, counted
+from median_spark.errors import BusyError, EngineError, InputError, counted, listed
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
@@ -26,7 +30,20 @@ from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
 
+_STORE_POLL_SECONDS = 3.0
+"""The same where each look is requests to a store."""
+
+_COMMITS_AT_ONCE = 8
+"""Sources that are committed side by side on a store, which takes its time to copy their parts."""
+
+_SEEN_LATE_SECONDS = 75.0
+"""After the job, what workers wrote must be seen by then; NFS keeps a folder's listing for 60 seconds at most."""
+
 _UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
+
+
+_Ending = tuple[str | None, SourceRecord | None]
+"""Why a source cannot be committed, or its record."""
 
 
 @dataclass
@@ -76,9 +93,12 @@ class Conversion:
         parameters: dict[str, Any],
         on_error: str,
         report: Reporter,
+        right: storage.Right,
     ) -> None:
         self._spark = spark
         self._table = table
+        self._right = right
+        self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending = {source.conversion: source for source in pending}
         self._options = options
         self._parameters = parameters
@@ -92,6 +112,7 @@ class Conversion:
         self._cells_done = 0
         self._cells = sum(source.found["cells"] for source in pending)
         self._software = software_versions()
+        self.tasks = 0
         self.records: dict[str, SourceRecord] = {}
         self.failures: list[FailureRecord] = []
 
@@ -116,29 +137,39 @@ class Conversion:
             for unit in source.units
             if unit.number not in source.done
         ]
+        self.tasks = len(units)
         job = _Job(self._spark, self._table, units, self._options, self._stop)
         job.start()
         try:
-            while not job.wait(_POLL_SECONDS):
+            while not job.wait(self._poll_seconds):
                 self._gather()
         except BaseException:  # an interrupt too: let the workers stop at their next unit
-            storage.write_bytes(self._stop, b"")
+            self._stop_workers()
             raise
         self._gather()
-        for conversion in self._failed:
-            storage.remove(self._table.staged(conversion))
+        self._right.require()
+        if job.succeeded and not (self.failures and self._on_error == "fail"):
+            self._gather_late()
+        settled = {*self._failed, *(record.conversion for record in self.records.values())}
+        for conversion in sorted(self._table.staged_conversions() & settled):
+            self._table.discard_staged(conversion)
         storage.remove(self._stop)
         stop_if_told(self.failures, self._on_error)
         job.raise_error()
         if self._pending:
             left = [source.source.name for source in self._pending.values()]
-            message = f"the Spark job ended and {counted(len(left), 'source')} is not complete: {left[0]}"
+            message = (
+                f"{self._table.location}: the workers have read all cells, but of {counted(len(left), 'source')} "
+                f"({listed(left, 3)}) what they wrote is not to be seen from here: this must be one folder for the "
+                "driver and every worker, on a shared disk, or a URI such as s3://bucket/folder"
+            )
             raise EngineError(message)
 
     def _resume(self) -> None:
         """Take over the units that a killed run had finished, unless they were cut otherwise or failed."""
-        for source in self._pending.values():
-            found = self._table.staged_records(source.conversion, set())
+        staged = self._table.staged_records_of({conversion: set() for conversion in self._pending})
+        for conversion, found in staged.items():
+            source = self._pending[conversion]
             cuts = {unit.number: (unit.first, unit.last) for unit in source.units}
             sound = all(
                 record.error is None and cuts.get(number) == (record.first, record.last)
@@ -152,11 +183,18 @@ class Conversion:
 
     def _gather(self) -> None:
         """Take in what the workers have finished since the last time; only sources under way are looked at."""
-        under_way = self._table.staged_conversions() & self._pending.keys()
-        for source in [self._pending[conversion] for conversion in sorted(under_way)]:
-            for number, record in self._table.staged_records(source.conversion, set(source.done)).items():
-                self._take(source, number, record)
+        done = {conversion: set(source.done) for conversion, source in self._pending.items()}
+        for conversion, found in self._table.staged_records_of(done).items():
+            for number, record in found.items():
+                self._take(self._pending[conversion], number, record)
         self._settle()
+
+    def _gather_late(self) -> None:
+        """Wait for what all workers have written to be seen: a network disk may show an old listing for a while."""
+        deadline = time.monotonic() + _SEEN_LATE_SECONDS
+        while self._pending and time.monotonic() < deadline:
+            time.sleep(self._poll_seconds)
+            self._gather()
 
     def _take(self, source: PendingSource, number: int, record: UnitRecord) -> None:
         source.done[number] = record
@@ -165,8 +203,8 @@ class Conversion:
 
     def _settle(self) -> None:
         """Commit the sources that are complete, and set aside those that failed."""
-        for source in list(self._pending.values()):
-            reason = source.error or (self._changed(source) if source.complete else None)
+        ended = [source for source in self._pending.values() if source.error or source.complete]
+        for source, (reason, record) in zip(ended, self._side_by_side(self._finish, ended), strict=True):
             if reason is not None:
                 self.failures.append(FailureRecord(source.source.name, source.source.file.path, reason))
                 self._failed.append(source.conversion)
@@ -174,13 +212,9 @@ class Conversion:
                     unit.last - unit.first for unit in source.units if unit.number not in source.done
                 )
                 if self._on_error == "fail":
-                    storage.write_bytes(self._stop, b"")
-            elif source.complete:
-                record = self._record(source)
-                self._table.commit(record)
+                    self._stop_workers()
+            elif record is not None:
                 self.records[record.source] = record
-            else:
-                continue
             del self._pending[source.conversion]
             self._settled += 1
         sources = self._settled + len(self._pending)
@@ -188,6 +222,32 @@ class Conversion:
         if state != self._told:
             self._told = state
             self._report.convert_state(state)
+
+    def _stop_workers(self) -> None:
+        """Let the workers stop at their next unit; those of another run go on, if the table is another run's by now."""
+        with contextlib.suppress(BusyError):
+            self._right.require()
+            storage.write_bytes(self._stop, b"")
+
+    def _side_by_side(
+        self, finish: Callable[[PendingSource], "_Ending"], sources: list[PendingSource]
+    ) -> Iterator["_Ending"]:
+        """Finish one source after the other; on an object store, some at once."""
+        if storage.has_folders(self._table.location) or len(sources) < 2:
+            yield from map(finish, sources)
+            return
+        with ThreadPoolExecutor(_COMMITS_AT_ONCE) as committers:
+            yield from committers.map(finish, sources)
+
+    def _finish(self, source: PendingSource) -> "_Ending":
+        """Commit a source that is complete; return why it cannot be, or its record."""
+        reason = source.error or self._changed(source)
+        if reason is not None:
+            return reason, None
+        record = self._record(source)
+        self._right.require()
+        self._table.commit(record)
+        return None, record
 
     def _changed(self, source: PendingSource) -> str | None:
         file = source.source.file
@@ -214,8 +274,11 @@ class Conversion:
         )
 
 
-class _Job(threading.Thread):
-    """The Spark job, in a thread of its own, so that the driver can commit while it runs."""
+class _Job:
+    """The Spark job, in a thread of its own, so that the driver can commit while it runs.
+
+    The thread takes over what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
+    """
 
     def __init__(
         self,
@@ -225,7 +288,9 @@ class _Job(threading.Thread):
         options: ReadOptions,
         stop: str,
     ) -> None:
-        super().__init__(name="median-spark convert", daemon=True)
+        # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
+        tags = {"session": spark} if "session" in signature(InheritableThread).parameters else {}
+        self._thread = InheritableThread(self._run, **tags, name="median-spark convert", daemon=True)
         self._spark = spark
         self._table = table
         self._units = units
@@ -233,7 +298,11 @@ class _Job(threading.Thread):
         self._stop_marker = stop
         self._error: BaseException | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin to convert all units."""
+        self._thread.start()
+
+    def _run(self) -> None:
         """Convert all units; what goes wrong is kept for `raise_error`."""
         if not self._units:
             return
@@ -245,14 +314,22 @@ class _Job(threading.Thread):
             yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
         try:
-            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting")
+            sources = len({conversion for _, conversion, _ in units})
+            description = f"convert {counted(sources, 'source')}, {counted(len(units), 'unit')}"
+            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting", description)
         except BaseException as error:
             self._error = error
 
     def wait(self, seconds: float) -> bool:
         """Wait a while, and say whether the job has ended."""
-        self.join(seconds)
-        return not self.is_alive()
+        self._thread.join(seconds)
+        alive: bool = self._thread.is_alive()
+        return not alive
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether nothing has gone wrong."""
+        return self._error is None
 
     def raise_error(self) -> None:
         """Raise what the job raised, if it did."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from median_spark.matrices import (
     open_matrix,
     outline,
 )
+from median_spark.results import Stage, Stopwatch
 from median_spark.spark.conversion import Conversion, PendingSource, failures_text, stop_if_told
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.tasks import collect, run_tasks
@@ -50,6 +51,8 @@ class ConvertReport:
         Inputs that could not be converted.
     seconds : float
         Time it took.
+    stages : tuple of Stage
+        The same, by stages, and what is known of each.
     """
 
     records: list[SourceRecord]
@@ -57,6 +60,7 @@ class ConvertReport:
     unchanged: list[str]
     failures: list[FailureRecord]
     seconds: float
+    stages: tuple[Stage, ...] = ()
 
 
 def convert(
@@ -107,7 +111,7 @@ def convert(
         If another run is writing to the table.
     """
     options, report = options or ReadOptions(), report or Silent()
-    started = time.monotonic()
+    started, watch = time.monotonic(), Stopwatch()
     if on_error not in {"fail", "skip"}:
         message = f"on_error must be 'fail' or 'skip', not {on_error!r}"
         raise UsageError(message)
@@ -115,7 +119,7 @@ def convert(
         options.gene_table.universe(options.gene_types)  # refused before anything is read if there is none
     sources = find_sources([inputs] if isinstance(inputs, str) else inputs)
     check_target(out)
-    with storage.locked(storage.canonical(out), "median-spark convert"):
+    with storage.locked(storage.canonical(out), "median-spark convert") as right:
         table = create_table(out)
         committed = {record.source: record for record in table.sources()}
         parameters = options.as_json()
@@ -133,10 +137,14 @@ def convert(
             with report.working(f"looking at {counted(len(to_convert), 'source')}"):
                 pending, failures = _outline_sources(spark, table, to_convert, wanted, options, unit_entries)
             stop_if_told(failures, on_error)
-            conversion = Conversion(spark, table, pending, options, parameters, on_error, report)
+            watch.lap("look", tasks=_outline_tasks(len(to_convert)))
+            conversion = Conversion(spark, table, pending, options, parameters, on_error, report, right)
             conversion.run()
             records |= conversion.records
             failures += conversion.failures
+            watch.lap("convert", tasks=conversion.tasks, **_figures_of(conversion.records.values()))
+        else:
+            watch.lap("look", tasks=0)
         failures.sort(key=lambda failure: failure.source)
         for failure in failures:
             table.record_failure(failure)
@@ -148,7 +156,21 @@ def convert(
         unchanged=unchanged,
         failures=failures,
         seconds=time.monotonic() - started,
+        stages=watch.stages,
     )
+
+
+def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:
+    """Return how many sources were converted, the bytes of their files, and those of their parts."""
+    return {
+        "sources": len(converted),
+        "bytes_in": sum(record.input.size for record in converted),
+        "bytes_out": sum(part.size for record in converted for part in record.parts),
+    }
+
+
+def _outline_tasks(sources: int) -> int:
+    return -(-sources // _OUTLINES_A_TASK) if sources > _OUTLINES_A_TASK else sources
 
 
 def _outline_sources(
@@ -162,7 +184,7 @@ def _outline_sources(
     """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
     universe = options.gene_table.universe(options.gene_types) if options.gene_table else None
     gene_list = table.store_genes(universe) if universe else None
-    tasks = -(-len(sources) // _OUTLINES_A_TASK) if len(sources) > _OUTLINES_A_TASK else len(sources)
+    tasks = _outline_tasks(len(sources))
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
         rows = []
@@ -188,9 +210,10 @@ def _outline_sources(
 
     pending, failures = [], []
     frame = run_tasks(spark, tasks, "place long, outline string, error string", task)
-    for row in sorted(
-        collect(frame, _OUTLINE_SCHEMA, "looking at the sources").to_pylist(), key=lambda row: int(row["place"])
-    ):
+    found_rows = collect(
+        frame, _OUTLINE_SCHEMA, "looking at the sources", f"look at {counted(len(sources), 'source')}"
+    ).to_pylist()
+    for row in sorted(found_rows, key=lambda row: int(row["place"])):
         source = sources[row["place"]]
         if row["error"] is not None:
             failures.append(FailureRecord(source.name, source.file.path, row["error"]))

@@ -34,6 +34,8 @@ from median_spark.results import (
     ExactMedian,
     GeneDigests,
     ResultSummary,
+    Stage,
+    Stopwatch,
     check_result_target,
     figures_of,
     median_table,
@@ -65,15 +67,18 @@ class CorpusMedians:
         The sources that went in.
     failures : list of FailureRecord
         Sources whose last conversion failed, and so are missing or of an earlier state.
+    stages : tuple of Stage
+        What it took.
     """
 
     table: pa.Table
     merged: GeneDigests
     records: list[SourceRecord]
     failures: list[FailureRecord]
+    stages: tuple[Stage, ...] = ()
 
 
-def gene_medians(
+def table_medians(
     expression: str,
     *,
     spark: SparkSession,
@@ -118,6 +123,7 @@ def gene_medians(
         If the Spark job fails.
     """
     check_compression(compression)
+    watch = Stopwatch()
     table = open_table(expression)
     records = _chosen(table, sources)
     require_uniform(table.location, records)
@@ -129,14 +135,20 @@ def gene_medians(
     values = sum(record.values for record in records)
     report = report or Silent()
     with report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}"):
-        merged, refined = _digest_all(spark, plan, universe, compression, exact=exact)
+        merged, refined, packed_bytes = _digest_all(spark, plan, universe, compression, exact=exact)
     digested = sum(digest.n for digest in merged.digests.values())
     if digested != values:
         message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
         raise TableError(message)
+    watch.lap("digest", tasks=plan.sweeps, bytes_in=_part_bytes(records), bytes_out=packed_bytes)
     if exact and plan.bundles > 1:
-        refined = exact_medians(spark, table.values, records, plan, merged, window_rows, report)
-    return CorpusMedians(median_table(merged, refined if exact else None), merged, records, table.failures())
+        refined = exact_medians(spark, table.values, records, plan, merged, window_rows, report, watch)
+    found = median_table(merged, refined if exact else None)
+    return CorpusMedians(found, merged, records, table.failures(), watch.stages)
+
+
+def _part_bytes(records: Sequence[SourceRecord]) -> int:
+    return sum(part.size for record in records for part in record.parts)
 
 
 def medians(
@@ -156,13 +168,14 @@ def medians(
     digest_pickles: str | None = None,
     overwrite: bool = False,
     report: Reporter | None = None,
+    stages: Sequence[Stage] = (),
 ) -> ResultSummary:
     """Compute every gene's non-zero median over an expression table, and write a result folder.
 
     Parameters
     ----------
     expression, spark, compression, exact, sources, window_rows, report
-        See `gene_medians`.
+        See `table_medians`.
     out : str
         Path or URI of the result folder.
     failures : sequence of FailureRecord, optional
@@ -180,6 +193,8 @@ def medians(
         Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
     overwrite : bool
         Whether a result that lies there is replaced, and digest pickles of the same sources.
+    stages : sequence of Stage
+        What was done before, as ``ConvertReport.stages`` tells it, for the metrics row.
 
     Returns
     -------
@@ -193,7 +208,7 @@ def medians(
     OutputError
         If the folder holds something else, or a result that may not be replaced, or cannot be written.
     TableError, DigestError, EngineError
-        See `gene_medians`.
+        See `table_medians`.
     """
     report = report or Silent()
     geneformer = geneformer or GeneformerOptions()
@@ -206,9 +221,10 @@ def medians(
         names = [record.source for record in records]
         digest_pickles = check_digest_folder(digest_pickles, names, target, overwrite=overwrite)
     medians_of = partial(
-        gene_medians, expression, spark=spark, compression=compression, window_rows=window_rows, report=report
+        table_medians, expression, spark=spark, compression=compression, window_rows=window_rows, report=report
     )
     found = medians_of(sources=[record.source for record in records], exact=exact)
+    watch = Stopwatch([*stages, *found.stages])
     failed = found.failures if failures is None else list(failures)
     provenance = provenance_of(
         storage.canonical(expression),
@@ -228,6 +244,7 @@ def medians(
         exact=exact,
         window_rows=window_rows,
         report=report,
+        watch=watch,
     )
     with compared as comparison, report.working("writing the result"):
         return write_result(
@@ -240,6 +257,7 @@ def medians(
             gene_table=gene_table,
             gene_map=gene_map,
             comparison=comparison,
+            stages=watch.stages,
         )
 
 
@@ -267,10 +285,11 @@ def _chosen(table: ExpressionTable, sources: Sequence[str] | None) -> list[Sourc
 
 def _digest_all(
     spark: SparkSession, plan: SweepPlan, universe: list[str], compression: float, *, exact: bool
-) -> tuple[GeneDigests, dict[str, ExactMedian]]:
+) -> tuple[GeneDigests, dict[str, ExactMedian], int]:
     """Digest in one Spark job; where a gene has digests in several bundles, shuffle by gene and merge in their order.
 
-    Returns the digests, and the exact medians if they are wanted and a sweep sees all values of its genes.
+    Returns the digests, the exact medians if they are wanted and a sweep sees all values of its genes, and the bytes of
+    the digests as they came from the workers.
     """
 
     def digest(number: int) -> Iterator[pa.RecordBatch]:
@@ -283,7 +302,10 @@ def _digest_all(
         frame = run_tasks(spark, plan.sweeps, _PACKED_DDL, digest)
     else:
         frame = run_and_merge(spark, plan.sweeps, digest, _PACKED_DDL, ("gene", "bundle"), merge, _PACKED_DDL)
-    found = collect(frame, PACKED_SCHEMA, "digesting")
+    description = f"digest {counted(int(plan.rows.sum()), 'value')} in {counted(plan.sweeps, 'sweep')}"
+    if plan.bundles > 1:
+        description += f" of {counted(plan.bundles, 'bundle')}, merge by gene"
+    found = collect(frame, PACKED_SCHEMA, "digesting", description)
     for error in found["error"].drop_null().to_pylist():
         raise TableError(error)
     genes = found["gene"].to_pylist()
@@ -300,7 +322,7 @@ def _digest_all(
     merged = GeneDigests(
         tuple(universe), dict(zip(genes, digests, strict=True)), dict(zip(genes, n_sources, strict=True)), compression
     )
-    return merged, whole
+    return merged, whole, found.nbytes
 
 
 assert PACKED_SCHEMA.names == [column.split()[0] for column in _PACKED_DDL.split(", ")]

@@ -1,6 +1,6 @@
 """The second pass: from the digests' brackets to exact medians, in as many rounds as they need, most often one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from median_spark.digests import rank_error
 from median_spark.errors import EngineError, TableError, counted
 from median_spark.exact import OUTCOME_SCHEMA, Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
 from median_spark.expression import SourceRecord, SweepPlan, plan_sweeps
-from median_spark.results import ExactMedian, GeneDigests
+from median_spark.results import ExactMedian, GeneDigests, Stopwatch
 from median_spark.spark.progress import Reporter
 from median_spark.spark.tasks import collect, run_and_merge
 
@@ -30,8 +30,18 @@ reached unless the table changes under way."""
 
 
 @dataclass(frozen=True)
-class _Round:
-    """What one round yielded."""
+class Round:
+    """What one round yielded.
+
+    Attributes
+    ----------
+    found : dict of str to dict of int to float
+        Of genes, the values of ranks.
+    errors : dict of str to float
+        Of genes, the rank errors of their digests' medians.
+    left : list of Query
+        What is sought still.
+    """
 
     found: dict[str, dict[int, float]]
     errors: dict[str, float]
@@ -46,6 +56,7 @@ def exact_medians(
     merged: GeneDigests,
     window_rows: int,
     report: Reporter,
+    watch: Stopwatch,
 ) -> dict[str, ExactMedian]:
     """Return the exact median of every detected gene, and the rank error of its digest's.
 
@@ -65,6 +76,8 @@ def exact_medians(
         Values that a worker holds at once.
     report : Reporter
         Who is told how it goes.
+    watch : Stopwatch
+        What times it.
 
     Returns
     -------
@@ -78,6 +91,37 @@ def exact_medians(
     EngineError
         If a Spark job fails.
     """
+
+    def refine_once(number: int, queries: Queries) -> Round:
+        genes = sorted(set(queries.genes.tolist()))
+        narrowed = plan_sweeps(values_folder, records, merged.universe, genes, window_rows) if number else plan
+        done = _refine_once(spark, narrowed, queries, merged, number + 1)
+        watch.lap("refine", tasks=narrowed.sweeps, rounds=1, values_in=int(narrowed.rows.sum()))
+        return done
+
+    return exact_in_rounds(merged, refine_once, report)
+
+
+def exact_in_rounds(
+    merged: GeneDigests, refine_once: Callable[[int, Queries], Round], report: Reporter
+) -> dict[str, ExactMedian]:
+    """Go round until every gene's exact median is known.
+
+    Parameters
+    ----------
+    merged : GeneDigests
+        Digests of all values.
+    refine_once : callable
+        Looks at all values for what queries seek; called with the number of the round, from 0, and the queries. In the
+        first round it also finds the rank errors of the digests' medians.
+    report : Reporter
+        Who is told how it goes.
+
+    Raises
+    ------
+    EngineError
+        If there is no end to it.
+    """
     digests = merged.digests
     exact = {
         gene: ExactMedian(float(np.median(digest.means)), 0.0)
@@ -90,12 +134,8 @@ def exact_medians(
     for number in range(_MOST_ROUNDS):
         if not len(queries):
             break
-        if number:
-            plan = plan_sweeps(
-                values_folder, records, merged.universe, sorted(set(queries.genes.tolist())), window_rows
-            )
         with report.working(f"refining {counted(len(queries), 'bracket')}, round {number + 1}"):
-            done = _refine_once(spark, plan, queries, merged)
+            done = refine_once(number, queries)
         for gene, ranks in done.found.items():
             found.setdefault(gene, {}).update(ranks)
         if not number:
@@ -111,7 +151,7 @@ def exact_medians(
     return exact
 
 
-def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests) -> _Round:
+def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests, number: int) -> Round:
     """Run one Spark job: collect in every task, shuffle by gene, resolve."""
 
     def find(number: int) -> Iterator[pa.RecordBatch]:
@@ -124,7 +164,8 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
     found: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left = []
-    for row in collect(frame, OUTCOME_SCHEMA, "refining").to_pylist():
+    description = f"refine {counted(len(queries), 'bracket')}, round {number}"
+    for row in collect(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
         if row["error"] is not None:
             raise TableError(row["error"])
         gene, digest = row["gene"], merged.digests[row["gene"]]
@@ -134,4 +175,4 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
         else:
             ranks = (row["first_rank"], row["last_rank"])
             left.append(Query(gene, *ranks, row["low"], row["high"], digest.min, digest.max))
-    return _Round(found, errors, left)
+    return Round(found, errors, left)

@@ -130,6 +130,7 @@ def run(
             digest_pickles=digest_pickles,
             overwrite=True,
             report=report,
+            stages=conversion.stages,
         )
     return RunReport(conversion, summary)
 

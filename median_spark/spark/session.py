@@ -14,6 +14,7 @@ from types import FrameType
 from pyspark.sql import SparkSession
 
 from median_spark.errors import EngineError
+from median_spark.spark.connect import check_reachable, connect_address
 from median_spark.spark.java import java_problem
 from median_spark.spark.progress import Reporter, Silent
 
@@ -36,20 +37,22 @@ def spark_session(
     Yields
     ------
     SparkSession
-        One that was started here is stopped when the block ends.
+        One that was started here is stopped when the block ends; one that was there, or is a platform's, goes on.
 
     Raises
     ------
     EngineError
-        If there is no Java 17, or Spark does not start.
+        If there is no Java 17, nothing answers at a Connect address, or Spark does not start.
     """
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        yield active
+    found = _existing()
+    if found is not None:
+        yield found
         return
     builder = SparkSession.builder.appName("median-spark")
-    if master is not None and master.startswith("sc://"):
-        builder = builder.remote(master)
+    remote = connect_address(master)
+    if remote is not None:
+        check_reachable(remote)
+        builder = builder.remote(remote)
     elif not _provided():
         problem = java_problem()
         if problem:
@@ -61,9 +64,12 @@ def spark_session(
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(master)
     (report or Silent()).note("starting Spark")
-    with _jvm_output_to_file(debug=debug) as log:
+    with _jvm_output_to_file(wanted=not (debug or remote or _provided())) as log:
         try:
             spark = builder.getOrCreate()
+        except ImportError as error:  # pyspark tells which of gRPC's packages it lacks
+            message = f"Spark did not start ({_first_line(error)}): pip install 'median_spark[connect]'"
+            raise EngineError(message) from error
         except Exception as error:
             said = Path(log).read_text(errors="replace").strip().splitlines()[-1:] if log else []
             message = f"Spark did not start ({' '.join([_first_line(error), *said])}); see {log or 'the output above'}"
@@ -72,7 +78,8 @@ def spark_session(
         with _interrupts_as_such():
             yield spark
     finally:
-        spark.stop()
+        if not _on_databricks():
+            spark.stop()
         if log:
             Path(log).unlink(missing_ok=True)
 
@@ -94,9 +101,27 @@ def _with_place(option: str) -> str:
     return f'"{option.replace(name, str(_conf_file("log4j2.properties")))}"' if name in option else option
 
 
+def _existing() -> SparkSession | None:
+    """Return this thread's session or, where another thread has made one, that; it is not ours to stop."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    try:
+        session = SparkSession.active()
+        session.range(0).count()  # pyspark still names one whose context has been stopped
+    except Exception:  # that there is none, or that it is dead: each version and kind has a class of its own for it
+        return None
+    return session
+
+
 def _provided() -> bool:
     """Say whether whoever started this process has set Spark up: spark-submit, a Connect address, or a platform."""
-    return any(name in os.environ for name in ("PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION"))
+    return _on_databricks() or any(name in os.environ for name in ("PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"))
+
+
+def _on_databricks() -> bool:
+    """Say whether Databricks started this process: its one session is shared with whatever else runs there."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
 
 
 def _conf_file(name: str) -> Path:
@@ -106,9 +131,9 @@ def _conf_file(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _jvm_output_to_file(*, debug: bool) -> Iterator[str | None]:
-    """While the JVM is started, let standard error be a file: the JVM inherits it and keeps it while it runs."""
-    if debug or _provided():
+def _jvm_output_to_file(*, wanted: bool) -> Iterator[str | None]:
+    """While a JVM is started, let standard error be a file: the JVM inherits it and keeps it while it runs."""
+    if not wanted:
         yield None
         return
     descriptor, name = tempfile.mkstemp(prefix="median-spark-", suffix=".log")

@@ -6,8 +6,19 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from median_spark.errors import EngineError
+from median_spark.spark.described import described
+from median_spark.spark.remedies import explained
 
 Task = Callable[[int], Iterator[pa.RecordBatch]]
+
+_DDL_TYPES = {
+    pa.string(): "string",
+    pa.binary(): "binary",
+    pa.bool_(): "boolean",
+    pa.int32(): "int",
+    pa.int64(): "long",
+    pa.float64(): "double",
+}
 
 _TASKS_A_MERGE = 4
 _MOST_MERGES = 512
@@ -71,7 +82,37 @@ def run_and_merge(
     )
 
 
-def collect(frame: DataFrame, schema: pa.Schema, what: str) -> pa.Table:
+def local_frame(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """Return a DataFrame whose rows lie in its plan, so that nothing is computed again when it is used.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Any session.
+    table : pyarrow.Table
+        Few rows.
+    """
+    schema = ddl_of(table.schema)
+    if hasattr(DataFrame, "toArrow"):  # Spark 4 takes Arrow as it is
+        return spark.createDataFrame(table, schema)
+    rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return spark.createDataFrame(rows, schema)
+
+
+def ddl_of(schema: pa.Schema) -> str:
+    """Return a schema in Spark's DDL.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of string, binary, bool, int32, int64 and float64 alone.
+    """
+    return ", ".join(
+        f"`{field.name}` {_DDL_TYPES[field.type]}{'' if field.nullable else ' not null'}" for field in schema
+    )
+
+
+def collect(frame: DataFrame, schema: pa.Schema, what: str, description: str | None = None) -> pa.Table:
     """Run a Spark job and return its rows.
 
     Parameters
@@ -82,6 +123,8 @@ def collect(frame: DataFrame, schema: pa.Schema, what: str) -> pa.Table:
         Of its rows.
     what : str
         What is being done, for errors.
+    description : str, optional
+        What Spark's own pages say about the job, see `described`; by default `what`.
 
     Raises
     ------
@@ -89,13 +132,15 @@ def collect(frame: DataFrame, schema: pa.Schema, what: str) -> pa.Table:
         If the Spark job fails; the message is the last line of the worker's own words.
     """
     try:
-        if hasattr(frame, "toArrow"):
-            return frame.toArrow().cast(schema)
-        return pa.Table.from_pylist([row.asDict() for row in frame.collect()], schema=schema)
+        with described(frame.sparkSession, description or what):
+            if hasattr(frame, "toArrow"):
+                return frame.toArrow().cast(schema)
+            return pa.Table.from_pylist([row.asDict() for row in frame.collect()], schema=schema)
     except Exception as error:  # pyspark's own, py4j's or gRPC's, by the kind of session
         if _interrupted(error):
             raise KeyboardInterrupt from error
-        raise EngineError(f"{what}: the Spark job failed: {reason_of(error)}") from error  # noqa: EM102
+        message = f"{what}: the Spark job failed: {explained(error)}"
+        raise EngineError(message) from error
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -105,13 +150,3 @@ def _interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the one line that tells why a Spark job failed: the innermost Python error, else the first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    for line in reversed(lines):
-        head = line.split(":", 1)[0]
-        if head.endswith(("Error", "Exception")) and " " not in head and not head.startswith(("at ", "org.", "java.")):
-            return line
-    return lines[0] if lines else type(error).__name__

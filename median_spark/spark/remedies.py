@@ -1,0 +1,50 @@
+"""Why a Spark job failed, in one line, and what helps where it is the workers' Python, their memory or their disk.
+
+Knows Spark by its words alone: classic sessions, Connect servers and platforms raise errors of many classes.
+"""
+
+_PACK = "or give spark-submit the packed environment with --archives …#environment and conf/spark-cluster.conf"
+
+_REMEDIES = (
+    (
+        "No module named",
+        "the Python of Spark's workers lacks it: install median_spark where they run, and let PYSPARK_PYTHON name that "
+        f"Python, {_PACK}",
+    ),
+    (
+        "Cannot run program",
+        f"the Python that Spark's workers shall run is not there: name one that is with PYSPARK_PYTHON, {_PACK}",
+    ),
+    ("pyspark.daemon's", "the workers' Python ended when it was started: standard error of an executor says why"),
+    (
+        "[PYTHON_VERSION_MISMATCH]",
+        "PYSPARK_PYTHON and PYSPARK_DRIVER_PYTHON must name Pythons of one minor version",
+    ),
+    ("No space left on device", "make room there, and run the same command again: what is done is kept"),
+    (
+        "ExecutorLostFailure",
+        "executors were lost, most often for want of memory: raise spark.executor.memoryOverhead or lower "
+        "spark.executor.cores, and run the same command again: what is done is kept",
+    ),
+)
+"""What Spark says, and what helps; the first that fits is taken."""
+
+
+def explained(error: BaseException) -> str:
+    """Return the reason of a failed Spark job, and after a colon what helps, if that is known."""
+    text, reason = str(error), reason_of(error)
+    for sign, remedy in _REMEDIES:
+        line = next((line.strip() for line in text.splitlines() if sign in line), None)
+        if line is not None:
+            return f"{reason if sign in reason else line[line.index(sign) :]}: {remedy}"
+    return reason
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the one line that tells why a Spark job failed: the innermost Python error, else the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in reversed(lines):
+        head = line.split(":", 1)[0]
+        if head.endswith(("Error", "Exception")) and " " not in head and not head.startswith(("at ", "org.", "java.")):
+            return line
+    return lines[0] if lines else type(error).__name__
