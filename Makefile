@@ -29,8 +29,8 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 test: java setup  ## Run all tests that need no cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster"
 
-test-cluster: java setup  ## Run the tests on real engines: the next four
-	$(BIN)/python -m pytest tests/cluster -m "cluster and not matrix"
+test-cluster: java setup  ## Run the tests on real engines, the next four, two at a time
+	$(BIN)/python -m pytest tests/cluster -m "cluster and not matrix" --numprocesses 2 --dist loadfile --durations 12
 
 test-standalone: java setup  ## A Spark standalone cluster, spark-submit, killed workers
 	$(BIN)/python -m pytest tests/cluster -m standalone

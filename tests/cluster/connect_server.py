@@ -39,8 +39,11 @@ def clean_environment():
 
 
 @contextmanager
-def connect_server(folder, **environment):
-    """Run a server in a folder, with more in its environment; it is stopped, with its workers, when the block ends."""
+def connect_server(folder, settings=None, **environment):
+    """Run a server in a folder, with more of Spark's settings, and more in its environment.
+
+    It is stopped, with its workers, when the block ends.
+    """
     port = free_port()
     chosen = {
         "spark.connect.grpc.binding.address": "127.0.0.1",
@@ -49,6 +52,7 @@ def connect_server(folder, **environment):
         "spark.driver.host": "127.0.0.1",
         "spark.sql.shuffle.partitions": 4,
         "spark.ui.enabled": "false",
+        **(settings or {}),
     }
     command = [str(Path(sys.executable).with_name("spark-submit")), "--class", CLASS, "--master", "local[2]"]
     command += [*("--driver-memory", "1g")]

@@ -272,7 +272,13 @@ def test_an_interrupted_command_ends_and_the_next_one_resumes(server, remote, tm
     out, committed = tmp_path / "out", tmp_path / "out" / "expression" / "sources"
     command = [*LOCAL, "run", tmp_path / "in", "--out", out, "--master", server.url]
     process = subprocess.Popen(
-        command, env=clean_environment(), start_new_session=True, stderr=subprocess.PIPE, text=True
+        command,
+        env=clean_environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores interrupts, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         while not list(committed.glob("*.json")):

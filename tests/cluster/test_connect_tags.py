@@ -30,12 +30,12 @@ def test_every_job_of_ours_is_tagged_and_no_other(tmp_path):
     events = tmp_path / "events"
     events.mkdir()
     logged = {
-        "spark__eventLog__enabled": "true",
-        "spark__eventLog__dir": f"file://{events}",
-        "spark__eventLog__compress": "false",
-        "spark__eventLog__rolling__enabled": "false",
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{events}",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.rolling.enabled": "false",
     }
-    with connect_server(tmp_path, **logged) as server, remote_session(server.url) as remote:
+    with connect_server(tmp_path, logged) as server, remote_session(server.url) as remote:
         remote.addTag("theirs")
         convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=remote)
         medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=remote, window_rows=WINDOW)
