@@ -46,13 +46,13 @@ def main() -> int:
         install(wheel, site)
         installed = sorted(distributions(path=[str(site)]), key=lambda found: found.name.lower())
         archive = out / archive_name(wheel.name.split("-")[1], installed)
+        fits = f"Python {PYTHON}, {libc_text(platform_tag(installed))}, a processor of type {platform.machine()}"
         furnish(tree, archive.name, installed)
         print("packing ...", flush=True)
         unfinished = Path(scratch) / archive.name
         write_archive(tree, unfinished, made_at())
         wheel = wheel.replace(out / wheel.name)
         unfinished.replace(archive)
-    fits = f"Python {PYTHON}, {libc_text(platform_tag(installed))}, a processor of type {platform.machine()}"
     print(f"{shown(wheel)}  for pip, where there is one")
     print(f"{shown(archive)}  {archive.stat().st_size / 1e6:,.0f} MB, for spark-submit --archives")
     print(f"It fits machines with {fits}, and a Spark that brings its own pyspark.")
