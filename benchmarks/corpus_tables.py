@@ -51,7 +51,7 @@ def link_table(location: Path, whole: ExpressionTable, *, rows: int) -> Expressi
             break
         table.store_genes(whole.universe([record]))
         part = replace(record.parts[0], name=committed_name(0, "linked"))
-        staged = Path(table.staged_unit(record.conversion, 0)[0])
+        staged = Path(table.staging.unit(record.conversion, 0)[0])
         staged.parent.mkdir(parents=True, exist_ok=True)
         os.link(next((Path(whole.values) / f"source={record.source}").glob("*.parquet")), staged)
         table.commit(replace(record, parts=(part,)))
@@ -69,7 +69,7 @@ def _source(number: int) -> str:
 
 def _stage(location: str, number: int, rows: int) -> PartEntry:
     runs, barcodes = _draw_runs(number, rows)
-    staged, _ = ExpressionTable(location).staged_unit(_source(number), 0)
+    staged, _ = ExpressionTable(location).staging.unit(_source(number), 0)
     return write_part(staged, runs, barcodes)
 
 

@@ -3,14 +3,15 @@
 import resource
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from median_spark.digests import digest_runs, sort_runs
-from median_spark.expression import SourceRecord
+from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_part
 from median_spark.results import GeneDigests
 from median_spark.runs import GeneRuns
-from median_spark.storage import FileStat
+from median_spark.storage import FileStat, write_json
 
 COMPRESSION = 100.0
 """Of the digests that `digests_of` makes."""
@@ -37,6 +38,26 @@ def record_of(source, conversion="c0", parts=(), **changes):
         parts=tuple(parts),
     )
     return replace(record, **changes)
+
+
+def stage_source(table, source, conversion, values, units=2):
+    """Stage units of the given values of one gene each, and return the record that would commit them."""
+    runs = GeneRuns(
+        np.array(["A"]), np.array([0, len(values)]), np.array(values), np.arange(len(values), dtype=np.int32)
+    )
+    ids = np.array([f"cell{number}" for number in range(len(values))])
+    parts = []
+    for unit in range(units):
+        location, document = table.staging.unit(conversion, unit)
+        part = write_part(location, runs, ids)
+        write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
+        parts.append(replace(part, name=committed_name(unit, conversion)))
+    return record_of(source, conversion, parts)
+
+
+def content(folder):
+    """Return {relative path: bytes} of all files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def digests_of(values, n_sources=1):

@@ -41,7 +41,7 @@ def loom(tmp_path):
 def write_table(folder):
     """Write an expression table of one source, one part and three values, and of one source that failed."""
     table = create_table(str(folder))
-    part = write_part(table.staged_unit("c0", 0)[0], RUNS, np.array(["cell0", "cell1"]))
+    part = write_part(table.staging.unit("c0", 0)[0], RUNS, np.array(["cell0", "cell1"]))
     genes = table.store_genes(["A", "B", "C"])
     parts = [replace(part, name=committed_name(0, "c0"))]
     table.commit(record_of("db/a", "c0", parts, gene_list=genes, cells=2_000, cells_passed=1_500))

@@ -9,6 +9,7 @@
 A part that no source's JSON lists does not exist.
 """
 
+from median_spark.expression.opening import check_target, create_table, open_table, remove_sources
 from median_spark.expression.parts import (
     GENE_VALUE_COLUMNS,
     VALUES_SCHEMA,
@@ -18,19 +19,11 @@ from median_spark.expression.parts import (
     write_part,
 )
 from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, plan_sweeps, rows_at_once
+from median_spark.expression.pooling import require_uniform
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
-from median_spark.expression.staging import stage_unit
+from median_spark.expression.staging import Staging, stage_unit
 from median_spark.expression.sweep import Swathe, sweep
-from median_spark.expression.table import (
-    ExpressionTable,
-    check_target,
-    committed_name,
-    conversion_fingerprint,
-    create_table,
-    open_table,
-    remove_sources,
-    require_uniform,
-)
+from median_spark.expression.table import ExpressionTable, committed_name, conversion_fingerprint
 
 __all__ = [
     "FORMAT_VERSION",
@@ -43,6 +36,7 @@ __all__ = [
     "PartReader",
     "RowGroup",
     "SourceRecord",
+    "Staging",
     "Swathe",
     "SweepPlan",
     "UnitRecord",

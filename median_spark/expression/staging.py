@@ -1,14 +1,93 @@
-"""What a worker does with one unit: read it from its matrix, and stage its part and record."""
+"""What is staged: parts and records of sources that are not committed, which workers write and the driver finds."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
-from median_spark.expression.table import ExpressionTable
 from median_spark.matrices import ReadOptions, Unit, open_matrix, read_unit, select_rows
 
 
-def stage_unit(table: ExpressionTable, path: str, conversion: str, unit: Unit, options: ReadOptions, stop: str) -> None:
+@dataclass(frozen=True)
+class Staging:
+    """The folder of an expression table in which units are gathered until their source is complete.
+
+    Attributes
+    ----------
+    location : str
+        Canonical path or URI.
+    """
+
+    location: str
+
+    def folder(self, conversion: str) -> str:
+        """Return the folder in which the parts of an uncommitted source are gathered."""
+        return storage.join(self.location, conversion)
+
+    def conversions(self) -> set[str]:
+        """Return the conversions that have something staged."""
+        return set(storage.names_in(self.location))
+
+    def unit(self, conversion: str, unit: int) -> tuple[str, str]:
+        """Return where a unit's part and its record are staged."""
+        folder = self.folder(conversion)
+        return storage.join(folder, f"part-{unit:05d}.parquet"), storage.join(folder, f"part-{unit:05d}.json")
+
+    @property
+    def stop(self) -> str:
+        """The file that tells workers to begin no other unit."""
+        return storage.join(self.location, "stop")
+
+    def failed(self, conversion: str) -> str:
+        """Return the file that tells workers that a unit of this source has failed."""
+        return storage.join(self.folder(conversion), "failed")
+
+    def records(self, conversion: str, known: set[int]) -> dict[int, UnitRecord]:
+        """Return the records of staged units whose numbers are not yet known, and whose parts are there."""
+        held = {conversion: set(storage.names_in(self.folder(conversion)))}
+        return self._read(held, {conversion: known})[conversion]
+
+    def records_of(self, known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
+        """Return what `records` does for those of many conversions that have something staged.
+
+        An object store is asked once for all of them.
+        """
+        if storage.has_folders(self.location):
+            under_way = self.conversions() & known.keys()
+            return {conversion: self.records(conversion, known[conversion]) for conversion in sorted(under_way)}
+        held = storage.names_by_folder(self.location)
+        return self._read({name: held[name] for name in sorted(held.keys() & known.keys())}, known)
+
+    def _read(self, held: Mapping[str, set[str]], known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
+        """Read the records among the names that conversions have staged, but those of known units."""
+        found: dict[str, dict[int, UnitRecord]] = {conversion: {} for conversion in held}
+        wanted = [
+            (conversion, name, unit)
+            for conversion, names in held.items()
+            for name in sorted(name for name in names if name.endswith(".json"))
+            if (unit := int(name.removeprefix("part-").removesuffix(".json"))) not in known[conversion]
+        ]
+        locations = [storage.join(self.folder(conversion), name) for conversion, name, _ in wanted]
+        contents = storage.read_all(locations)
+        for (conversion, name, unit), location, content in zip(wanted, locations, contents, strict=True):
+            record = UnitRecord.from_bytes(location, content)
+            if record.part is None or name.replace(".json", ".parquet") in held[conversion]:
+                found[conversion][unit] = record
+        return found
+
+    def discard(self, conversion: str) -> None:
+        """Remove what is staged of a conversion; what a copy of a task is writing there just now may stay.
+
+        It is not part of the table, and is removed at the end of the run or by the next one.
+        """
+        with contextlib.suppress(OSError):  # the folder filled while it was being emptied
+            storage.remove(self.folder(conversion))
+
+
+def stage_unit(staging: Staging, path: str, conversion: str, unit: Unit, options: ReadOptions) -> None:
     """Read one unit, write its part, and then its record; on a worker.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
@@ -18,8 +97,8 @@ def stage_unit(table: ExpressionTable, path: str, conversion: str, unit: Unit, o
 
     Parameters
     ----------
-    table : ExpressionTable
-        Where parts are staged.
+    staging : Staging
+        Where the part and its record go.
     path : str
         The matrix.
     conversion : str
@@ -28,12 +107,10 @@ def stage_unit(table: ExpressionTable, path: str, conversion: str, unit: Unit, o
         The cells to read.
     options : ReadOptions
         What decides the values.
-    stop : str
-        A file that is there once the run shall stop.
     """
-    part_location, record_location = table.staged_unit(conversion, unit.number)
-    failed = storage.join(table.staged(conversion), "failed")
-    if storage.stat(stop) is not None or storage.stat(failed) is not None:
+    part_location, record_location = staging.unit(conversion, unit.number)
+    failed = staging.failed(conversion)
+    if storage.stat(staging.stop) is not None or storage.stat(failed) is not None:
         return
     if storage.stat(record_location) is not None and storage.stat(part_location) is not None:
         return

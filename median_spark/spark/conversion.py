@@ -1,4 +1,4 @@
-"""One conversion under way: a Spark job reads units; beside it the driver commits each source as it is complete."""
+"""One conversion under way: beside the Spark job that reads units, the driver commits each source as it is complete."""
 
 import contextlib
 import time
@@ -6,11 +6,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from inspect import signature
 from typing import Any
 
-import pyarrow as pa
-from pyspark import InheritableThread
 from pyspark.sql import SparkSession
 
 from median_spark import storage
@@ -21,11 +18,10 @@ from median_spark.expression import (
     SourceRecord,
     UnitRecord,
     committed_name,
-    stage_unit,
 )
 from median_spark.matrices import ReadOptions, SourceFile, Unit
 from median_spark.spark.progress import ConvertState, Reporter
-from median_spark.spark.tasks import collect, run_tasks
+from median_spark.spark.unit_job import UnitJob
 from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
@@ -38,9 +34,6 @@ _COMMITS_AT_ONCE = 8
 
 _SEEN_LATE_SECONDS = 75.0
 """After the job, what workers wrote must be seen by then; NFS keeps a folder's listing for 60 seconds at most."""
-
-_UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
-
 
 _Ending = tuple[str | None, SourceRecord | None]
 """Why a source cannot be committed, or its record."""
@@ -82,7 +75,7 @@ class PendingSource:
 
 
 class Conversion:
-    """One Spark job that reads units, and beside it the driver that commits sources and tells how it goes."""
+    """What the driver does while units are read: it commits sources as they are complete, and tells how it goes."""
 
     def __init__(
         self,
@@ -97,6 +90,7 @@ class Conversion:
     ) -> None:
         self._spark = spark
         self._table = table
+        self._staging = table.staging
         self._right = right
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending = {source.conversion: source for source in pending}
@@ -104,7 +98,6 @@ class Conversion:
         self._parameters = parameters
         self._on_error = on_error
         self._report = report
-        self._stop = storage.join(table.location, "staging", "stop")
         self._failed: list[str] = []
         self._told: ConvertState | None = None
         self._settled = 0
@@ -128,7 +121,7 @@ class Conversion:
         """
         if not self._pending:
             return
-        storage.remove(self._stop)
+        storage.remove(self._staging.stop)
         self._resume()
         self._settle()
         units = [
@@ -138,7 +131,7 @@ class Conversion:
             if unit.number not in source.done
         ]
         self.tasks = len(units)
-        job = _Job(self._spark, self._table, units, self._options, self._stop)
+        job = UnitJob(self._spark, self._staging, units, self._options)
         job.start()
         try:
             while not job.wait(self._poll_seconds):
@@ -151,9 +144,9 @@ class Conversion:
         if job.succeeded and not (self.failures and self._on_error == "fail"):
             self._gather_late()
         settled = {*self._failed, *(record.conversion for record in self.records.values())}
-        for conversion in sorted(self._table.staged_conversions() & settled):
-            self._table.discard_staged(conversion)
-        storage.remove(self._stop)
+        for conversion in sorted(self._staging.conversions() & settled):
+            self._staging.discard(conversion)
+        storage.remove(self._staging.stop)
         stop_if_told(self.failures, self._on_error)
         job.raise_error()
         if self._pending:
@@ -167,7 +160,7 @@ class Conversion:
 
     def _resume(self) -> None:
         """Take over the units that a killed run had finished, unless they were cut otherwise or failed."""
-        staged = self._table.staged_records_of({conversion: set() for conversion in self._pending})
+        staged = self._staging.records_of({conversion: set() for conversion in self._pending})
         for conversion, found in staged.items():
             source = self._pending[conversion]
             cuts = {unit.number: (unit.first, unit.last) for unit in source.units}
@@ -179,12 +172,12 @@ class Conversion:
                 for number, record in found.items():
                     self._take(source, number, record)
             else:
-                storage.remove(self._table.staged(source.conversion))
+                storage.remove(self._staging.folder(source.conversion))
 
     def _gather(self) -> None:
         """Take in what the workers have finished since the last time; only sources under way are looked at."""
         done = {conversion: set(source.done) for conversion, source in self._pending.items()}
-        for conversion, found in self._table.staged_records_of(done).items():
+        for conversion, found in self._staging.records_of(done).items():
             for number, record in found.items():
                 self._take(self._pending[conversion], number, record)
         self._settle()
@@ -227,7 +220,7 @@ class Conversion:
         """Let the workers stop at their next unit; those of another run go on, if the table is another run's by now."""
         with contextlib.suppress(BusyError):
             self._right.require()
-            storage.write_bytes(self._stop, b"")
+            storage.write_bytes(self._staging.stop, b"")
 
     def _side_by_side(
         self, finish: Callable[[PendingSource], "_Ending"], sources: list[PendingSource]
@@ -272,69 +265,6 @@ class Conversion:
             parts=tuple(parts),
             **source.found,
         )
-
-
-class _Job:
-    """The Spark job, in a thread of its own, so that the driver can commit while it runs.
-
-    The thread takes over what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
-    """
-
-    def __init__(
-        self,
-        spark: SparkSession,
-        table: ExpressionTable,
-        units: list[tuple[str, str, Unit]],
-        options: ReadOptions,
-        stop: str,
-    ) -> None:
-        # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
-        tags = {"session": spark} if "session" in signature(InheritableThread).parameters else {}
-        self._thread = InheritableThread(self._run, **tags, name="median-spark convert", daemon=True)
-        self._spark = spark
-        self._table = table
-        self._units = units
-        self._options = options
-        self._stop_marker = stop
-        self._error: BaseException | None = None
-
-    def start(self) -> None:
-        """Begin to convert all units."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        """Convert all units; what goes wrong is kept for `raise_error`."""
-        if not self._units:
-            return
-        table, units, options, stop = self._table, self._units, self._options, self._stop_marker
-
-        def task(number: int) -> Iterator[pa.RecordBatch]:
-            path, conversion, unit = units[number]
-            stage_unit(table, path, conversion, unit, options, stop)
-            yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
-
-        try:
-            sources = len({conversion for _, conversion, _ in units})
-            description = f"convert {counted(sources, 'source')}, {counted(len(units), 'unit')}"
-            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting", description)
-        except BaseException as error:
-            self._error = error
-
-    def wait(self, seconds: float) -> bool:
-        """Wait a while, and say whether the job has ended."""
-        self._thread.join(seconds)
-        alive: bool = self._thread.is_alive()
-        return not alive
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether nothing has gone wrong."""
-        return self._error is None
-
-    def raise_error(self) -> None:
-        """Raise what the job raised, if it did."""
-        if self._error is not None:
-            raise self._error
 
 
 def stop_if_told(failures: Sequence[FailureRecord], on_error: str) -> None:

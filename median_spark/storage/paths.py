@@ -170,6 +170,24 @@ def read_buffer(location: str) -> pa.Buffer:
     return attempted(location, read)
 
 
+def names_by_folder(folder: str) -> dict[str, set[str]]:
+    """Return the names of files in each folder of a folder; an object store is asked once for all of them."""
+    found: dict[str, set[str]] = {}
+    for file in files_below(folder):
+        above, _, name = file.path[len(folder) + 1 :].rpartition("/")
+        if above:
+            found.setdefault(above, set()).add(name)
+    return found
+
+
+def read_all(locations: Sequence[str]) -> list[bytes]:
+    """Return the content of many small files, which are read side by side."""
+    if len(locations) < 2:
+        return [read_bytes(location) for location in locations]
+    with ThreadPoolExecutor(_REQUESTS) as readers:
+        return list(readers.map(read_bytes, locations))
+
+
 def move(origin: str, target: str) -> None:
     """Move a file to another name of the same filesystem, replacing what is there."""
     filesystem, path = resolve(origin)

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
 from processes import kill_group, python_workers, start, wait_for
-from s3_server import s3_server
 
 from median_spark import remove_sources, storage
 from median_spark.errors import BusyError
@@ -39,14 +38,6 @@ SAME_BYTES = (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with pytest.MonkeyPatch.context() as patch, s3_server(place) as running:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
-from s3_server import s3_server
 
 from median_spark import storage
 from median_spark.errors import BusyError, InputError, OutputError, StorageError, UsageError
@@ -52,15 +51,6 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert storage.read_bytes(sys.argv[1] + "/child") == b"2"
 kept = storage.resolve(sys.argv[1])[0]      # alive at the end, as what a caller keeps
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A server, to which this process's environment leads."""
-    with pytest.MonkeyPatch.context() as patch, s3_server(tmp_path_factory.mktemp("s3")) as running:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture

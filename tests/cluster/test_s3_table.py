@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pyarrow.dataset as ds
 import pytest
-from s3_server import s3_server
-from tables import record_of
+from tables import stage_source
 
 from median_spark import storage
-from median_spark.expression import UnitRecord, committed_name, create_table, open_table, write_part
-from median_spark.runs import GeneRuns
+from median_spark.expression import create_table, open_table
 
 pytestmark = [pytest.mark.cluster, pytest.mark.s3]
 
@@ -19,31 +16,9 @@ class KilledError(Exception):
     """What stands for a process that is killed: nothing that comes after it is done."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, s3_server(tmp_path_factory.mktemp("s3")) as running:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        yield running
-
-
 @pytest.fixture
 def table(server, request):
     return create_table(f"{server.bucket}/{request.node.name}")
-
-
-def stage(table, source, conversion, values, units=2):
-    """Stage parts of the given values, and return the record that would commit them."""
-    runs = GeneRuns(
-        np.array(["A"]), np.array([0, len(values)]), np.array(values), np.arange(len(values), dtype=np.int32)
-    )
-    parts = []
-    for unit in range(units):
-        location, document = table.staged_unit(conversion, unit)
-        part = write_part(location, runs, np.arange(len(values)).astype(np.str_))
-        storage.write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
-        parts.append(replace(part, name=committed_name(unit, conversion)))
-    return record_of(source, conversion, parts)
 
 
 def visible(table):
@@ -69,9 +44,9 @@ def kill_after(monkeypatch, name, calls=0):
 
 
 def test_a_commit_replaces_a_source_and_clears_the_staging(table):
-    table.commit(stage(table, "a/x", "c0", [1.0]))
-    table.commit(stage(table, "b", "c1", [5.0]))
-    table.commit(stage(table, "a/x", "c2", [2.0, 3.0]))
+    table.commit(stage_source(table, "a/x", "c0", [1.0]))
+    table.commit(stage_source(table, "b", "c1", [5.0]))
+    table.commit(stage_source(table, "a/x", "c2", [2.0, 3.0]))
     assert visible(table) == [2.0, 2.0, 3.0, 3.0, 5.0, 5.0]
     assert [record.conversion for record in table.sources()] == ["c2", "c1"]
     assert below(storage.join(table.location, "staging")) == []
@@ -80,8 +55,8 @@ def test_a_commit_replaces_a_source_and_clears_the_staging(table):
 
 @pytest.mark.parametrize("step", ["write_json", "remove"])
 def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monkeypatch, step):
-    table.commit(stage(table, "a", "c0", [1.0]))
-    record = stage(table, "a", "c1", [2.0])
+    table.commit(stage_source(table, "a", "c0", [1.0]))
+    record = stage_source(table, "a", "c1", [2.0])
     kill_after(monkeypatch, step)
     with pytest.raises(KilledError):
         table.commit(record)
@@ -91,7 +66,7 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
     held = below(storage.join(table.values, "source=a"))
     assert {part.name for part in committed.parts} <= set(held)
     # The next run finds all units staged, and takes away what belongs to nothing.
-    assert {name: set(found) for name, found in table.staged_records_of({"c1": set(), "c9": set()}).items()} == {
+    assert {name: set(found) for name, found in table.staging.records_of({"c1": set(), "c9": set()}).items()} == {
         "c1": {0, 1}
     }
     table.discard_leftovers(keep={"c1"})
@@ -105,10 +80,10 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
 
 def test_many_conversions_under_way_are_looked_at_by_one_listing(table, server):
     for number in range(12):
-        stage(table, f"s{number}", f"c{number}", [1.0])
+        stage_source(table, f"s{number}", f"c{number}", [1.0])
     known = {f"c{number}": {0} if number % 2 else set() for number in range(20)}
     server.asked()
-    found = table.staged_records_of(known)
+    found = table.staging.records_of(known)
     listings = [each for each in server.asked() if "list-type=2" in each["asked"]]
     assert len(listings) == 1
     assert {name: sorted(units) for name, units in found.items()} == {
@@ -118,13 +93,13 @@ def test_many_conversions_under_way_are_looked_at_by_one_listing(table, server):
 
 def test_leftovers_are_found_by_few_listings(table, server):
     for number in range(8):
-        table.commit(stage(table, f"s{number}", f"c{number}", [1.0]))
-    stage(table, "stale", "c99", [1.0])
+        table.commit(stage_source(table, f"s{number}", f"c{number}", [1.0]))
+    stage_source(table, "stale", "c99", [1.0])
     storage.write_bytes(storage.join(table.values, "source=s0", "part-00007-stray.parquet"), b"1")
     storage.write_bytes(storage.join(table.values, "source=gone", "part-00000-stray.parquet"), b"1")
     server.asked()
     table.discard_leftovers(keep=set())
     assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 12
     assert visible(open_table(table.location)) == [1.0] * 16
-    assert table.staged_records_of({"c99": set()}) == {}
+    assert table.staging.records_of({"c99": set()}) == {}
     assert len(storage.names_in(table.values)) == 8

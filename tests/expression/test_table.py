@@ -1,56 +1,27 @@
-"""The folders of an expression table: what a commit does and in what order, what is swept, what is refused."""
+"""The folders of an expression table: what a commit does and in what order, what is removed, which genes it has."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tables import PARAMETERS, files_limited_to, record_of
+from tables import PARAMETERS, content, files_limited_to, record_of, stage_source
 
-from median_spark.errors import BusyError, OutputError, TableError
+from median_spark.errors import OutputError, TableError
 from median_spark.expression import (
     FORMAT_VERSION,
     FailureRecord,
     PartEntry,
-    RowGroup,
-    UnitRecord,
-    check_target,
     committed_name,
     conversion_fingerprint,
     create_table,
-    open_table,
-    remove_sources,
-    require_uniform,
-    write_part,
 )
-from median_spark.runs import GeneRuns
-from median_spark.storage import FileStat, locked, write_json
-
-
-def stage(table, source, conversion, values, units=2):
-    """Stage `units` parts of the given values, and return the record that would commit them."""
-    runs = GeneRuns(
-        np.array(["A"]), np.array([0, len(values)]), np.array(values), np.arange(len(values), dtype=np.int32)
-    )
-    ids = np.array([f"cell{number}" for number in range(len(values))])
-    parts = []
-    for unit in range(units):
-        location, document = table.staged_unit(conversion, unit)
-        part = write_part(location, runs, ids)
-        write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
-        parts.append(replace(part, name=committed_name(unit, conversion)))
-    return record_of(source, conversion, parts)
+from median_spark.storage import FileStat
 
 
 def commit(table, source, conversion, values, units=2):
-    table.commit(stage(table, source, conversion, values, units))
-
-
-def content(folder):
-    """Return {relative path: bytes} of all files below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    table.commit(stage_source(table, source, conversion, values, units))
 
 
 def visible(table):
@@ -66,10 +37,10 @@ class TestCommit:
     def test_makes_the_staged_parts_visible_and_clears_the_staging(self, table):
         commit(table, "db/a", "c0", [1.0, 2.0])
         assert visible(table) == [1.0, 2.0, 1.0, 2.0]
-        assert not Path(table.staged("c0")).exists()
+        assert not Path(table.staging.folder("c0")).exists()
 
     def test_record_comes_back_as_it_was_given(self, table):
-        record = stage(table, "db/a", "c0", [1.0, 2.0])
+        record = stage_source(table, "db/a", "c0", [1.0, 2.0])
         table.commit(record)
         assert table.sources() == [record]
 
@@ -99,8 +70,8 @@ class TestCommit:
     def test_that_dies_before_the_record_leaves_the_old_source_to_readers(self, table):
         commit(table, "a", "c0", [1.0])
         old = table.sources()
-        new = stage(table, "a", "c1", [2.0])
-        Path(table.staged_unit("c1", 1)[0]).unlink()  # so that the second part cannot be moved
+        new = stage_source(table, "a", "c1", [2.0])
+        Path(table.staging.unit("c1", 1)[0]).unlink()  # so that the second part cannot be moved
         with pytest.raises(FileNotFoundError):
             table.commit(new)
         assert table.sources() == old
@@ -110,7 +81,7 @@ class TestCommit:
     def test_whose_record_finds_no_room_leaves_all_of_the_old_source(self, table):
         commit(table, "a", "c0", [1.0])
         old = table.sources()
-        new = stage(table, "a", "c1", [2.0])
+        new = stage_source(table, "a", "c1", [2.0])
         with files_limited_to(10), pytest.raises(OutputError, match=r"a\.json: this file cannot be written"):
             table.commit(new)
         assert table.sources() == old
@@ -118,8 +89,8 @@ class TestCommit:
 
     def test_can_be_done_again_after_it_died(self, table):
         commit(table, "a", "c0", [1.0])
-        stage(table, "a", "c1", [2.0])
-        Path(table.staged_unit("c1", 1)[0]).unlink()
+        stage_source(table, "a", "c1", [2.0])
+        Path(table.staging.unit("c1", 1)[0]).unlink()
         with pytest.raises(FileNotFoundError):
             table.commit(record_of("a", "c1", [PartEntry(committed_name(n, "c1"), 1, ()) for n in range(2)]))
         commit(table, "a", "c1", [2.0])
@@ -245,11 +216,11 @@ class TestSweep:
         assert not stray.exists()
 
     def test_removes_stale_staging_and_keeps_what_is_wanted(self, table):
-        stage(table, "a", "stale", [1.0])
-        stage(table, "b", "wanted", [1.0])
+        stage_source(table, "a", "stale", [1.0])
+        stage_source(table, "b", "wanted", [1.0])
         table.discard_leftovers(keep={"wanted"})
         assert [path.name for path in (Path(table.location) / "staging").iterdir()] == ["wanted"]
-        assert set(table.staged_records("wanted", set())) == {0, 1}
+        assert set(table.staging.records("wanted", set())) == {0, 1}
 
     def test_of_a_new_table_does_nothing(self, table):
         before = content(table.location)
@@ -259,8 +230,8 @@ class TestSweep:
     def test_removes_what_a_commit_that_died_left(self, table):
         commit(table, "a", "c0", [1.0])
         before = content(table.location)
-        new = stage(table, "a", "c1", [2.0])
-        Path(table.staged_unit("c1", 1)[0]).unlink()
+        new = stage_source(table, "a", "c1", [2.0])
+        Path(table.staging.unit("c1", 1)[0]).unlink()
         with pytest.raises(FileNotFoundError):
             table.commit(new)
         table.discard_leftovers(keep=set())
@@ -282,53 +253,6 @@ class TestRemove:
         with pytest.raises(TableError, match="the table has no source 'b'; it has 'a'"):
             table.remove(["a", "b"])
         assert content(table.location) == before
-
-    def test_by_location(self, table):
-        commit(table, "a", "c0", [1.0])
-        remove_sources(table.location, ["a"])
-        assert table.sources() == []
-
-    def test_waits_for_no_other_run(self, table):
-        commit(table, "a", "c0", [1.0])
-        with locked(table.location, "another run"), pytest.raises(BusyError, match="'another run'"):
-            remove_sources(table.location, ["a"])
-        assert [record.source for record in table.sources()] == ["a"]
-
-    def test_of_no_table_is_refused_and_makes_none(self, tmp_path):
-        with pytest.raises(TableError, match="no expression table"):
-            remove_sources(str(tmp_path / "missing"), ["a"])
-        assert list(tmp_path.iterdir()) == []
-
-
-class TestStagedRecords:
-    def test_tell_what_each_unit_yielded(self, table):
-        record = stage(table, "a", "c0", [1.0, 2.0])
-        found = table.staged_records("c0", set())
-        assert [found[unit].part.row_groups for unit in (0, 1)] == [part.row_groups for part in record.parts]
-        assert [found[unit].values for unit in (0, 1)] == [2, 2]
-
-    def test_leave_out_known_units(self, table):
-        stage(table, "a", "c0", [1.0])
-        assert set(table.staged_records("c0", {0})) == {1}
-
-    def test_leave_out_a_record_whose_part_is_missing(self, table):
-        stage(table, "a", "c0", [1.0])
-        Path(table.staged_unit("c0", 1)[0]).unlink()
-        assert set(table.staged_records("c0", set())) == {0}
-
-    def test_leave_out_a_part_whose_record_is_missing(self, table):
-        stage(table, "a", "c0", [1.0])
-        Path(table.staged_unit("c0", 0)[1]).unlink()
-        assert set(table.staged_records("c0", set())) == {1}
-
-    def test_keep_units_without_a_part(self, table):
-        empty, failed = UnitRecord(0, 10, 0, None), UnitRecord(10, 20, 0, None, "a cell has no n_counts")
-        for unit, record in enumerate((empty, failed)):
-            write_json(table.staged_unit("c0", unit)[1], record.as_json())
-        assert table.staged_records("c0", set()) == {0: empty, 1: failed}
-
-    def test_of_nothing_staged(self, table):
-        assert table.staged_records("c0", set()) == {}
 
 
 class TestUniverse:
@@ -383,97 +307,3 @@ class TestFingerprint:
     def test_does_not_change_with_the_order_of_parameters(self):
         turned = dict(reversed(PARAMETERS.items()))
         assert conversion_fingerprint("a", self.FILE, turned) == conversion_fingerprint("a", self.FILE, PARAMETERS)
-
-
-MARKERS = {
-    "newer": ('{"expression_table": true, "format_version": 2}', "has format version 2"),
-    "older": ('{"expression_table": true, "format_version": 0}', "has format version 0"),
-    "foreign": ('{"name": "something else"}', "format.json"),
-    "a list": ("[1]", "format.json"),
-    "cut off": ('{"expression_table": tr', "format.json"),
-    "empty": ("", "format.json"),
-    "not text": ("\udcff", "format.json"),
-}
-
-
-class TestOpening:
-    def test_new_folder_becomes_a_table(self, tmp_path):
-        made = create_table(str(tmp_path / "new" / "expression"))
-        assert open_table(made.location) == made
-        assert made.sources() == made.failures() == []
-
-    def test_creating_again_changes_nothing(self, table):
-        commit(table, "a", "c0", [1.0])
-        before = content(table.location)
-        assert create_table(table.location) == table
-        assert content(table.location) == before
-
-    def test_folder_that_holds_only_a_lock_becomes_a_table(self, tmp_path):
-        (tmp_path / "lock").touch()
-        create_table(str(tmp_path))
-        open_table(str(tmp_path))
-
-    def test_checking_a_target_writes_nothing(self, tmp_path):
-        check_target(str(tmp_path / "new"))
-        assert list(tmp_path.iterdir()) == []
-
-    @pytest.mark.parametrize("use", [check_target, create_table, open_table])
-    @pytest.mark.parametrize("marker", MARKERS)
-    def test_table_of_another_kind_is_refused_by_name(self, table, marker, use):
-        text, said = MARKERS[marker]
-        (Path(table.location) / "format.json").write_bytes(text.encode(errors="surrogateescape"))
-        with pytest.raises(TableError, match=f"^{table.location}.*{said}"):
-            use(table.location)
-
-    @pytest.mark.parametrize("use", [check_target, create_table])
-    def test_foreign_folder_is_refused_and_left_alone(self, tmp_path, use):
-        (tmp_path / "thesis.txt").write_text("precious")
-        with pytest.raises(OutputError, match=r"holds something else than an expression table \('thesis.txt'\)"):
-            use(str(tmp_path))
-        assert content(tmp_path) == {"thesis.txt": b"precious"}
-
-    def test_file_is_refused(self, tmp_path):
-        path = tmp_path / "file"
-        path.touch()
-        with pytest.raises(OutputError, match=f"{path}: this is a file"):
-            create_table(str(path))
-
-    @pytest.mark.parametrize("name", [".", "missing"])
-    def test_opening_nothing_is_refused(self, tmp_path, name):
-        with pytest.raises(TableError, match="no such folder, or it is empty"):
-            open_table(str(tmp_path / name))
-
-    def test_opening_a_run_folder_points_to_the_table_in_it(self, tmp_path):
-        inner = create_table(str(tmp_path / "expression"))
-        with pytest.raises(TableError, match=rf"did you mean {inner.location}\?"):
-            open_table(str(tmp_path))
-
-
-class TestRequireUniform:
-    def test_accepts_sources_of_the_same_options(self):
-        other_names = PARAMETERS | {"cell_filter": False}
-        require_uniform("/t", [record_of("a"), record_of("b", parameters=other_names)])
-
-    @pytest.mark.parametrize(
-        ("option", "value"), [("target_sum", 1e6), ("gene_types", ["lncRNA"]), ("gene_table", "0123456789abcdef")]
-    )
-    def test_refuses_values_that_cannot_be_pooled(self, option, value):
-        odd = record_of("odd", parameters=PARAMETERS | {option: value})
-        with pytest.raises(TableError, match=rf"^/t: .*'{option}': .*2 sources: 'a', 'b'.*1 source: 'odd'"):
-            require_uniform("/t", [record_of("a"), record_of("b"), odd])
-
-    def test_refuses_one_file_under_two_names(self):
-        twice = [record_of("a"), record_of("b"), record_of("c", input=FileStat("/looms/a.loom", 100, 7))]
-        with pytest.raises(TableError, match=r"^/t: /looms/a\.loom stands in the table as 'a', 'c'"):
-            require_uniform("/t", twice)
-
-    def test_refuses_a_table_without_sources(self):
-        with pytest.raises(TableError, match=r"^/t: .* holds no source"):
-            require_uniform("/t", [])
-
-
-def test_unit_record_comes_back_from_json(tmp_path):
-    path = str(tmp_path / "unit.json")
-    record = UnitRecord(5, 9, 3, PartEntry("part-00000.parquet", 77, (RowGroup(2, "A", "B"), RowGroup(1, "C", "C"))))
-    write_json(path, record.as_json())
-    assert UnitRecord.from_bytes(path, Path(path).read_bytes()) == record

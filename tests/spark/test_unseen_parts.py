@@ -11,7 +11,7 @@ from median_spark import ReadOptions, convert
 from median_spark.errors import EngineError
 from median_spark.expression import create_table, open_table, stage_unit
 from median_spark.matrices import Unit
-from median_spark.spark import conversion
+from median_spark.spark import conversion, unit_job
 
 CELLS = 300
 
@@ -23,8 +23,8 @@ def loom(tmp_path):
 
 def stage(loom, table):
     """Do what a task does, and return the content and time of each file that is staged then."""
-    stage_unit(table, loom, "a1b2", Unit(0, 0, CELLS), ReadOptions(), f"{table.location}/staging/stop")
-    staged = Path(table.staged("a1b2"))
+    stage_unit(table.staging, loom, "a1b2", Unit(0, 0, CELLS), ReadOptions())
+    staged = Path(table.staging.folder("a1b2"))
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in staged.iterdir()}
 
 
@@ -39,7 +39,7 @@ def test_a_unit_that_is_staged_is_not_read_again(loom, tmp_path):
 def test_a_unit_that_is_half_staged_is_read_again_to_the_same_bytes(loom, tmp_path, lost):
     table = create_table(str(tmp_path / "x"))
     first = stage(loom, table)
-    (Path(table.staged("a1b2")) / lost).unlink()
+    (Path(table.staging.folder("a1b2")) / lost).unlink()
     again = stage(loom, table)
     assert {name: read for name, (read, _) in again.items()} == {name: read for name, (read, _) in first.items()}
 
@@ -48,12 +48,12 @@ def test_a_unit_that_is_half_staged_is_read_again_to_the_same_bytes(loom, tmp_pa
 def test_workers_that_write_where_the_driver_cannot_see_it_are_told_of(spark, loom, tmp_path, monkeypatch):
     """As where --out is a folder of each machine's own disk: the job succeeds, and the driver sees nothing of it."""
     elsewhere = create_table(str(tmp_path / "elsewhere"))
-    seen = conversion.stage_unit
+    seen = unit_job.stage_unit
 
-    def on_its_own_disk(table, *arguments):
-        seen(elsewhere, *arguments)
+    def on_its_own_disk(staging, *arguments):
+        seen(elsewhere.staging, *arguments)
 
-    monkeypatch.setattr(conversion, "stage_unit", on_its_own_disk)
+    monkeypatch.setattr(unit_job, "stage_unit", on_its_own_disk)
     monkeypatch.setattr(conversion, "_SEEN_LATE_SECONDS", 1.0)
     with pytest.raises(EngineError, match=r"x: the workers have read all cells, but of 1 source \('study'\) what they"):
         convert(loom, str(tmp_path / "x"), spark=spark)
@@ -62,18 +62,18 @@ def test_workers_that_write_where_the_driver_cannot_see_it_are_told_of(spark, lo
 
 @pytest.mark.spark
 def test_what_a_late_copy_of_a_task_stages_is_gone_when_the_run_ends(spark, loom, tmp_path, monkeypatch):
-    table, seen = create_table(str(tmp_path / "x")), conversion.stage_unit
+    table, seen = create_table(str(tmp_path / "x")), unit_job.stage_unit
 
-    def twice(table, path, conversion_, *arguments):
+    def twice(staging, path, conversion_, *arguments):
         """The second time when the source is committed, as a copy of the task may be that began before."""
-        seen(table, path, conversion_, *arguments)
+        seen(staging, path, conversion_, *arguments)
         record = Path(table.location) / "sources" / "study.json"
         deadline = time.monotonic() + 60
         while not record.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen(table, path, conversion_, *arguments)
+        seen(staging, path, conversion_, *arguments)
 
-    monkeypatch.setattr(conversion, "stage_unit", twice)
+    monkeypatch.setattr(unit_job, "stage_unit", twice)
     convert(loom, str(tmp_path / "x"), spark=spark)
     (record,) = open_table(table.location).sources()
     assert record.values

@@ -1,0 +1,110 @@
+"""Opening the folder of an expression table, making it, and refusing one that is something else."""
+
+import json
+from collections.abc import Sequence
+
+from median_spark import storage
+from median_spark.errors import OutputError, TableError, listed
+from median_spark.expression.records import FORMAT_VERSION
+from median_spark.expression.table import ExpressionTable
+
+_MARKER = "format.json"
+
+
+def check_target(location: str) -> None:
+    """Refuse a folder that cannot become, or is not, an expression table; writes nothing.
+
+    Raises
+    ------
+    OutputError
+        If the location is a file, or a folder that holds something else.
+    TableError
+        If it is a table of another format version.
+    """
+    table = ExpressionTable(storage.canonical(location))
+    if storage.kind(table.location) == "file":
+        message = f"{table.location}: this is a file; an expression table needs a folder"
+        raise OutputError(message)
+    held = set(storage.names_in(table.location))
+    if _MARKER in held:
+        _check_marker(table)
+    elif held - {"lock"}:
+        message = (
+            f"{table.location}: this folder holds something else than an expression table "
+            f"({listed(sorted(held), 3)}): choose an empty or new one"
+        )
+        raise OutputError(message)
+
+
+def create_table(location: str) -> ExpressionTable:
+    """Open an expression table for writing, made anew if the folder is empty or not there.
+
+    Raises
+    ------
+    OutputError, TableError
+        As `check_target`; or if the folder cannot be written to.
+    """
+    check_target(location)
+    table = ExpressionTable(storage.canonical(location))
+    marker = storage.join(table.location, _MARKER)
+    if storage.stat(marker) is None:
+        storage.write_json(marker, {"expression_table": True, "format_version": FORMAT_VERSION})
+    return table
+
+
+def open_table(location: str) -> ExpressionTable:
+    """Open an expression table for reading.
+
+    Raises
+    ------
+    TableError
+        If there is none, or it is of another format version.
+    """
+    table = ExpressionTable(storage.canonical(location))
+    held = storage.names_in(table.location)
+    if _MARKER not in held:
+        inner = "expression/" if "expression" in held else None
+        hint = f"; did you mean {storage.join(table.location, 'expression')}?" if inner else ""
+        found = f"it holds {listed(held, 3)}" if held else "there is no such folder, or it is empty"
+        message = f"{table.location}: this is no expression table as 'median-spark convert' writes it ({found}){hint}"
+        raise TableError(message)
+    _check_marker(table)
+    return table
+
+
+def _check_marker(table: ExpressionTable) -> None:
+    location = storage.join(table.location, _MARKER)
+    try:
+        version = json.loads(storage.read_bytes(location))["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{location}: this file is damaged ({error})"
+        raise TableError(message) from error
+    if version != FORMAT_VERSION:
+        message = (
+            f"{table.location}: this expression table has format version {version}; this version of median_spark "
+            f"reads and writes {FORMAT_VERSION}"
+        )
+        raise TableError(message)
+
+
+def remove_sources(location: str, sources: Sequence[str]) -> None:
+    """Take sources out of an expression table.
+
+    Parameters
+    ----------
+    location : str
+        Path or URI of the table.
+    sources : sequence of str
+        Their names.
+
+    Raises
+    ------
+    TableError
+        If there is no such table, or it has no such source; then nothing is removed.
+    BusyError
+        If another run is writing to the table.
+    """
+    table = open_table(location)
+    with storage.locked(table.location, "median-spark remove") as right:
+        right.require()
+        table.remove(sources)
