@@ -1,8 +1,10 @@
 """Do the sources go together? Each one's medians against the corpus's, and which of them stand apart.
 
-Pure numpy and Arrow; ratios are compared as logarithms. Knows neither files nor Spark.
+Pure numpy and Arrow. Knows neither files nor Spark. numpy's logarithms have other last bits on other processors and in
+other versions, so none is in what is written; which sources stand apart is decided by Python's own.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +74,7 @@ MOST_FACTOR = 3.0
 _LEAST_DEVIATIONS = 3.5
 """Iglewicz and Hoaglin, "How to detect and handle outliers" (1993): of their modified z-score."""
 
-_CHANGED = np.log(1.1)
+_CHANGED = 1.1
 """A median counts as changed from here on, up or down."""
 
 
@@ -87,8 +89,8 @@ class SourceRatio:
     genes_compared : int
         Those with enough of them, see `LEAST_CELLS`.
     quartiles : tuple of float
-        Natural logarithm of source median over corpus median: lower quartile, median, upper quartile of the genes
-        compared; NaN where they are fewer than `LEAST_GENES`.
+        Source median over corpus median: lower quartile, median, upper quartile of the genes compared; NaN where they
+        are fewer than `LEAST_GENES`.
     """
 
     genes_detected: int
@@ -189,7 +191,7 @@ def compare_source(
     number = int(compared.sum())
     if number < LEAST_GENES:
         return SourceRatio(len(genes), number, (np.nan, np.nan, np.nan))
-    ratios = np.log(medians[compared]) - np.log(corpus_medians[genes[compared]])
+    ratios = medians[compared] / corpus_medians[genes[compared]]
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
     return SourceRatio(len(genes), number, (low, middle, high))
 
@@ -209,14 +211,14 @@ def stand_apart(ratios: Sequence[SourceRatio]) -> Verdict:
     ratios : sequence of SourceRatio
         One a source.
     """
-    typical = np.array([ratio.quartiles[1] for ratio in ratios], dtype=np.float64)
+    typical = np.array([math.log(ratio.quartiles[1]) for ratio in ratios], dtype=np.float64)
     known = typical[~np.isnan(typical)]
     if len(known) < LEAST_SOURCES:
         none = np.full(len(typical), np.nan)
         return Verdict(False, none, np.zeros(len(typical), dtype=np.bool_), np.inf)
     distance = typical - np.median(known)
     spread = 1.4826 * (1 + 5 / (len(known) - 1)) * np.median(np.abs(known - np.median(known)))
-    threshold = float(np.clip(_LEAST_DEVIATIONS * spread, np.log(LEAST_FACTOR), np.log(MOST_FACTOR)))
+    threshold = float(np.clip(_LEAST_DEVIATIONS * spread, math.log(LEAST_FACTOR), math.log(MOST_FACTOR)))
     with np.errstate(invalid="ignore"):
         return Verdict(True, distance, np.abs(distance) > threshold, threshold)
 
@@ -233,8 +235,8 @@ def change_of(table: pa.Table, without: pa.Table) -> MedianChange:
     left = without.filter(pc.is_valid(without["median"]))
     places = pc.index_in(left["gene"], value_set=detected["gene"].combine_chunks()).to_numpy()
     before, after = detected["median"].to_numpy()[places], left["median"].to_numpy()
-    changes = np.abs(np.log(after) - np.log(before))
-    typical, p95 = np.expm1(np.quantile(changes, [0.5, 0.95])).tolist()
+    changes = np.maximum(after / before, before / after)
+    typical, p95 = (np.quantile(changes, [0.5, 0.95]) - 1).tolist()
     return MedianChange(typical, p95, int(np.sum(changes > _CHANGED)), len(detected) - len(left))
 
 
@@ -259,7 +261,7 @@ def sources_table(
     """
     rows = []
     for number, (record, ratio) in enumerate(zip(records, ratios, strict=True)):
-        low, middle, high = (None if np.isnan(log) else float(np.exp(log)) for log in ratio.quartiles)
+        low, middle, high = (None if np.isnan(quartile) else quartile for quartile in ratio.quartiles)
         distance, change = verdict.distance[number], changes.get(number)
         rows.append(
             {
@@ -274,7 +276,7 @@ def sources_table(
                 "ratio": middle,
                 "ratio_q25": low,
                 "ratio_q75": high,
-                "factor_apart": None if np.isnan(distance) else float(np.exp(abs(distance))),
+                "factor_apart": None if np.isnan(distance) else math.exp(abs(distance)),
                 "apart": None if np.isnan(distance) else bool(verdict.apart[number]),
                 "without_typical_change": change.typical if change else None,
                 "without_p95_change": change.p95 if change else None,

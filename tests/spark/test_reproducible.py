@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from processes import python_workers
 from windows import bundles
 
@@ -90,6 +91,19 @@ def test_any_number_of_cores(demo, tmp_path, reference, master):
 def test_any_number_of_cores_in_several_bundles(demo, tmp_path, in_windows, master):
     subprocess.run(command(demo, tmp_path / "out", "--master", master, program=IN_WINDOWS), check=True)
     assert fingerprint(tmp_path / "out" / "medians") == in_windows
+
+
+def test_a_processor_without_newer_instructions(demo, tmp_path, reference):
+    """As in a cluster of unlike machines: numpy then has other loops, and other last bits in logarithms and sines."""
+    supported = [feature for feature in __cpu_dispatch__ if __cpu_features__[feature]]
+    without = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(supported), "ARROW_USER_SIMD_LEVEL": "NONE"}
+    written = []
+    for name, environment in (("newer", dict(os.environ)), ("older", without)):
+        subprocess.run(command(demo, tmp_path / name, "--by-source"), check=True, env=environment)
+        result = tmp_path / name / "medians"
+        assert fingerprint(result) == reference
+        written.append([(result / name).read_bytes() for name in ("sources.csv", "summary.json")])
+    assert written[0] == written[1]
 
 
 def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, reference):
