@@ -1,13 +1,17 @@
-"""The general entrance through a Spark Connect server: no column, join, window or error there is local mode's alone."""
+"""DataFrames through a Spark Connect server, to medians and from matrices: nothing there is local mode's alone."""
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from connect_server import connect_server, remote_session
+from h5ads import write_h5ad
+from looms import random_counts, write_loom
+from oracle import loom_values
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from median_spark import gene_medians
+from median_spark import gene_medians, register_formats
 from median_spark.errors import FrameError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
@@ -77,3 +81,30 @@ def test_a_frame_that_is_another_at_each_reading_is_refused(remote):
     frame = remote.range(5_000).mapInArrow(drawn, "gene string, value double")
     with pytest.raises(FrameError, match=r"other rows of gene 'A' when it is read again"):
         gene_medians(frame)
+
+
+def test_matrices_are_read_as_formats(remote, tmp_path):
+    register_formats(remote)
+    path = write_loom(tmp_path / "corpus" / "s.loom", random_counts(np.random.default_rng(5), 300, 200))
+    frame = remote.read.format("loom").option("unit_entries", 3_000).load(str(tmp_path / "corpus"))
+    by_gene, _ = loom_values(path)
+    expected = {gene: np.sort(values) for gene, (_, values) in by_gene.items()}
+    rows = frame.toPandas().groupby("gene")["value"]
+    assert {gene: np.sort(values).tobytes() for gene, values in rows} == {
+        gene: values.tobytes() for gene, values in expected.items()
+    }
+    found = {row["gene"]: row["median"] for row in gene_medians(frame).collect()}
+    assert found == {gene: np.median(values) for gene, values in expected.items()}
+    cells = write_h5ad(
+        tmp_path / "t.h5ad", random_counts(np.random.default_rng(6), 40, 30, density=0.3).astype("f4"), "csr"
+    )
+    assert remote.read.format("h5ad").load(cells).select("source").distinct().collect() == [("t",)]
+
+
+def test_what_is_wrong_with_a_matrix_is_told_by_the_server(remote, tmp_path):
+    register_formats(remote)
+    with pytest.raises(PySparkException, match=r"the reader's option 'colour' is unknown"):
+        remote.read.format("loom").option("colour", "red").load(str(tmp_path)).printSchema()
+    (tmp_path / "s.loom").write_bytes(b"no HDF5")
+    with pytest.raises(PySparkException, match=r"s\.loom: "):
+        remote.read.format("loom").load(str(tmp_path)).collect()

@@ -9,6 +9,7 @@ TESTS = (
     "spark",
     "test_by_source.py",
     "test_cli.py",
+    "test_digest_rows.py",
     "test_digests.py",
     "test_exact.py",
     "test_genes.py",
@@ -16,6 +17,7 @@ TESTS = (
     "test_merging.py",
     "test_pickled_digests.py",
     "test_results.py",
+    "test_sources.py",
     "test_unpickling.py",
     "test_verification.py",
 )
@@ -33,7 +35,8 @@ def run_tests(python, scratch, log):
     paths = [CHECKOUT / "tests" / name for name in TESTS]
     arguments = [
         python, "-m", "pytest", "-c", CHECKOUT / "pyproject.toml", "--rootdir", CHECKOUT, "-p", "no:cacheprovider",
-        "-q", "-m", "not slow and not cluster", "-W", "ignore::FutureWarning", "--basetemp", scratch / "tests", *paths,
+        "-q", "-m", "not slow and not cluster", "-W", "ignore::FutureWarning", "--numprocesses", "2",
+        "--dist", "loadfile", "--basetemp", scratch / "tests", *paths,
     ]  # fmt: skip
     status = run_logged(arguments, log, cwd=scratch, minutes=25)
     lines = log.read_text(errors="replace").splitlines()

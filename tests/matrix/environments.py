@@ -12,7 +12,7 @@ from legs import HERE, Leg
 
 CHECKOUT = HERE.parents[1]
 
-TOOLS = ("duckdb", "hypothesis", "polars", "psutil", "pytest")
+TOOLS = ("duckdb", "hypothesis", "polars", "psutil", "pytest", "pytest-xdist")
 """What the tests need beside the package and its extras."""
 
 VERSIONS, BUILT = ".versions", ".wheel"
