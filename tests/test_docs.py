@@ -1,0 +1,110 @@
+"""What the pages say against what there is: commands, options, targets, files, links and names."""
+
+import ast
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import median_spark
+from median_spark.cli import arguments
+
+COMMANDS = dict.fromkeys(arguments._COMMANDS)
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS_OPTIONS = {"--archives", "--properties-file", "--conf", "--files", "--deploy-mode", "--constraint", "--work-dir"}
+"""Of spark-submit and pip, of which pages speak, too."""
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def blocks(page):
+    """Return the indented blocks of a page, lines that go on joined."""
+    found, block = [], []
+    for line in [*page.read_text().splitlines(), "end"]:
+        if line.startswith("    ") or (block and not line.strip()):
+            block.append(line)
+        elif block:
+            found.append(textwrap.dedent("\n".join(block)).strip().replace("\\\n", " "))
+            block = []
+    return found
+
+
+def commands(page):
+    """Return the arguments of every call of ours, as they are written."""
+    found = []
+    for block in blocks(page):
+        for line in block.splitlines():
+            call = re.match(r"(?:\S*/)?median-spark (\w+) +(.*)", line)
+            if call:
+                # A synopsis has its explanation after some spaces, and brackets around what may be left out.
+                text = re.split(" {2,}", call[2])[0].replace("[", "").replace("]", "")
+                found.append([call[1], *shlex.split(text, comments=True)])
+    return found
+
+
+def options():
+    """Return all options of all commands."""
+    parser = arguments.build_parser(COMMANDS)
+    (subparsers,) = (action for action in parser._actions if hasattr(action, "choices") and action.choices)
+    actions = [action for each in subparsers.choices.values() for action in each._actions]
+    return {option for action in actions for option in action.option_strings}
+
+
+def slug(heading):
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@each_page
+def test_commands_are_taken(page):
+    for call in commands(page):
+        arguments.build_parser(COMMANDS).parse_args(call)  # it exits where it cannot
+
+
+def test_there_are_commands_to_look_at():
+    assert {call[0] for page in PAGES for call in commands(page)} == set(COMMANDS)
+
+
+@each_page
+def test_options_exist(page):
+    named = set(re.findall(r"`(--[a-z][a-z-]+)[ =`]", page.read_text()))
+    assert named <= options() | OTHERS_OPTIONS | {"--params"}
+
+
+@each_page
+def test_targets_exist(page):
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?:`|^ {4})make ([a-z0-9-]+)", page.read_text(), re.M)) <= targets
+
+
+@each_page
+def test_files_exist(page):
+    rooms = "|".join(sorted(path.name for path in (ROOT / "median_spark").iterdir() if path.is_dir()))
+    named = re.findall(rf"`((?:conf|jobs|tests|docs|benchmarks|median_spark|{rooms})/[\w./-]*)`", page.read_text())
+    assert [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "median_spark"))] == []
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in {slug(heading) for heading in re.findall(r"^#+ (.*)$", path.read_text(), re.M)}, target
+
+
+@each_page
+def test_names_can_be_imported(page):
+    for block in blocks(page):
+        if "import " not in block:
+            continue
+        for line in block.splitlines():
+            if re.match(r"from median_spark(\.\w+)* import ", line.strip()):
+                (statement,) = ast.parse(line.strip()).body
+                assert statement.module == "median_spark"
+                assert all(hasattr(median_spark, name.name) for name in statement.names), line
