@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,10 @@ class ExpressionTable:
         """
         records = [SourceRecord.from_bytes(*found) for found in self._documents("sources")]
         return sorted(records, key=lambda record: record.source)
+
+    def source_names(self) -> set[str]:
+        """Return the names of all committed sources; their records are not read."""
+        return {decode_name(name.removesuffix(".json")) for name in self._document_names("sources")}
 
     def failures(self) -> list[FailureRecord]:
         """Return why sources could not be converted when that was last tried, ascending by name."""
@@ -143,11 +147,19 @@ class ExpressionTable:
         """Remember why a source could not be converted, until it is."""
         storage.write_json(self._document("failed", failure.source), failure.as_json())
 
-    def discard_leftovers(self, keep: set[str]) -> None:
-        """Remove what killed runs left: staged conversions other than `keep`, and parts that no record lists."""
+    def discard_leftovers(self, keep: set[str], records: Iterable[SourceRecord]) -> None:
+        """Remove what killed runs left.
+
+        Parameters
+        ----------
+        keep : set of str
+            Conversions whose staged units stay.
+        records : iterable of SourceRecord
+            Of all sources: parts that none of them lists are removed.
+        """
         for name in self.staging.conversions() - keep:
             storage.remove(self.staging.folder(name))
-        records = {record.source: record for record in self.sources()}
+        by_source = {record.source: record for record in records}
         if storage.has_folders(self.location):
             held = {
                 name: set(storage.names_in(storage.join(self.values, name))) for name in storage.names_in(self.values)
@@ -156,7 +168,7 @@ class ExpressionTable:
             held = storage.names_by_folder(self.values)
         for folder, names in held.items():
             source = decode_name(folder.removeprefix("source="))
-            self._remove_strays(source, records.get(source), names)
+            self._remove_strays(source, by_source.get(source), names)
 
     def _remove_strays(self, source: str, record: SourceRecord | None, held: set[str] | None = None) -> None:
         """Remove the parts of a source that its record does not list; `held` are those that it has, if known."""
@@ -171,9 +183,12 @@ class ExpressionTable:
     def _document(self, kind: str, source: str) -> str:
         return storage.join(self.location, kind, f"{encode_name(source)}.json")
 
+    def _document_names(self, kind: str) -> list[str]:
+        return [name for name in storage.names_in(storage.join(self.location, kind)) if name.endswith(".json")]
+
     def _documents(self, kind: str) -> list[tuple[str, bytes]]:
         folder = storage.join(self.location, kind)
-        locations = [storage.join(folder, name) for name in storage.names_in(folder) if name.endswith(".json")]
+        locations = [storage.join(folder, name) for name in self._document_names(kind)]
         return list(zip(locations, storage.read_all(locations), strict=True))
 
 

@@ -47,7 +47,7 @@ _DONE_DDL = "task long, values long, error string, writing boolean"
 class MediansOf(Protocol):
     """Computes the medians of some sources of a table, as `median_spark.gene_medians` does."""
 
-    def __call__(self, *, sources: Sequence[str], exact: bool) -> "CorpusMedians":
+    def __call__(self, records: list[SourceRecord], *, exact: bool) -> "CorpusMedians":
         """Return them."""
 
 
@@ -125,9 +125,7 @@ def source_by_source(
         for number in sorted(set(range(len(tasks))) - set(by_workers)):
             source = tasks[number][0].source
             report.note(f"{records[source].source} is too large for one worker: all of them share it")
-            _work_on_large(
-                source, medians_of(sources=[records[source].source], exact=True), plan.genes, places[number], files
-            )
+            _work_on_large(source, medians_of([records[source]], exact=True), plan.genes, places[number], files)
         if not by_source:
             watch.lap("by_source", tasks=len(tasks))
             yield None
@@ -233,7 +231,6 @@ def _compared(
     for number in verdict.most_apart(MOST_LEFT_OUT):
         left_out = records[number].source
         report.note(f"'{left_out}' stands apart: computing the medians without it")
-        others = [record.source for record in records if record.source != left_out]
-        without = medians_of(sources=others, exact=exact)
+        without = medians_of([record for record in records if record.source != left_out], exact=exact)
         changes[number] = change_of(found.table, without.table)
     return sources_table(records, ratios, verdict, changes)

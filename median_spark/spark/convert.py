@@ -130,7 +130,8 @@ def convert(
             if not overwrite and source.name in committed and committed[source.name].conversion == wanted[source.name]
         ]
         to_convert = [source for source in sources if source.name not in set(unchanged)]
-        table.discard_leftovers(keep=set() if overwrite else {wanted[source.name] for source in to_convert})
+        staged = set() if overwrite else {wanted[source.name] for source in to_convert}
+        table.discard_leftovers(keep=staged, records=committed.values())
         records = {name: committed[name] for name in unchanged}
         failures: list[FailureRecord] = []
         if to_convert:

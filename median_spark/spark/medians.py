@@ -122,10 +122,31 @@ def table_medians(
     EngineError
         If the Spark job fails.
     """
+    table = open_table(expression)
+    return _medians_of(
+        table,
+        _chosen(table, sources),
+        spark=spark,
+        compression=compression,
+        exact=exact,
+        window_rows=window_rows,
+        report=report or Silent(),
+    )
+
+
+def _medians_of(
+    table: ExpressionTable,
+    records: list[SourceRecord],
+    *,
+    spark: SparkSession,
+    compression: float,
+    exact: bool,
+    window_rows: int,
+    report: Reporter,
+) -> CorpusMedians:
+    """Do what `table_medians` does, for some sources of a table."""
     check_compression(compression)
     watch = Stopwatch()
-    table = open_table(expression)
-    records = _chosen(table, sources)
     require_uniform(table.location, records)
     universe = table.universe(records)
     plan = plan_sweeps(table.values, records, universe, window_rows=window_rows)
@@ -133,7 +154,6 @@ def table_medians(
         message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
         raise TableError(message)
     values = sum(record.values for record in records)
-    report = report or Silent()
     with report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}"):
         merged, refined, packed_bytes = _digest_all(spark, plan, universe, compression, exact=exact)
     digested = sum(digest.n for digest in merged.digests.values())
@@ -214,20 +234,21 @@ def medians(
     geneformer = geneformer or GeneformerOptions()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    records = _chosen(open_table(expression), sources)
+    table = open_table(expression)
+    records = _chosen(table, sources)
     if gene_map is not None:
         _check_gene_map(gene_map, records)
     if digest_pickles is not None:
         names = [record.source for record in records]
         digest_pickles = check_digest_folder(digest_pickles, names, target, overwrite=overwrite)
     medians_of = partial(
-        table_medians, expression, spark=spark, compression=compression, window_rows=window_rows, report=report
+        _medians_of, table, spark=spark, compression=compression, window_rows=window_rows, report=report
     )
-    found = medians_of(sources=[record.source for record in records], exact=exact)
+    found = medians_of(records, exact=exact)
     watch = Stopwatch([*stages, *found.stages])
     failed = found.failures if failures is None else list(failures)
     provenance = provenance_of(
-        storage.canonical(expression),
+        table.location,
         found.records,
         failed,
         {"compression": compression, "exact": exact, "geneformer": asdict(geneformer)},
@@ -235,7 +256,7 @@ def medians(
     )
     compared = source_by_source(
         spark,
-        open_table(expression),
+        table,
         found,
         medians_of,
         target=target,

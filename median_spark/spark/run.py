@@ -109,7 +109,7 @@ def run(
             report=report,
         )
         names = [record.source for record in conversion.records]
-        others = sorted({record.source for record in open_table(expression).sources()} - set(names))
+        others = sorted(open_table(expression).source_names() - set(names))
         if others:
             report.note(
                 f"note: {expression} also holds {counted(len(others), 'source')} of earlier runs that these medians "

@@ -69,7 +69,7 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
     assert {name: set(found) for name, found in table.staging.records_of({"c1": set(), "c9": set()}).items()} == {
         "c1": {0, 1}
     }
-    table.discard_leftovers(keep={"c1"})
+    table.discard_leftovers(keep={"c1"}, records=table.sources())
     assert visible(table) == ([1.0, 1.0] if step == "write_json" else [2.0, 2.0])
     table.commit(
         replace(record, parts=tuple(replace(part, name=part.name.replace("c1", "cx")) for part in record.parts))
@@ -98,7 +98,7 @@ def test_leftovers_are_found_by_few_listings(table, server):
     storage.write_bytes(storage.join(table.values, "source=s0", "part-00007-stray.parquet"), b"1")
     storage.write_bytes(storage.join(table.values, "source=gone", "part-00000-stray.parquet"), b"1")
     server.asked()
-    table.discard_leftovers(keep=set())
+    table.discard_leftovers(keep=set(), records=table.sources())
     assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 12
     assert visible(open_table(table.location)) == [1.0] * 16
     assert table.staging.records_of({"c99": set()}) == {}

@@ -124,6 +124,7 @@ class TestReading:
     def test_any_name_survives(self, table, name):
         commit(table, name, "c0", [1.0])
         assert [record.source for record in table.sources()] == [name]
+        assert table.source_names() == {name}
         assert pq.read_table(table.values)["source"].to_pylist() == [name, name]
 
     def test_half_written_record_is_not_read(self, table):
@@ -197,7 +198,7 @@ class TestSweep:
         before = content(table.location)
         stray = Path(table.values) / "source=a" / "part-00007-old.parquet"
         stray.write_bytes(b"stray")
-        table.discard_leftovers(keep=set())
+        table.discard_leftovers(keep=set(), records=table.sources())
         assert content(table.location) == before
 
     def test_removes_folders_of_sources_without_a_record(self, table):
@@ -205,26 +206,26 @@ class TestSweep:
         stray = Path(table.values) / "source=gone%2Fsource" / "part-00000-c9.parquet"
         stray.parent.mkdir()
         stray.write_bytes(b"stray")
-        table.discard_leftovers(keep=set())
+        table.discard_leftovers(keep=set(), records=table.sources())
         assert [path.name for path in Path(table.values).iterdir()] == ["source=a"]
 
     def test_removes_half_written_parts(self, table):
         commit(table, "a", "c0", [1.0])
         stray = Path(table.values) / "source=a" / "part-00000-c0.parquet.0123456789ab.tmp"
         stray.write_bytes(b"stray")
-        table.discard_leftovers(keep=set())
+        table.discard_leftovers(keep=set(), records=table.sources())
         assert not stray.exists()
 
     def test_removes_stale_staging_and_keeps_what_is_wanted(self, table):
         stage_source(table, "a", "stale", [1.0])
         stage_source(table, "b", "wanted", [1.0])
-        table.discard_leftovers(keep={"wanted"})
+        table.discard_leftovers(keep={"wanted"}, records=table.sources())
         assert [path.name for path in (Path(table.location) / "staging").iterdir()] == ["wanted"]
         assert set(table.staging.records("wanted", set())) == {0, 1}
 
     def test_of_a_new_table_does_nothing(self, table):
         before = content(table.location)
-        table.discard_leftovers(keep=set())
+        table.discard_leftovers(keep=set(), records=table.sources())
         assert content(table.location) == before
 
     def test_removes_what_a_commit_that_died_left(self, table):
@@ -234,7 +235,7 @@ class TestSweep:
         Path(table.staging.unit("c1", 1)[0]).unlink()
         with pytest.raises(FileNotFoundError):
             table.commit(new)
-        table.discard_leftovers(keep=set())
+        table.discard_leftovers(keep=set(), records=table.sources())
         assert content(table.location) == before
 
 
