@@ -6,6 +6,14 @@ import h5py
 import numpy as np
 
 
+def write_looms(folder, names, seed, rows, cells, **more):
+    """Write looms of random counts at names below a folder, and return the folder."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        write_loom(Path(folder) / f"{name}.loom", random_counts(rng, rows, cells, **more))
+    return Path(folder)
+
+
 def write_loom(path, counts, **changes):
     """Write a loom (specification 3) of counts, rows by cells; `changes` replace or, if None, leave out an attribute.
 

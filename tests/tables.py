@@ -16,6 +16,18 @@ from median_spark.storage import FileStat, write_json
 COMPRESSION = 100.0
 """Of the digests that `digests_of` makes."""
 
+SAME_BYTES = (
+    "medians.csv",
+    "total_gene_tdigest_dict.pickle",
+    "total_gene_median_dict.pickle",
+    "detected_gene_median_dict.pickle",
+    "gene_detection_counts_dict.pickle",
+    "geneformer/gene_median_dictionary.pkl",
+    "geneformer/token_dictionary.pkl",
+    "geneformer/ensembl_mapping_dict.pkl",
+)
+"""Files of a result that are the same whatever has made it."""
+
 PARAMETERS = {"target_sum": 10_000.0, "gene_types": ["miRNA", "protein_coding"], "gene_table": None}
 
 

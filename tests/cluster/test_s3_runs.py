@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
 from processes import kill_group, python_workers, start, wait_for
+from tables import SAME_BYTES
 
 from median_spark import remove_sources, storage
 from median_spark.errors import BusyError
@@ -21,18 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
 
 SOURCES = 6
 
-SAME_BYTES = (
-    "medians.csv",
-    "sources.csv",
-    "total_gene_tdigest_dict.pickle",
-    "total_gene_median_dict.pickle",
-    "detected_gene_median_dict.pickle",
-    "gene_detection_counts_dict.pickle",
-    "geneformer/gene_median_dictionary.pkl",
-    "geneformer/token_dictionary.pkl",
-    "geneformer/ensembl_mapping_dict.pkl",
-    "detection_counts.png",
-)
+COMPARED = (*SAME_BYTES, "sources.csv", "detection_counts.png")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +78,7 @@ def command(*given):
 
 def result(folder):
     """Return what must be the same wherever a result lies."""
-    found = {name: storage.read_bytes(storage.join(str(folder), name)) for name in SAME_BYTES}
+    found = {name: storage.read_bytes(storage.join(str(folder), name)) for name in COMPARED}
     for name in ("digests.parquet", "by_source.parquet", "medians.parquet"):
         filesystem, path = storage.resolve(storage.join(str(folder), name))
         found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from h5ads import write_h5ad
-from looms import random_counts, write_loom
+from looms import random_counts, write_loom, write_looms
 from oracle import loom_values
 
 from median_spark import ReadOptions, convert, read_gene_table, register_formats
@@ -32,10 +32,7 @@ def reader(spark):
 @pytest.fixture
 def corpus(tmp_path):
     """Three small looms in two folders, two of them called study1."""
-    rng = np.random.default_rng(5)
-    for name in ("a/study1", "a/study2", "b/study1"):
-        write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(rng, 80, 50))
-    return tmp_path / "corpus"
+    return write_looms(tmp_path / "corpus", ("a/study1", "a/study2", "b/study1"), 5, 80, 50)
 
 
 def rows_of(frame):

@@ -1,8 +1,7 @@
 """What Spark's pages show of our jobs: each is described, and what the caller had set is as it was."""
 
-import numpy as np
 import pytest
-from looms import random_counts, write_loom
+from looms import write_looms
 from windows import bundles
 
 from median_spark import convert, gene_medians, medians, run
@@ -18,11 +17,8 @@ GROUP = "cell 7 of a notebook"
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    rng = np.random.default_rng(5)
-    folder = tmp_path_factory.mktemp("described") / "corpus"
-    for number in range(3):
-        write_loom(folder / f"study{number}.loom", random_counts(rng, 60, 1_000, density=0.4))
-    return str(folder)
+    names = [f"study{number}" for number in range(3)]
+    return str(write_looms(tmp_path_factory.mktemp("described") / "corpus", names, 5, 60, 1_000, density=0.4))
 
 
 @pytest.fixture

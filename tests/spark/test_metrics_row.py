@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from looms import random_counts, write_loom
+from looms import write_looms
 from windows import bundles
 
 from median_spark import convert, medians, merge, run
@@ -19,11 +18,8 @@ STAGES = ("look", "convert", "digest", "refine", "by_source", "merge", "write")
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    rng = np.random.default_rng(6)
-    folder = tmp_path_factory.mktemp("metered") / "corpus"
-    for number in range(3):
-        write_loom(folder / f"study{number}.loom", random_counts(rng, 60, 1_000, density=0.4))
-    return folder
+    names = [f"study{number}" for number in range(3)]
+    return write_looms(tmp_path_factory.mktemp("metered") / "corpus", names, 6, 60, 1_000, density=0.4)
 
 
 def row_in(folder):

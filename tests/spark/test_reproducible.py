@@ -12,24 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from processes import python_workers
+from tables import SAME_BYTES
 from windows import bundles
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
 from median_spark.spark import tasks
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
-
-COMPARED = (
-    "medians.csv",
-    "total_gene_tdigest_dict.pickle",
-    "total_gene_median_dict.pickle",
-    "detected_gene_median_dict.pickle",
-    "gene_detection_counts_dict.pickle",
-    "geneformer/gene_median_dictionary.pkl",
-    "geneformer/token_dictionary.pkl",
-    "geneformer/ensembl_mapping_dict.pkl",
-)
-
 
 WINDOW = 60_000
 """Rows of a window with which the demo corpus falls into several bundles: then values are shuffled and merged."""
@@ -41,7 +30,7 @@ IN_WINDOWS = (sys.executable, str(Path(__file__).with_name("in_windows.py")), st
 def fingerprint(result):
     """Return what must be the same: files byte by byte, and the digests' content."""
     result = Path(result)
-    found = {name: (result / name).read_bytes() for name in COMPARED}
+    found = {name: (result / name).read_bytes() for name in SAME_BYTES}
     return found | {"digests": pq.read_table(result / "digests.parquet").replace_schema_metadata(None)}
 
 
