@@ -71,11 +71,11 @@ def ready_python(leg: Leg, environments, wheel, log):
     folder = Path(environments) / leg.name
     python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet"]
-    wanted = _digest(leg.constraints.read_bytes() + " ".join(TOOLS).encode())
+    wanted = _digest(leg.constraints.read_bytes() + " ".join([leg.extras, *TOOLS]).encode())
     if _text(folder / VERSIONS) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         _make([sys.executable, "-m", "venv", folder], log)
-        _make([*pip, "--constraint", leg.constraints, f"{wheel}[spark,h5ad]", *TOOLS], log)
+        _make([*pip, "--constraint", leg.constraints, f"{wheel}[{leg.extras}]", "pyspark", *TOOLS], log)
         (folder / VERSIONS).write_text(wanted)
     built = _digest(wheel.read_bytes())
     if _text(folder / BUILT) != built:  # else what numba has compiled for it stays

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from processes import python_workers
 from tables import SAME_BYTES
 from windows import bundles
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
 from median_spark.spark import tasks
+
+try:
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+except ImportError:  # numpy 1
+    from numpy.core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
