@@ -108,7 +108,7 @@ def rounds(monkeypatch):
 # The same as from the expression table
 
 
-@pytest.mark.parametrize("partitions", [1, 6, 200])
+@pytest.mark.parametrize("partitions", [1, 6, 50])
 def test_exact_medians_are_those_of_the_expression_table_to_the_bit(spark, expression, of_table, partitions):
     frame = spark.read.parquet(str(expression / "values")).repartition(partitions)
     found = table_of(gene_medians(frame, source_column="source"))
