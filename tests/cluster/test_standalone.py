@@ -258,7 +258,7 @@ def test_workers_without_the_environment_say_what_they_need(edge, bare, cluster,
         bare,
         *("--master", cluster.url, "--properties-file", "environment/conf/spark-cluster.conf"),
         *("environment/jobs/run.py", corpus, "--out", out),
-        properties=SMALL,
+        properties={**SMALL, "spark.excludeOnFailure.enabled": "false", "spark.task.maxFailures": "1"},
     ) as job:
         assert job.end() == 2
     said = job.said().splitlines()[-1]
