@@ -12,6 +12,12 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile("default")
 
 
+def pytest_collection_modifyitems(items):
+    """Bring files with slow tests to the front: the last to be begun must not keep one process busy by itself."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def spark():
     """A local session of two cores, started when the first test asks for it."""
