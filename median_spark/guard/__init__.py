@@ -1,0 +1,10 @@
+"""Running a function in a child process with limits, for reading files that may hang, crash or exhaust what reads them.
+
+HDF5 may loop for ever, end its process or allocate any amount of memory over a damaged file, and no `except` clause
+helps then. Must not know what is read, or how.
+"""
+
+from median_spark.guard.calls import Guard, LostError, read_guarded
+from median_spark.guard.child import DEFAULT_LIMITS, Limits, beat
+
+__all__ = ["DEFAULT_LIMITS", "Guard", "Limits", "LostError", "beat", "read_guarded"]

@@ -1,0 +1,215 @@
+"""The parent's side of guarded calls: it starts children, waits for their answers, and says why one was lost."""
+
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from median_spark.errors import InputError, MedianSparkError
+from median_spark.guard.child import DEFAULT_LIMITS, TIME, Limits, serve
+
+_START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""A fork is ready in milliseconds; elsewhere the system's libraries do not survive one."""
+
+_POLL_SECONDS = 1.0
+_SLOW_SECONDS = 10.0
+"""A call without progress for so long is reported as slow."""
+
+_DAMAGED = "as damaged files make HDF5 do"
+
+_TRIES = 2
+"""How often a call is made whose child is killed: a machine may be short of memory for a moment."""
+
+
+class LostError(Exception):
+    """A child that ended, or was ended, before it answered; the message says why."""
+
+
+class Guard:
+    """One child process that serves one call after another."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self._shared = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: object,
+        limits: Limits = DEFAULT_LIMITS,
+        on_slow: Callable[[], None] | None = None,
+    ) -> Any:
+        """Return what a function returns in the child, or raise what it raises there.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module, so that it can be pickled; so must be its arguments, what it returns and what it raises.
+        *arguments
+            Its arguments.
+        limits : Limits
+            What it may use.
+        on_slow : callable, optional
+            Called once if the call makes no progress for ten seconds.
+
+        Raises
+        ------
+        LostError
+            If the child crashed, or exceeded a limit.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return self._call_once(function, arguments, limits, on_slow)
+            except _KilledError as error:
+                if attempt + 1 == _TRIES:
+                    raise LostError(str(error)) from error
+        raise AssertionError
+
+    def _call_once(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[object, ...],
+        limits: Limits,
+        on_slow: Callable[[], None] | None,
+    ) -> Any:
+        connection = self._start()
+        TIME.pack_into(self._shared, 0, time.monotonic())
+        try:
+            connection.send((function, arguments, limits))
+            self._wait(connection, limits, on_slow)
+            succeeded, answer, reusable = connection.recv()
+        except (EOFError, ConnectionError):
+            self._raise_lost(limits)
+        except BaseException:
+            self.close()
+            raise
+        if not reusable:
+            self.close()
+        if succeeded:
+            return answer
+        raise answer
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _start(self) -> Connection:
+        """Return the connection to a child that is alive."""
+        connection = self._connection
+        if connection is not None and self._process.is_alive():
+            return connection
+        self.close()
+        context: Any = multiprocessing.get_context(_START_METHOD)
+        ours: Connection
+        ours, theirs = context.Pipe()
+        # Where the start method is spawn, memory cannot be shared this way: a child's progress is then not seen.
+        shared = self._shared if _START_METHOD == "fork" else None
+        process = context.Process(
+            target=serve, args=(theirs, shared, os.getpid() if _START_METHOD == "fork" else None), daemon=True
+        )
+        with warnings.catch_warnings():  # the child uses none of this process's threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        theirs.close()
+        self._process, self._connection = process, ours
+        return ours
+
+    def _wait(self, connection: Connection, limits: Limits, on_slow: Callable[[], None] | None) -> None:
+        """Return when there is an answer, or the child is gone."""
+        while not connection.poll(min(_POLL_SECONDS, limits.waiting_seconds)):
+            waited = time.monotonic() - TIME.unpack_from(self._shared, 0)[0]
+            if on_slow is not None and waited > min(_SLOW_SECONDS, limits.processor_seconds):
+                on_slow()
+                on_slow = None
+            if waited > limits.waiting_seconds:
+                message = f"reading it made no progress for {limits.waiting_seconds:g} s"
+                raise LostError(message)
+
+    def _raise_lost(self, limits: Limits) -> NoReturn:
+        self._process.join()
+        code: int = self._process.exitcode
+        self.close()
+        if code == -signal.SIGXCPU:
+            message = (
+                f"reading it took more than {limits.processor_seconds} s of processor time without progress, {_DAMAGED}"
+            )
+            raise LostError(message)
+        if code < 0:
+            name = signal.Signals(-code).name
+            cause = "most likely because memory ran out" if -code == signal.SIGKILL else _DAMAGED
+            message = f"the process that read it was ended by {name}, {cause}"
+            raise _KilledError(message)
+        message = f"the process that read it ended with status {code}"
+        raise _KilledError(message)
+
+
+class _KilledError(Exception):
+    """A child that a signal ended."""
+
+
+class _Own:
+    """The guard of this process; a forked process makes its own."""
+
+    def __init__(self) -> None:
+        self._guard: Guard | None = None
+        self._owner = 0
+
+    def get(self) -> Guard:
+        if self._guard is None or self._owner != os.getpid():
+            self._guard, self._owner = Guard(), os.getpid()
+        return self._guard
+
+
+_OWN = _Own()
+
+
+def read_guarded(
+    location: str,
+    function: Callable[..., Any],
+    *arguments: object,
+    limits: Limits = DEFAULT_LIMITS,
+    on_slow: Callable[[], None] | None = None,
+) -> Any:
+    """Return what a function makes of a file, read in this process's child.
+
+    Parameters
+    ----------
+    location : str
+        The file, for messages.
+    function, *arguments, limits, on_slow
+        See `Guard.call`.
+
+    Raises
+    ------
+    InputError
+        If the file hangs or crashes what reads it, asks for too much memory, or raises an exception of another class
+        than those of this package.
+    MedianSparkError
+        What the function raises of this package's errors.
+    """
+    try:
+        return _OWN.get().call(function, *arguments, limits=limits, on_slow=on_slow)
+    except MedianSparkError:
+        raise
+    except LostError as error:
+        message = f"{location}: {error}"
+    except MemoryError:
+        message = f"{location}: reading it needs more than {limits.memory / (1 << 30):.3g} GiB of memory"
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        message = f"{location}: Unexpected error while this file was read ({type(error).__name__}: {first})"
+        raise InputError(message) from error
+    raise InputError(message)

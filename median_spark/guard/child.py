@@ -1,0 +1,170 @@
+"""The child's side of a guarded call: it serves one call after another, within limits that the system enforces."""
+
+import contextlib
+import ctypes
+import mmap
+import os
+import resource
+import signal
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from median_spark.errors import MedianSparkError, UsageError
+
+TIME = struct.Struct("d")
+"""When the child made progress last, by the monotonic clock, in memory that parent and child share."""
+
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+
+Call = tuple[Callable[..., Any], tuple[object, ...], "Limits"]
+"""What a child is asked: a function, its arguments, and what it may use."""
+
+Answer = tuple[bool, Any, bool]
+"""Whether the function returned; what it returned or raised; and whether the child can serve another call."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may use.
+
+    Attributes
+    ----------
+    processor_seconds : int
+        Seconds of processor time without progress. What waits for a slow disk uses none.
+    waiting_seconds : float
+        Seconds of any kind without progress.
+    memory : int
+        Bytes that the child may hold beyond what it holds when it starts; enforced on Linux.
+    """
+
+    processor_seconds: int = 30
+    waiting_seconds: float = 600.0
+    memory: int = 4 << 30
+
+    def __post_init__(self) -> None:
+        if self.processor_seconds < 1 or not self.waiting_seconds > 0 or self.memory < 1:
+            message = f"limits for reading a file must be above 0, not {self}"
+            raise UsageError(message)
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class _Progress:
+    """When the child made progress last, in memory that parent and child share; a no-op outside a child."""
+
+    def __init__(self) -> None:
+        self._shared: mmap.mmap | None = None
+        self._processor_seconds = 0
+
+    def begin(self, shared: mmap.mmap, processor_seconds: int) -> None:
+        self._shared, self._processor_seconds = shared, processor_seconds
+        self.beat()
+
+    def end(self) -> None:
+        self._shared = None
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+
+    def beat(self) -> None:
+        if self._shared is None:
+            return
+        TIME.pack_into(self._shared, 0, time.monotonic())
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        # The system counts whole seconds, and ends the process by SIGXCPU.
+        allowed = int(time.process_time()) + 1 + self._processor_seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+
+
+_PROGRESS = _Progress()
+
+
+def beat() -> None:
+    """Tell that a guarded call makes progress; to be called in loops over files, between calls that are bounded.
+
+    Costs a microsecond, and does nothing outside a guarded call.
+    """
+    _PROGRESS.beat()
+
+
+def serve(connection: Connection, shared: mmap.mmap | None, parent: int | None) -> None:
+    """Answer calls until the parent is gone."""
+    if parent is not None:  # a fork of it
+        _end_with(parent)
+        _leave_files(keep=connection.fileno())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    held = _held_bytes()
+    while True:
+        try:
+            function, arguments, limits = connection.recv()
+        except EOFError:
+            return
+        _limit_memory(held, limits.memory)
+        _PROGRESS.begin(shared or mmap.mmap(-1, mmap.PAGESIZE), limits.processor_seconds)
+        try:
+            answer = (True, function(*arguments), True)
+        except MedianSparkError as error:
+            answer = (False, error, True)
+        except BaseException as error:
+            # Its memory may be exhausted or in disorder: this child serves no other call.
+            answer = (False, error, False)
+        finally:
+            _PROGRESS.end()
+        _send(connection, answer)
+
+
+def _send(connection: Connection, answer: Answer) -> None:
+    try:
+        connection.send(answer)
+    except (TypeError, AttributeError, ValueError) as error:
+        told = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
+        connection.send((False, told, False))
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process when its parent ends, however that ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _leave_files(keep: int) -> None:
+    """Let go of the parent's open files, such as its connection to a JVM: they must end when the parent does.
+
+    Each is replaced and not closed, for objects that the parent's memory still holds may close its number once more.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (names are numbers)
+        descriptor = int(name)
+        if descriptor > 2 and descriptor not in (keep, nothing):
+            with contextlib.suppress(OSError):  # the one by which the folder was listed is closed by now
+                os.fstat(descriptor)
+                os.dup2(nothing, descriptor)
+
+
+def _held_bytes() -> int | None:
+    """Return the bytes of private memory that this process may write to, or None where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:")), None)
+
+
+def _limit_memory(held: int | None, memory: int) -> None:
+    if held is None:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_at_most(held + memory, most), most))
+
+
+def _at_most(wanted: int, most: int) -> int:
+    """Return a limit that does not exceed the one that the system sets."""
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
