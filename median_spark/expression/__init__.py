@@ -21,7 +21,7 @@ from median_spark.expression.parts import (
 from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, plan_sweeps, rows_at_once
 from median_spark.expression.pooling import require_uniform
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
-from median_spark.expression.staging import Staging, stage_unit
+from median_spark.expression.staging import Staging, reason_of, stage_unit, told_if_slow
 from median_spark.expression.sweep import Swathe, sweep
 from median_spark.expression.table import ExpressionTable, committed_name, conversion_fingerprint
 
@@ -47,10 +47,12 @@ __all__ = [
     "open_table",
     "plan_source",
     "plan_sweeps",
+    "reason_of",
     "remove_sources",
     "require_uniform",
     "rows_at_once",
     "stage_unit",
     "sweep",
+    "told_if_slow",
     "write_part",
 ]

@@ -1,14 +1,17 @@
 """What is staged: parts and records of sources that are not committed, which workers write and the driver finds."""
 
 import contextlib
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
-from median_spark.matrices import ReadOptions, Unit, open_matrix, read_unit, select_rows
+from median_spark.guard import DEFAULT_LIMITS, Limits, beat, read_guarded
+from median_spark.matrices import ReadOptions, Unit, values_of
+from median_spark.storage import FileStat
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,15 @@ class Staging:
     def stop(self) -> str:
         """The file that tells workers to begin no other unit."""
         return storage.join(self.location, "stop")
+
+    @property
+    def slow(self) -> str:
+        """The folder that names the conversions whose source makes no progress at the moment."""
+        return storage.join(self.location, "slow")
+
+    def slow_conversions(self) -> set[str]:
+        """Return the conversions whose source makes no progress at the moment."""
+        return {name.rsplit("-", 1)[0] for name in storage.names_in(self.slow)}
 
     def failed(self, conversion: str) -> str:
         """Return the file that tells workers that a unit of this source has failed."""
@@ -87,7 +99,34 @@ class Staging:
             storage.remove(self.folder(conversion))
 
 
-def stage_unit(staging: Staging, path: str, conversion: str, unit: Unit, options: ReadOptions) -> None:
+@contextlib.contextmanager
+def told_if_slow(staging: Staging, conversion: str) -> Iterator[Callable[[], None]]:
+    """Give what tells the driver that a source makes no progress, until the block ends; on a worker."""
+    marker = storage.join(staging.slow, f"{conversion}-{uuid.uuid4().hex[:8]}")
+    marked = False
+
+    def mark() -> None:
+        nonlocal marked
+        marked = True
+        storage.write_bytes(marker, b"")
+
+    try:
+        yield mark
+    finally:
+        if marked:
+            storage.remove(marker)
+
+
+def reason_of(error: InputError, file: FileStat) -> str:
+    """Say why a source cannot be read: what was read of a file that changed meanwhile explains nothing."""
+    if storage.stat(file.path) == file:
+        return str(error)
+    return f"{file.path}: this file was changed while it was being read; convert it again"
+
+
+def stage_unit(
+    staging: Staging, file: FileStat, conversion: str, unit: Unit, options: ReadOptions, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Read one unit, write its part, and then its record; on a worker.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
@@ -99,14 +138,16 @@ def stage_unit(staging: Staging, path: str, conversion: str, unit: Unit, options
     ----------
     staging : Staging
         Where the part and its record go.
-    path : str
-        The matrix.
+    file : FileStat
+        The matrix, in the state in which it was found.
     conversion : str
         Fingerprint of the source's conversion.
     unit : Unit
         The cells to read.
     options : ReadOptions
         What decides the values.
+    limits : Limits
+        What reading may use.
     """
     part_location, record_location = staging.unit(conversion, unit.number)
     failed = staging.failed(conversion)
@@ -115,15 +156,21 @@ def stage_unit(staging: Staging, path: str, conversion: str, unit: Unit, options
     if storage.stat(record_location) is not None and storage.stat(part_location) is not None:
         return
     try:
-        with open_matrix(path, options.names, options.layer) as matrix:
-            cells = matrix.shape[1]
-            runs, cell_ids = read_unit(matrix, select_rows(matrix, options), unit, options)
+        with told_if_slow(staging, conversion) as tell:
+            record = read_guarded(
+                file.path, _convert_unit, file.path, part_location, unit, options, limits=limits, on_slow=tell
+            )
     except InputError as error:
         storage.write_bytes(failed, b"")
-        record = UnitRecord(unit.first, unit.last, 0, None, str(error))
-    else:
-        if unit.first == 0 and unit.last == cells:
-            storage.let_go(path)  # no other unit will come for it
-        part = write_part(part_location, runs, cell_ids) if len(runs.values) else None
-        record = UnitRecord(unit.first, unit.last, len(runs.values), part)
+        record = UnitRecord(unit.first, unit.last, 0, None, reason_of(error, file))
     storage.write_json(record_location, record.as_json())
+
+
+def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions) -> UnitRecord:
+    """Read a unit and write its part; values do not cross between processes."""
+    runs, cell_ids, cells = values_of(path, unit, options)
+    beat()
+    if unit.first == 0 and unit.last == cells:
+        storage.let_go(path)  # no other unit will come for it
+    part = write_part(part_location, runs, cell_ids) if len(runs.values) else None
+    return UnitRecord(unit.first, unit.last, len(runs.values), part)

@@ -4,7 +4,10 @@ import mmap
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -13,9 +16,6 @@ from typing import Any, NoReturn
 
 from median_spark.errors import InputError, MedianSparkError
 from median_spark.guard.child import DEFAULT_LIMITS, TIME, Limits, serve
-
-_START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""A fork is ready in milliseconds; elsewhere the system's libraries do not survive one."""
 
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
@@ -27,6 +27,61 @@ _TRIES = 2
 """How often a call is made whose child is killed: a machine may be short of memory for a moment."""
 
 
+class _Forks:
+    """Whether children may be forks of this process: ready in milliseconds, but without its threads."""
+
+    def __init__(self) -> None:
+        self.allowed = sys.platform == "linux"  # elsewhere the system's libraries do not survive a fork
+
+
+_FORKS = _Forks()
+
+
+def fork_no_more() -> None:
+    """Start children anew from now on; to be called before a library starts threads that no fork of it survives."""
+    _FORKS.allowed = False
+
+
+class _Forked:
+    """A child that is a fork of this process."""
+
+    def __init__(self, connection: Connection, shared: int) -> None:
+        context = multiprocessing.get_context("fork")
+        self._process = context.Process(target=serve, args=(connection, shared, os.getpid()), daemon=True)
+        with warnings.catch_warnings():  # it uses none of this process's threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process.start()
+        self.kill = self._process.kill
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        self._process.join()
+        return self._process.exitcode or 0
+
+
+class _Executed(subprocess.Popen[bytes]):
+    """A child that is a new interpreter."""
+
+    def __init__(self, connection: Connection, shared: int) -> None:
+        numbers = (connection.fileno(), shared)
+        super().__init__(
+            [sys.executable, "-P", "-c", _PROGRAM, *map(str, numbers), *map(os.path.abspath, sys.path)],
+            pass_fds=numbers,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+_PROGRAM = """
+import sys
+sys.path[:] = sys.argv[3:]
+from multiprocessing.connection import Connection
+from median_spark.guard.child import serve
+serve(Connection(int(sys.argv[1])), int(sys.argv[2]), None)
+"""
+
+
 class LostError(Exception):
     """A child that ended, or was ended, before it answered; the message says why."""
 
@@ -35,9 +90,12 @@ class Guard:
     """One child process that serves one call after another."""
 
     def __init__(self) -> None:
-        self._process: Any = None
+        self._child: _Forked | _Executed | None = None
         self._connection: Connection | None = None
-        self._shared = mmap.mmap(-1, mmap.PAGESIZE)
+        self._shared = tempfile.TemporaryFile()  # noqa: SIM115  (for the life of this process)
+        self._shared.truncate(mmap.PAGESIZE)
+        self._progress = mmap.mmap(self._shared.fileno(), mmap.PAGESIZE)
+        self._busy = threading.Lock()
 
     def call(
         self,
@@ -66,7 +124,8 @@ class Guard:
         """
         for attempt in range(_TRIES):
             try:
-                return self._call_once(function, arguments, limits, on_slow)
+                with self._busy:
+                    return self._call_once(function, arguments, limits, on_slow)
             except _KilledError as error:
                 if attempt + 1 == _TRIES:
                     raise LostError(str(error)) from error
@@ -80,7 +139,7 @@ class Guard:
         on_slow: Callable[[], None] | None,
     ) -> Any:
         connection = self._start()
-        TIME.pack_into(self._shared, 0, time.monotonic())
+        TIME.pack_into(self._progress, 0, time.monotonic())
         try:
             connection.send((function, arguments, limits))
             self._wait(connection, limits, on_slow)
@@ -98,10 +157,10 @@ class Guard:
 
     def close(self) -> None:
         """End the child."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -109,28 +168,20 @@ class Guard:
     def _start(self) -> Connection:
         """Return the connection to a child that is alive."""
         connection = self._connection
-        if connection is not None and self._process.is_alive():
+        if connection is not None and self._child is not None and self._child.poll() is None:
             return connection
         self.close()
-        context: Any = multiprocessing.get_context(_START_METHOD)
-        ours: Connection
-        ours, theirs = context.Pipe()
-        # Where the start method is spawn, memory cannot be shared this way: a child's progress is then not seen.
-        shared = self._shared if _START_METHOD == "fork" else None
-        process = context.Process(
-            target=serve, args=(theirs, shared, os.getpid() if _START_METHOD == "fork" else None), daemon=True
-        )
-        with warnings.catch_warnings():  # the child uses none of this process's threads
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
-        theirs.close()
-        self._process, self._connection = process, ours
+        ours, theirs = multiprocessing.Pipe()
+        with theirs:
+            start = _Forked if _FORKS.allowed else _Executed
+            self._child = start(theirs, self._shared.fileno())
+        self._connection = ours
         return ours
 
     def _wait(self, connection: Connection, limits: Limits, on_slow: Callable[[], None] | None) -> None:
         """Return when there is an answer, or the child is gone."""
         while not connection.poll(min(_POLL_SECONDS, limits.waiting_seconds)):
-            waited = time.monotonic() - TIME.unpack_from(self._shared, 0)[0]
+            waited = time.monotonic() - TIME.unpack_from(self._progress, 0)[0]
             if on_slow is not None and waited > min(_SLOW_SECONDS, limits.processor_seconds):
                 on_slow()
                 on_slow = None
@@ -139,8 +190,7 @@ class Guard:
                 raise LostError(message)
 
     def _raise_lost(self, limits: Limits) -> NoReturn:
-        self._process.join()
-        code: int = self._process.exitcode
+        code = self._child.wait() if self._child is not None else 0
         self.close()
         if code == -signal.SIGXCPU:
             message = (

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,10 +93,21 @@ def beat() -> None:
     _PROGRESS.beat()
 
 
-def serve(connection: Connection, shared: mmap.mmap | None, parent: int | None) -> None:
-    """Answer calls until the parent is gone."""
-    if parent is not None:  # a fork of it
-        _end_with(parent)
+def serve(connection: Connection, shared: int, parent: int | None) -> None:
+    """Answer calls until the parent is gone.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the parent.
+    shared : int
+        Descriptor of the file that tells the parent of progress.
+    parent : int or None
+        The parent's process number, if this process is a fork of it.
+    """
+    progress = mmap.mmap(shared, mmap.PAGESIZE)
+    _end_with(parent)
+    if parent is not None:
         _leave_files(keep=connection.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
@@ -107,7 +119,7 @@ def serve(connection: Connection, shared: mmap.mmap | None, parent: int | None) 
         except EOFError:
             return
         _limit_memory(held, limits.memory)
-        _PROGRESS.begin(shared or mmap.mmap(-1, mmap.PAGESIZE), limits.processor_seconds)
+        _PROGRESS.begin(progress, limits.processor_seconds)
         try:
             answer = (True, function(*arguments), True)
         except MedianSparkError as error:
@@ -128,10 +140,12 @@ def _send(connection: Connection, answer: Answer) -> None:
         connection.send((False, told, False))
 
 
-def _end_with(parent: int) -> None:
-    """Let the system end this process when its parent ends, however that ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
+def _end_with(parent: int | None) -> None:
+    """Let the system end this process when its parent ends, however that ends; where it cannot, a call ends first."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
         os._exit(1)
 
 

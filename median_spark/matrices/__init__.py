@@ -5,7 +5,11 @@ A format is one module with a class that satisfies `CountMatrix`, and one line i
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from median_spark.errors import InputError
+from median_spark.guard import beat
 from median_spark.matrices import sources
 from median_spark.matrices.counts import AUTO_LAYER, AttributeNames, CountMatrix, Entries, ReadOptions
 from median_spark.matrices.h5ad import open_h5ad
@@ -13,6 +17,7 @@ from median_spark.matrices.loom import open_loom
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
 from median_spark.matrices.sources import SourceFile
 from median_spark.matrices.units import Unit, read_unit, select_rows
+from median_spark.runs import GeneRuns
 
 _FORMATS: dict[str, Callable[[str, AttributeNames, str], CountMatrix]] = {
     ".loom": open_loom,
@@ -35,9 +40,11 @@ __all__ = [
     "find_sources",
     "open_matrix",
     "outline",
+    "outline_of",
     "plan_units",
     "read_unit",
     "select_rows",
+    "values_of",
 ]
 
 
@@ -68,3 +75,29 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
 def find_sources(inputs: Sequence[str]) -> list[SourceFile]:
     """Find all matrices in files and folders; see `median_spark.matrices.sources.find_sources`."""
     return sources.find_sources(inputs, SUFFIXES)
+
+
+def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
+    """Open a matrix and outline it; see `outline`. Damaged files may hang or crash this: call it by `read_guarded`."""
+    with open_matrix(location, options.names, options.layer) as matrix:
+        beat()
+        return outline(matrix, options, unit_entries)
+
+
+def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneRuns, npt.NDArray[np.str_], int]:
+    """Open a matrix and read a range of its cells; see `read_unit`. To be called by `read_guarded`, as `outline_of`.
+
+    Returns
+    -------
+    GeneRuns
+        The normalised values.
+    ndarray of str, shape (unit.last - unit.first,)
+        The cells' ids.
+    int
+        Cells of the matrix.
+    """
+    with open_matrix(location, options.names, options.layer) as matrix:
+        beat()
+        selection = select_rows(matrix, options)
+        beat()
+        return *read_unit(matrix, selection, unit, options), matrix.shape[1]

@@ -19,9 +19,11 @@ from median_spark.expression import (
     UnitRecord,
     committed_name,
 )
+from median_spark.guard import Limits
 from median_spark.matrices import ReadOptions, SourceFile, Unit
 from median_spark.spark.progress import ConvertState, Reporter
 from median_spark.spark.unit_job import UnitJob
+from median_spark.spark.waiting import SlowSources
 from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
@@ -83,6 +85,7 @@ class Conversion:
         table: ExpressionTable,
         pending: list[PendingSource],
         options: ReadOptions,
+        limits: Limits,
         parameters: dict[str, Any],
         on_error: str,
         report: Reporter,
@@ -95,9 +98,12 @@ class Conversion:
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending = {source.conversion: source for source in pending}
         self._options = options
+        self._limits = limits
         self._parameters = parameters
         self._on_error = on_error
         self._report = report
+        names = {source.conversion: source.source.name for source in pending}
+        self._slow = SlowSources(self._staging, names, limits, report)
         self._failed: list[str] = []
         self._told: ConvertState | None = None
         self._settled = 0
@@ -125,17 +131,18 @@ class Conversion:
         self._resume()
         self._settle()
         units = [
-            (source.source.file.path, source.conversion, unit)
+            (source.source.file, source.conversion, unit)
             for source in self._pending.values()
             for unit in source.units
             if unit.number not in source.done
         ]
         self.tasks = len(units)
-        job = UnitJob(self._spark, self._staging, units, self._options)
+        job = UnitJob(self._spark, self._staging, units, self._options, self._limits)
         job.start()
         try:
-            while not job.wait(self._poll_seconds):
-                self._gather()
+            with self._slow.watched():
+                while not job.wait(self._poll_seconds):
+                    self._gather()
         except BaseException:  # an interrupt too: let the workers stop at their next unit
             self._stop_workers()
             raise
@@ -147,6 +154,7 @@ class Conversion:
         for conversion in sorted(self._staging.conversions() & settled):
             self._staging.discard(conversion)
         storage.remove(self._staging.stop)
+        storage.remove(self._staging.slow)
         stop_if_told(self.failures, self._on_error)
         job.raise_error()
         if self._pending:

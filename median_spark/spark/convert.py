@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -17,20 +18,16 @@ from median_spark.expression import (
     check_target,
     conversion_fingerprint,
     create_table,
+    reason_of,
+    told_if_slow,
 )
-from median_spark.matrices import (
-    UNIT_ENTRIES,
-    ReadOptions,
-    SourceFile,
-    Unit,
-    find_sources,
-    open_matrix,
-    outline,
-)
+from median_spark.guard import DEFAULT_LIMITS, Limits, read_guarded
+from median_spark.matrices import UNIT_ENTRIES, ReadOptions, SourceFile, SourceOutline, Unit, find_sources, outline_of
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.conversion import Conversion, PendingSource, failures_text, stop_if_told
 from median_spark.spark.progress import Reporter, Silent
 from median_spark.spark.tasks import collect, run_tasks
+from median_spark.spark.waiting import SlowSources
 
 _OUTLINES_A_TASK = 8
 
@@ -72,6 +69,7 @@ def convert(
     on_error: str = "fail",
     overwrite: bool = False,
     unit_entries: int = UNIT_ENTRIES,
+    limits: Limits = DEFAULT_LIMITS,
     report: Reporter | None = None,
 ) -> ConvertReport:
     """Convert matrices to an expression table, source by source; those that are there already stay as they are.
@@ -93,6 +91,8 @@ def convert(
     unit_entries : int
         Entries other than zero that a task reads at most; a worker needs about 40 bytes for each. What comes out does
         not depend on it.
+    limits : Limits
+        Processor time, waiting time and memory that reading a source may use before that source fails.
     report : Reporter, optional
         Who is told how it goes.
 
@@ -123,6 +123,7 @@ def convert(
         table = create_table(out)
         committed = {record.source: record for record in table.sources()}
         parameters = options.as_json()
+        options = _for_workers(options)
         wanted = {source.name: conversion_fingerprint(source.name, source.file, parameters) for source in sources}
         unchanged = [
             source.name
@@ -136,10 +137,12 @@ def convert(
         failures: list[FailureRecord] = []
         if to_convert:
             with report.working(f"looking at {counted(len(to_convert), 'source')}"):
-                pending, failures = _outline_sources(spark, table, to_convert, wanted, options, unit_entries)
+                pending, failures = _outline_sources(
+                    spark, table, to_convert, wanted, options, unit_entries, limits, report
+                )
             stop_if_told(failures, on_error)
             watch.lap("look", tasks=_outline_tasks(len(to_convert)))
-            conversion = Conversion(spark, table, pending, options, parameters, on_error, report, right)
+            conversion = Conversion(spark, table, pending, options, limits, parameters, on_error, report, right)
             conversion.run()
             records |= conversion.records
             failures += conversion.failures
@@ -174,6 +177,13 @@ def _outline_tasks(sources: int) -> int:
     return -(-sources // _OUTLINES_A_TASK) if sources > _OUTLINES_A_TASK else sources
 
 
+def _for_workers(options: ReadOptions) -> ReadOptions:
+    """Return options without the names of genes, which decide nothing and would be shipped with every task."""
+    if options.gene_table is None:
+        return options
+    return replace(options, gene_table=replace(options.gene_table, gene_names={}))
+
+
 def _outline_sources(
     spark: SparkSession,
     table: ExpressionTable,
@@ -181,40 +191,39 @@ def _outline_sources(
     conversions: Mapping[str, str],
     options: ReadOptions,
     unit_entries: int,
+    limits: Limits,
+    report: Reporter,
 ) -> tuple[list[PendingSource], list[FailureRecord]]:
     """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
     universe = options.gene_table.universe(options.gene_types) if options.gene_table else None
     gene_list = table.store_genes(universe) if universe else None
     tasks = _outline_tasks(len(sources))
+    staging = table.staging
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
         rows = []
         for place in range(number, len(sources), tasks):
+            file = sources[place].file
             try:
-                with open_matrix(sources[place].file.path, options.names, options.layer) as matrix:
-                    seen = outline(matrix, options, unit_entries)
-                found = {
-                    "rows": seen.rows,
-                    "cells": seen.cells,
-                    "cells_passed": seen.cells_passed,
-                    "median_n_counts": seen.median_n_counts,
-                    "genes": len(seen.genes),
-                    "gene_list": gene_list or table.store_genes(seen.genes.tolist()),
-                    "census": seen.census.as_json(),
-                    "warnings": list(seen.warnings),
-                    "units": [asdict(unit) for unit in seen.units],
-                }
-                rows.append({"place": place, "outline": json.dumps(found), "error": None})
+                with told_if_slow(staging, conversions[sources[place].name]) as tell:
+                    seen = read_guarded(
+                        file.path, outline_of, file.path, options, unit_entries, limits=limits, on_slow=tell
+                    )
             except InputError as error:
-                rows.append({"place": place, "outline": None, "error": str(error)})
+                rows.append({"place": place, "outline": None, "error": reason_of(error, file)})
+                continue
+            genes = gene_list or table.store_genes(seen.genes.tolist())
+            rows.append({"place": place, "outline": json.dumps(_found(seen, genes)), "error": None})
         yield pa.RecordBatch.from_pylist(rows, schema=_OUTLINE_SCHEMA)
 
-    pending, failures = [], []
     frame = run_tasks(spark, tasks, "place long, outline string, error string", task)
-    found_rows = collect(
-        frame, _OUTLINE_SCHEMA, "looking at the sources", f"look at {counted(len(sources), 'source')}"
-    ).to_pylist()
-    for row in sorted(found_rows, key=lambda row: int(row["place"])):
+    names = {conversions[source.name]: source.name for source in sources}
+    with SlowSources(staging, names, limits, report).watched():
+        rows = collect(
+            frame, _OUTLINE_SCHEMA, "looking at the sources", f"look at {counted(len(sources), 'source')}"
+        ).to_pylist()
+    pending, failures = [], []
+    for row in sorted(rows, key=lambda row: int(row["place"])):
         source = sources[row["place"]]
         if row["error"] is not None:
             failures.append(FailureRecord(source.name, source.file.path, row["error"]))
@@ -223,3 +232,18 @@ def _outline_sources(
         units = tuple(Unit(**unit) for unit in found.pop("units"))
         pending.append(PendingSource(source, conversions[source.name], found, units))
     return pending, failures
+
+
+def _found(seen: SourceOutline, gene_list: str) -> dict[str, Any]:
+    """Return the fields of a `SourceRecord` that an outline tells, and the units."""
+    return {
+        "rows": seen.rows,
+        "cells": seen.cells,
+        "cells_passed": seen.cells_passed,
+        "median_n_counts": seen.median_n_counts,
+        "genes": len(seen.genes),
+        "gene_list": gene_list,
+        "census": seen.census.as_json(),
+        "warnings": list(seen.warnings),
+        "units": [asdict(unit) for unit in seen.units],
+    }

@@ -15,7 +15,8 @@ from pyspark.sql.types import StructType
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
-from median_spark.matrices import ReadOptions, SourceFile, Unit, open_matrix, outline, read_unit, select_rows
+from median_spark.guard import read_guarded
+from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, Unit, outline_of, values_of
 from median_spark.runs import GeneRuns
 from median_spark.spark.reader_options import chosen_sources, read_options, unit_entries
 
@@ -87,16 +88,14 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
         if storage.stat(source.file.path) != source.file:
             message = f"{source.file.path}: this file was changed after it was loaded; load it again"
             raise InputError(message)
-        units = self._units(source) if unit is None else (unit,)
-        with open_matrix(source.file.path, self._options.names, self._options.layer) as matrix:
-            selection = select_rows(matrix, self._options)
-            for one in units:
-                runs, cell_ids = read_unit(matrix, selection, one, self._options)
-                yield from _rows(source.name, runs, cell_ids, self._schema)
+        for one in self._units(source) if unit is None else (unit,):
+            runs, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
+            yield from _rows(source.name, runs, cell_ids, self._schema)
 
     def _units(self, source: SourceFile) -> tuple[Unit, ...]:
-        with open_matrix(source.file.path, self._options.names, self._options.layer) as matrix:
-            return outline(matrix, self._options, self._entries).units
+        path = source.file.path
+        found: SourceOutline = read_guarded(path, outline_of, path, self._options, self._entries)
+        return found.units
 
 
 def _rows(source: str, runs: GeneRuns, cell_ids: npt.NDArray[np.str_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

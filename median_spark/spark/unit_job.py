@@ -9,8 +9,10 @@ from pyspark.sql import SparkSession
 
 from median_spark.errors import counted
 from median_spark.expression import Staging, stage_unit
+from median_spark.guard import Limits
 from median_spark.matrices import ReadOptions, Unit
 from median_spark.spark.tasks import collect, run_tasks
+from median_spark.storage import FileStat
 
 _UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
 
@@ -26,18 +28,21 @@ class UnitJob:
         What it runs on.
     staging : Staging
         Where each unit's part and record go.
-    units : sequence of (str, str, Unit)
+    units : sequence of (FileStat, str, Unit)
         Of each task: the matrix, the fingerprint of its source's conversion, and the cells.
     options : ReadOptions
         What decides the values.
+    limits : Limits
+        What reading a unit may use.
     """
 
     def __init__(
         self,
         spark: SparkSession,
         staging: Staging,
-        units: Sequence[tuple[str, str, Unit]],
+        units: Sequence[tuple[FileStat, str, Unit]],
         options: ReadOptions,
+        limits: Limits,
     ) -> None:
         # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
         tags = {"session": spark} if "session" in signature(InheritableThread).parameters else {}
@@ -46,6 +51,7 @@ class UnitJob:
         self._staging = staging
         self._units = units
         self._options = options
+        self._limits = limits
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -56,11 +62,11 @@ class UnitJob:
         """Convert all units; what goes wrong is kept for `raise_error`."""
         if not self._units:
             return
-        staging, units, options = self._staging, self._units, self._options
+        staging, units, options, limits = self._staging, self._units, self._options, self._limits
 
         def task(number: int) -> Iterator[pa.RecordBatch]:
-            path, conversion, unit = units[number]
-            stage_unit(staging, path, conversion, unit, options)
+            file, conversion, unit = units[number]
+            stage_unit(staging, file, conversion, unit, options, limits)
             yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
         try:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pyarrow import fs
 
 from median_spark.errors import UsageError
+from median_spark.guard import fork_no_more
 from median_spark.storage.locations import Uri, is_local, split
 
 _ATTEMPTS = 10
@@ -45,6 +46,7 @@ class _Filesystems:
         with self._making:
             key = (uri.scheme, uri.authority, *map(os.environ.get, _VARIABLES))
             if key not in self._made:
+                fork_no_more()  # a store's client has threads of its own
                 self._made[key] = _make(uri)
             return self._made[key]
 

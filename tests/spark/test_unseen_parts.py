@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from looms import random_counts, write_loom
 
-from median_spark import ReadOptions, convert
+from median_spark import ReadOptions, convert, storage
 from median_spark.errors import EngineError
 from median_spark.expression import create_table, open_table, stage_unit
 from median_spark.matrices import Unit
@@ -23,7 +23,7 @@ def loom(tmp_path):
 
 def stage(loom, table):
     """Do what a task does, and return the content and time of each file that is staged then."""
-    stage_unit(table.staging, loom, "a1b2", Unit(0, 0, CELLS), ReadOptions())
+    stage_unit(table.staging, storage.stat(loom), "a1b2", Unit(0, 0, CELLS), ReadOptions())
     staged = Path(table.staging.folder("a1b2"))
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in staged.iterdir()}
 
@@ -64,14 +64,14 @@ def test_workers_that_write_where_the_driver_cannot_see_it_are_told_of(spark, lo
 def test_what_a_late_copy_of_a_task_stages_is_gone_when_the_run_ends(spark, loom, tmp_path, monkeypatch):
     table, seen = create_table(str(tmp_path / "x")), unit_job.stage_unit
 
-    def twice(staging, path, conversion_, *arguments):
+    def twice(staging, file, conversion_, *arguments):
         """The second time when the source is committed, as a copy of the task may be that began before."""
-        seen(staging, path, conversion_, *arguments)
+        seen(staging, file, conversion_, *arguments)
         record = Path(table.location) / "sources" / "study.json"
         deadline = time.monotonic() + 60
         while not record.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen(staging, path, conversion_, *arguments)
+        seen(staging, file, conversion_, *arguments)
 
     monkeypatch.setattr(unit_job, "stage_unit", twice)
     convert(loom, str(tmp_path / "x"), spark=spark)
