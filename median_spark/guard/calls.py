@@ -47,7 +47,12 @@ class _Forked:
 
     def __init__(self, connection: Connection, shared: int) -> None:
         context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=serve, args=(connection, shared, os.getpid()), daemon=True)
+        self._process = context.Process(
+            target=serve,
+            args=(connection, shared, os.getpid()),
+            kwargs={"dies_with_parent": _in_main_thread()},
+            daemon=True,
+        )
         with warnings.catch_warnings():  # it uses none of this process's threads
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
@@ -67,7 +72,7 @@ class _Executed(subprocess.Popen[bytes]):
     def __init__(self, connection: Connection, shared: int) -> None:
         numbers = (connection.fileno(), shared)
         super().__init__(
-            [sys.executable, "-P", "-c", _PROGRAM, *map(str, numbers), *map(os.path.abspath, sys.path)],
+            [sys.executable, "-P", "-c", _PROGRAM, *map(str, (*numbers, int(_in_main_thread()))), *sys.path],
             pass_fds=numbers,
             stdin=subprocess.DEVNULL,
         )
@@ -75,11 +80,16 @@ class _Executed(subprocess.Popen[bytes]):
 
 _PROGRAM = """
 import sys
-sys.path[:] = sys.argv[3:]
+sys.path[:] = sys.argv[4:]
 from multiprocessing.connection import Connection
 from median_spark.guard.child import serve
-serve(Connection(int(sys.argv[1])), int(sys.argv[2]), None)
+serve(Connection(int(sys.argv[1])), int(sys.argv[2]), None, dies_with_parent=sys.argv[3] == "1")
 """
+
+
+def _in_main_thread() -> bool:
+    """Say whether this thread lives as long as its process; Linux ends children with the thread that started them."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class LostError(Exception):

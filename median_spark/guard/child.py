@@ -93,7 +93,7 @@ def beat() -> None:
     _PROGRESS.beat()
 
 
-def serve(connection: Connection, shared: int, parent: int | None) -> None:
+def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_parent: bool) -> None:
     """Answer calls until the parent is gone.
 
     Parameters
@@ -104,9 +104,15 @@ def serve(connection: Connection, shared: int, parent: int | None) -> None:
         Descriptor of the file that tells the parent of progress.
     parent : int or None
         The parent's process number, if this process is a fork of it.
+    dies_with_parent : bool
+        Whether the system is to end this process at once when the thread that started it ends; otherwise a call under
+        way is finished, or exceeds its limits, first.
     """
     progress = mmap.mmap(shared, mmap.PAGESIZE)
-    _end_with(parent)
+    if dies_with_parent and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
     if parent is not None:
         _leave_files(keep=connection.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
@@ -126,7 +132,7 @@ def serve(connection: Connection, shared: int, parent: int | None) -> None:
             answer = (False, error, True)
         except BaseException as error:
             # Its memory may be exhausted or in disorder: this child serves no other call.
-            answer = (False, error, False)
+            answer = (False, error if isinstance(error, Exception) else RuntimeError(repr(error)), False)
         finally:
             _PROGRESS.end()
         _send(connection, answer)
@@ -138,15 +144,6 @@ def _send(connection: Connection, answer: Answer) -> None:
     except (TypeError, AttributeError, ValueError) as error:
         told = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
         connection.send((False, told, False))
-
-
-def _end_with(parent: int | None) -> None:
-    """Let the system end this process when its parent ends, however that ends; where it cannot, a call ends first."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)
 
 
 def _leave_files(keep: int) -> None:
