@@ -17,6 +17,7 @@ from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
+from median_spark.guard import end_reader
 from median_spark.runs import GeneRuns
 
 STEP_ROWS = 4_000_000
@@ -75,6 +76,7 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
     TableError
         If a part is missing, damaged, or not what its record says.
     """
+    end_reader()  # a worker that has read matrices before must not hold its memory twice
     bundle = plan.bundle_of_sweep[number]
     begin, end = int(plan.begin[number]), int(plan.end[number])
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ HDF5 may loop for ever, end its process or allocate any amount of memory over a 
 helps then. Must not know what is read, or how.
 """
 
-from median_spark.guard.calls import Guard, LostError, fork_no_more, read_guarded
+from median_spark.guard.calls import Guard, LostError, end_reader, fork_no_more, read_guarded
 from median_spark.guard.child import DEFAULT_LIMITS, Limits, beat
 
-__all__ = ["DEFAULT_LIMITS", "Guard", "Limits", "LostError", "beat", "fork_no_more", "read_guarded"]
+__all__ = ["DEFAULT_LIMITS", "Guard", "Limits", "LostError", "beat", "end_reader", "fork_no_more", "read_guarded"]

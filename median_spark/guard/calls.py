@@ -232,8 +232,17 @@ class _Own:
             self._guard, self._owner = Guard(), os.getpid()
         return self._guard
 
+    def end(self) -> None:
+        if self._guard is not None and self._owner == os.getpid():
+            self._guard.close()
+
 
 _OWN = _Own()
+
+
+def end_reader() -> None:
+    """End this process's child, if it has one, and so free its memory; the next call starts another."""
+    _OWN.end()
 
 
 def read_guarded(
