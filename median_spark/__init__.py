@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from median_spark.genes import GeneTable as GeneTable
     from median_spark.genes import read_gene_map as read_gene_map
     from median_spark.genes import read_gene_table as read_gene_table
+    from median_spark.guard import Limits as Limits
     from median_spark.inspection import inspect as inspect
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import ReadOptions as ReadOptions
@@ -38,6 +39,7 @@ _HOME = {
     "GeneMap": "genes",
     "GeneformerOptions": "geneformer",
     "GeneTable": "genes",
+    "Limits": "guard",
     "MedianSparkError": "errors",
     "ReadOptions": "matrices",
     "check_dictionaries": "geneformer",
