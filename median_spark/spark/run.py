@@ -10,6 +10,7 @@ from median_spark.digests import DEFAULT_COMPRESSION, check_compression, check_d
 from median_spark.errors import OutputError, counted, listed
 from median_spark.expression import check_target, open_table
 from median_spark.geneformer import GeneformerOptions
+from median_spark.guard import DEFAULT_LIMITS, Limits
 from median_spark.matrices import ReadOptions, find_sources
 from median_spark.results import ResultSummary, check_result_target
 from median_spark.spark.convert import ConvertReport, convert
@@ -46,6 +47,7 @@ def run(
     digest_pickles: str | None = None,
     on_error: str = "fail",
     overwrite: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     report: Reporter | None = None,
 ) -> RunReport:
     """Convert matrices to ``out/expression`` and write their medians to ``out/medians``.
@@ -74,6 +76,8 @@ def run(
         Whether a source that cannot be converted ends the run, or is reported while the others are finished.
     overwrite : bool
         Whether sources that are up to date are converted again.
+    limits : Limits
+        See `median_spark.convert`.
     report : Reporter, optional
         Who is told how it goes.
 
@@ -106,6 +110,7 @@ def run(
             options=options,
             on_error=on_error,
             overwrite=overwrite,
+            limits=limits,
             report=report,
         )
         names = [record.source for record in conversion.records]

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -65,7 +64,7 @@ def test_an_interrupted_run_says_so_and_resumes(spark, corpus, tmp_path, stage):
     try:
         wait_for(lambda: len(list((out / "expression" / "sources").glob("*.json"))) >= wanted, process)
         if stage == "medians":
-            time.sleep(1.5)
+            assert any(line.startswith("digesting") for line in process.stderr)
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     finally:
