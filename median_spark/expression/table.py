@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError, listed
-from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, decode_name, encode_name
+from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord
 from median_spark.expression.staging import Staging
-from median_spark.storage import FileStat
+from median_spark.storage import FileStat, decode_name, encode_name
 
 
 def part_location(values_folder: str, source: str, name: str) -> str:
