@@ -313,11 +313,15 @@ class TestSummary:
 
 
 class TestWriteResult:
-    def test_replaces_all_of_an_older_result(self, tmp_path):
+    def test_replaces_all_of_an_older_result_and_keeps_what_is_not_of_a_result(self, tmp_path):
         write(tmp_path / "result")
-        (tmp_path / "result" / "note.txt").write_text("of the old result")
+        others = {"note.txt", "geneformer/note.txt", "figures/a.png"}
+        (tmp_path / "result" / "figures").mkdir()
+        for name in (*others, "by_source.parquet", "sources.csv"):
+            (tmp_path / "result" / name).write_text(name)
         write(tmp_path / "result", {"NEW": [1.0]})
-        assert set(content(tmp_path / "result")) == FILES
+        assert set(content(tmp_path / "result")) == FILES | others
+        assert all((tmp_path / "result" / name).read_text() == name for name in others)
         assert pq.read_table(tmp_path / "result" / "medians.parquet")["gene"].to_pylist() == ["NEW"]
         assert [path.name for path in tmp_path.iterdir()] == ["result"]
 

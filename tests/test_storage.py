@@ -14,6 +14,9 @@ from median_spark import storage
 from median_spark.errors import BusyError, InputError, OutputError, StorageError, UsageError
 from median_spark.storage import attempts
 
+OWN = ("new", "old", "sub/old")
+"""Files that a published folder may have."""
+
 HOLDER = """
 import sys
 from median_spark import storage
@@ -349,25 +352,32 @@ class TestPublish:
         return str(tmp_path / "finished")
 
     def test_a_folder_appears_under_its_name(self, place, tmp_path, finished):
-        storage.publish(finished, f"{place}/target")
+        storage.publish(finished, f"{place}/target", OWN)
         assert below(tmp_path) == ["target", "target/new"]
 
-    def test_a_folder_replaces_all_that_was_there(self, place, tmp_path, finished):
-        storage.write_bytes(f"{tmp_path}/target/sub/old", b"old")
-        storage.publish(finished, f"{place}/target")
-        assert below(tmp_path) == ["target", "target/new"]
+    def test_a_folder_replaces_what_is_its_own_and_keeps_the_rest(self, place, tmp_path, finished):
+        kept = ("notes.txt", "sub/deep/notes.txt", ".hidden")
+        for name in (*kept, "sub/old", "new"):
+            storage.write_bytes(f"{tmp_path}/target/{name}", name.encode())
+        storage.publish(finished, f"{place}/target", OWN)
+        assert {name for name in below(tmp_path) if (tmp_path / name).is_file()} == {
+            "target/new",
+            *(f"target/{name}" for name in kept),
+        }
+        assert all((tmp_path / "target" / name).read_bytes() == name.encode() for name in kept)
+        assert (tmp_path / "target/new").read_bytes() == b"new"
 
     def test_an_uploaded_summary_comes_last(self, tmp_path):
         for name in ("summary.json", "a/b", "z"):
             storage.write_bytes(f"{tmp_path}/finished/{name}", b"")
-        storage.publish(f"{tmp_path}/finished", f"file://{tmp_path}/target")
+        storage.publish(f"{tmp_path}/finished", f"file://{tmp_path}/target", OWN)
         modified = {name: (tmp_path / "target" / name).stat().st_mtime_ns for name in ("a/b", "z", "summary.json")}
         assert list(modified.values()) == sorted(modified.values())
 
     def test_the_old_content_stays_where_the_new_cannot_come(self, tmp_path):
         storage.write_bytes(f"{tmp_path}/target/old", b"old")
         with pytest.raises(FileNotFoundError):
-            storage.publish(f"{tmp_path}/never finished", f"{tmp_path}/target")
+            storage.publish(f"{tmp_path}/never finished", f"{tmp_path}/target", OWN)
         assert below(tmp_path) == ["target", "target/old"]
 
 

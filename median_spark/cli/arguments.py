@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from typing import NoReturn
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
@@ -9,6 +10,7 @@ from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOpt
 from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
 from median_spark.matrices.counts import AUTO_LAYER, DEFAULT_TARGET_SUM
+from median_spark.storage import without_secrets
 
 _ABOUT = """\
 Computes, for every gene, the non-zero median of its normalised expression over a whole single-cell corpus: the
@@ -27,6 +29,14 @@ _INPUT_HELP = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of each command, whose errors repeat no secret of what was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit."""
+        super().error(without_secrets(message))
+
+
 def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
     """Return the parser of all commands; each sets ``command`` to its function.
 
@@ -35,7 +45,7 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     commands : dict of str to function
         What runs each command, by its name.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="median-spark",
         description=_ABOUT,
         epilog=_STATUS + "'median-spark COMMAND --help' explains a command.",

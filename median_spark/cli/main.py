@@ -22,6 +22,7 @@ from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import inspect
 from median_spark.matrices import ReadOptions, find_sources
 from median_spark.results import ResultSummary, read_provenance
+from median_spark.storage import without_secrets
 
 if TYPE_CHECKING:  # commands that need no Spark start without it
     from pyspark.sql import SparkSession
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MedianSparkError as error:
         if given.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_secrets(str(error))}", file=sys.stderr)
         return UNUSABLE
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if given.debug:
             raise
-        first = (str(error).splitlines() or [""])[0]
+        first = without_secrets((str(error).splitlines() or [""])[0])
         print(
             f"error: {type(error).__name__}: {first} (this was not foreseen: run it again with --debug and report it)",
             file=sys.stderr,

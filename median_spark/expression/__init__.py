@@ -19,7 +19,7 @@ from median_spark.expression.parts import (
     write_part,
 )
 from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, plan_sweeps, rows_at_once
-from median_spark.expression.pooling import require_uniform
+from median_spark.expression.pooling import naming_changes, require_uniform
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
 from median_spark.expression.staging import Staging, reason_of, stage_unit, told_if_slow
 from median_spark.expression.sweep import Swathe, sweep
@@ -44,6 +44,7 @@ __all__ = [
     "committed_name",
     "conversion_fingerprint",
     "create_table",
+    "naming_changes",
     "open_table",
     "plan_source",
     "plan_sweeps",

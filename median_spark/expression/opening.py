@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from median_spark import storage
 from median_spark.errors import OutputError, TableError, listed
 from median_spark.expression.records import FORMAT_VERSION
-from median_spark.expression.table import ExpressionTable
+from median_spark.expression.table import FOLDERS, ExpressionTable
 
 _MARKER = "format.json"
 
@@ -17,7 +17,7 @@ def check_target(location: str) -> None:
     Raises
     ------
     OutputError
-        If the location is a file, or a folder that holds something else.
+        If the location is a file, or a folder that holds something else, or links instead of the table's folders.
     TableError
         If it is a table of another format version.
     """
@@ -28,12 +28,25 @@ def check_target(location: str) -> None:
     held = set(storage.names_in(table.location))
     if _MARKER in held:
         _check_marker(table)
+        _check_folders(table)
     elif held - {"lock"}:
         message = (
             f"{table.location}: this folder holds something else than an expression table "
             f"({listed(sorted(held), 3)}): choose an empty or new one"
         )
         raise OutputError(message)
+
+
+def _check_folders(table: ExpressionTable) -> None:
+    """Refuse links in the place of the table's folders: what is left over in these is deleted."""
+    for name in FOLDERS:
+        location = storage.join(table.location, name)
+        if storage.is_link(location):
+            message = (
+                f"{location}: this folder of an expression table is a symbolic link, and files in it would be deleted "
+                "elsewhere: put the folder itself here, or convert to another folder"
+            )
+            raise OutputError(message)
 
 
 def create_table(location: str) -> ExpressionTable:
@@ -99,12 +112,15 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
 
     Raises
     ------
+    OutputError
+        If a folder of the table is a link.
     TableError
         If there is no such table, or it has no such source; then nothing is removed.
     BusyError
         If another run is writing to the table.
     """
     table = open_table(location)
+    _check_folders(table)
     with storage.locked(table.location, "median-spark remove") as right:
         right.require()
         table.remove(sources)

@@ -1,10 +1,12 @@
 """Which sources of an expression table may be pooled."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from median_spark.errors import TableError, counted, listed
 from median_spark.expression.records import SourceRecord
+from median_spark.expression.table import ExpressionTable
 
 
 def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
@@ -46,3 +48,39 @@ def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
         path, names = next(iter(twice.items()))
         message = f"{location}: {path} stands in the table as {listed(names)}: every cell of it would count twice"
         raise TableError(message)
+
+
+@contextlib.contextmanager
+def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> Iterator[None]:
+    """Where a block fails on parts of a table, say whether another run has changed their sources meanwhile.
+
+    Parameters
+    ----------
+    table : ExpressionTable
+        What the block reads.
+    records : sequence of SourceRecord
+        The sources that it reads, as they were when it began.
+
+    Raises
+    ------
+    TableError
+        The block's own; or, if a source is no longer in the table or was converted again, one that says so.
+    """
+    try:
+        yield
+    except TableError as error:
+        now = {record.source: record for record in table.sources()}
+        removed = [record.source for record in records if record.source not in now]
+        replaced = [record.source for record in records if now.get(record.source, record).parts != record.parts]
+        if not removed and not replaced:
+            raise
+        happened = [
+            f"{counted(len(names), 'source')} {verb} ({listed(names, 3)})"
+            for names, verb in ((removed, "removed"), (replaced, "converted again"))
+            if names
+        ]
+        message = (
+            f"{table.location}: {' and '.join(happened)} by another run while this one was reading the table: "
+            "run this again, on the table as it is now"
+        )
+        raise TableError(message) from error

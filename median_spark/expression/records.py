@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
-from urllib.parse import quote, unquote
 
 from median_spark.errors import TableError
 from median_spark.expression.parts import PartEntry, RowGroup
@@ -11,16 +10,6 @@ from median_spark.storage import FileStat
 
 FORMAT_VERSION = 1
 """Of the expression table. Another version is refused on reading."""
-
-
-def encode_name(source: str) -> str:
-    """Return a source's name as it stands in a folder's or file's name."""
-    return quote(source, safe="")
-
-
-def decode_name(encoded: str) -> str:
-    """Return a source's name from that of a folder or file."""
-    return unquote(encoded)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The folders of an expression table: its records and genes, committing a source, removing what was left behind."""
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +13,18 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError, listed
-from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, decode_name, encode_name
+from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord
 from median_spark.expression.staging import Staging
-from median_spark.storage import FileStat
+from median_spark.storage import FileStat, decode_name, encode_name
+
+FOLDERS = ("values", "sources", "genes", "failed", "staging")
+"""The folders of a table."""
+
+_LISTINGS = 10
+"""How often records are listed again while another run is removing some."""
+
+_PART = re.compile(r"part-\d+-.+\.parquet(\.\w+\.tmp)?")
+"""Names of parts, see `committed_name`."""
 
 
 def part_location(values_folder: str, source: str, name: str) -> str:
@@ -162,7 +173,9 @@ class ExpressionTable:
         by_source = {record.source: record for record in records}
         if storage.has_folders(self.location):
             held = {
-                name: set(storage.names_in(storage.join(self.values, name))) for name in storage.names_in(self.values)
+                name: set(storage.names_in(storage.join(self.values, name)))
+                for name in storage.names_in(self.values)
+                if storage.kind(storage.join(self.values, name)) == "folder"
             }
         else:
             held = storage.names_by_folder(self.values)
@@ -171,13 +184,19 @@ class ExpressionTable:
             self._remove_strays(source, by_source.get(source), names)
 
     def _remove_strays(self, source: str, record: SourceRecord | None, held: set[str] | None = None) -> None:
-        """Remove the parts of a source that its record does not list; `held` are those that it has, if known."""
+        """Remove the parts of a source that its record does not list; `held` are the names there, if known.
+
+        Only what is named as parts are is removed, and nothing through a link that somebody put there.
+        """
         folder = storage.join(self.values, f"source={encode_name(source)}")
         wanted = {part.name for part in record.parts} if record else set()
-        for name in sorted(held) if held is not None else storage.names_in(folder):
-            if name not in wanted:
-                storage.remove(storage.join(folder, name))
-        if not wanted:
+        if storage.is_link(folder):
+            return
+        held = held if held is not None else set(storage.names_in(folder))
+        strays = {name for name in held - wanted if _PART.fullmatch(name)}
+        for name in sorted(strays):
+            storage.remove(storage.join(folder, name))
+        if not held - strays:
             storage.remove(folder)
 
     def _document(self, kind: str, source: str) -> str:
@@ -188,8 +207,13 @@ class ExpressionTable:
 
     def _documents(self, kind: str) -> list[tuple[str, bytes]]:
         folder = storage.join(self.location, kind)
-        locations = [storage.join(folder, name) for name in self._document_names(kind)]
-        return list(zip(locations, storage.read_all(locations), strict=True))
+        for _ in range(_LISTINGS):
+            locations = [storage.join(folder, name) for name in self._document_names(kind)]
+            # One that is not there was removed since it was listed.
+            with contextlib.suppress(FileNotFoundError):
+                return list(zip(locations, storage.read_all(locations), strict=True))
+        message = f"{folder}: files in this folder are listed but not there, time after time: run this again"
+        raise TableError(message)
 
 
 def committed_name(unit: int, token: str) -> str:

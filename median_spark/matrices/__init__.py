@@ -15,7 +15,8 @@ from median_spark.matrices.counts import AUTO_LAYER, AttributeNames, CountMatrix
 from median_spark.matrices.h5ad import open_h5ad
 from median_spark.matrices.loom import open_loom
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
-from median_spark.matrices.sources import SourceFile
+from median_spark.matrices.sources import FoundSources, SourceFile
+from median_spark.matrices.twins import equal_contents
 from median_spark.matrices.units import Unit, read_unit, select_rows
 from median_spark.runs import GeneRuns
 
@@ -33,10 +34,12 @@ __all__ = [
     "AttributeNames",
     "CountMatrix",
     "Entries",
+    "FoundSources",
     "ReadOptions",
     "SourceFile",
     "SourceOutline",
     "Unit",
+    "equal_contents",
     "find_sources",
     "open_matrix",
     "outline",
@@ -72,7 +75,7 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
     raise InputError(message)
 
 
-def find_sources(inputs: Sequence[str]) -> list[SourceFile]:
+def find_sources(inputs: Sequence[str]) -> FoundSources:
     """Find all matrices in files and folders; see `median_spark.matrices.sources.find_sources`."""
     return sources.find_sources(inputs, SUFFIXES)
 

@@ -1,5 +1,7 @@
-"""Inputs that are patterns, such as ``s3://bucket/*/study?.loom``. Knows paths only, not what lies there."""
+"""Inputs that are patterns, such as ``s3://bucket/*/study?.loom``: which paths match them."""
 
+import os
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 _SIGNS = "*?["
@@ -35,3 +37,29 @@ def matches(name: str, wanted: tuple[str, ...]) -> bool:
     """
     steps = name.split("/")
     return len(steps) >= len(wanted) and all(map(fnmatchcase, steps, wanted))
+
+
+def local_matches(folder: str, wanted: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the paths of a local folder that match, ascending, and for each whether it is a folder.
+
+    Links to folders are followed, but no deeper than the pattern has steps. Folders that cannot be listed are left out.
+
+    Parameters
+    ----------
+    folder : str
+        Absolute path.
+    wanted : sequence of str
+        The steps below it, see `cut_pattern`.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (names of any bytes, as text)
+    except OSError:
+        return
+    for name in names:
+        if fnmatchcase(name, wanted[0]):
+            path = f"{folder.rstrip('/')}/{name}"
+            is_folder = os.path.isdir(path)  # noqa: PTH112
+            if len(wanted) == 1:
+                yield path, is_folder
+            elif is_folder:
+                yield from local_matches(path, wanted[1:])

@@ -24,6 +24,17 @@ from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
 RESULT_FORMAT_VERSION = 1
 """Of a result folder."""
 
+OWN_FILES = frozenset(
+    {
+        "medians.parquet", "medians.csv", "digests.parquet", "summary.json", "provenance.json", REPORT_NAME,
+        "metrics.parquet", "metrics.csv", "detection_counts.png", "by_source.parquet", "sources.parquet", "sources.csv",
+        "total_gene_tdigest_dict.pickle", "total_gene_median_dict.pickle", "detected_gene_median_dict.pickle",
+        "gene_detection_counts_dict.pickle", "geneformer/gene_median_dictionary.pkl",
+        "geneformer/token_dictionary.pkl", "geneformer/ensembl_mapping_dict.pkl",
+    }
+)  # fmt: skip
+"""All files that a result may have; others in its folder are a user's and stay when it is replaced."""
+
 _SUMMARY = "summary.json"
 _DOCUMENT = "document of a result"
 
@@ -47,6 +58,8 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
     if found == "file":
         message = f"{location}: this is a file; a result needs a folder"
         raise OutputError(message)
+    if storage.is_local(location):
+        storage.check_exchangeable(location)
     held = [name for name in storage.names_in(location) if name != "lock"]
     if storage.UNFINISHED in held:
         return  # a run was killed while it wrote a result over another
@@ -131,7 +144,7 @@ def write_result(
         (staging / REPORT_NAME).write_bytes(report_page(str(staging), location, names))
         watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
         _write_metrics(metrics_table(summary, provenance, watch.stages, location), staging)
-        storage.publish(str(staging), location)
+        storage.publish(str(staging), location, OWN_FILES)
     except OSError as error:
         message = f"{location}: the result cannot be written ({error})"
         raise OutputError(message) from error

@@ -22,7 +22,16 @@ from median_spark.expression import (
     told_if_slow,
 )
 from median_spark.guard import DEFAULT_LIMITS, Limits, read_guarded
-from median_spark.matrices import UNIT_ENTRIES, ReadOptions, SourceFile, SourceOutline, Unit, find_sources, outline_of
+from median_spark.matrices import (
+    UNIT_ENTRIES,
+    ReadOptions,
+    SourceFile,
+    SourceOutline,
+    Unit,
+    equal_contents,
+    find_sources,
+    outline_of,
+)
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.conversion import Conversion, PendingSource, failures_text, stop_if_told
 from median_spark.spark.progress import Reporter, Silent
@@ -117,8 +126,13 @@ def convert(
         raise UsageError(message)
     if options.gene_table is not None:
         options.gene_table.universe(options.gene_types)  # refused before anything is read if there is none
-    sources = find_sources([inputs] if isinstance(inputs, str) else inputs)
+    found = find_sources([inputs] if isinstance(inputs, str) else inputs)
+    sources = [source for source in found if source.problem is None]
+    failures = [FailureRecord(one.name, one.file.path, one.problem) for one in found if one.problem is not None]
     check_target(out)
+    stop_if_told(failures, on_error)
+    for note in [*found.notes(), *equal_contents(sources)]:
+        report.note(note)
     with storage.locked(storage.canonical(out), "median-spark convert") as right:
         table = create_table(out)
         committed = {record.source: record for record in table.sources()}
@@ -134,12 +148,12 @@ def convert(
         staged = set() if overwrite else {wanted[source.name] for source in to_convert}
         table.discard_leftovers(keep=staged, records=committed.values())
         records = {name: committed[name] for name in unchanged}
-        failures: list[FailureRecord] = []
         if to_convert:
             with report.working(f"looking at {counted(len(to_convert), 'source')}"):
-                pending, failures = _outline_sources(
+                pending, refused = _outline_sources(
                     spark, table, to_convert, wanted, options, unit_entries, limits, report
                 )
+            failures += refused
             stop_if_told(failures, on_error)
             watch.lap("look", tasks=_outline_tasks(len(to_convert)))
             conversion = Conversion(spark, table, pending, options, limits, parameters, on_error, report, right)
@@ -153,7 +167,7 @@ def convert(
         for failure in failures:
             table.record_failure(failure)
     if failures and not records:
-        raise InputError(failures_text(failures, f"none of the {len(sources):,} sources can be converted"))
+        raise InputError(failures_text(failures, f"none of the {len(found):,} sources can be converted"))
     return ConvertReport(
         records=[records[name] for name in sorted(records)],
         converted=sorted(set(records) - set(unchanged)),

@@ -24,6 +24,7 @@ from median_spark.expression import (
     FailureRecord,
     SourceRecord,
     SweepPlan,
+    naming_changes,
     open_table,
     plan_sweeps,
     require_uniform,
@@ -154,7 +155,8 @@ def _medians_of(
         message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
         raise TableError(message)
     values = sum(record.values for record in records)
-    with report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}"):
+    digesting = report.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}")
+    with naming_changes(table, records), digesting:
         merged, refined, packed_bytes = _digest_all(spark, plan, universe, compression, exact=exact)
     digested = sum(digest.n for digest in merged.digests.values())
     if digested != values:
@@ -162,7 +164,8 @@ def _medians_of(
         raise TableError(message)
     watch.lap("digest", tasks=plan.sweeps, bytes_in=_part_bytes(records), bytes_out=packed_bytes)
     if exact and plan.bundles > 1:
-        refined = exact_medians(spark, table.values, records, plan, merged, window_rows, report, watch)
+        with naming_changes(table, records):
+            refined = exact_medians(spark, table.values, records, plan, merged, window_rows, report, watch)
     found = median_table(merged, refined if exact else None)
     return CorpusMedians(found, merged, records, table.failures(), watch.stages)
 
@@ -267,7 +270,7 @@ def medians(
         report=report,
         watch=watch,
     )
-    with compared as comparison, report.working("writing the result"):
+    with naming_changes(table, records), compared as comparison, report.working("writing the result"):
         return write_result(
             target,
             found.table,

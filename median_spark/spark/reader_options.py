@@ -4,10 +4,11 @@ Knows nothing of Spark: options come as text, as Spark hands them over.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from median_spark.errors import UsageError, listed
+from median_spark.errors import InputError, UsageError, listed
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.matrices import AttributeNames, ReadOptions, SourceFile
 from median_spark.matrices.sources import find_sources
@@ -117,7 +118,7 @@ def unit_entries(options: Mapping[str, str]) -> int:
     return int(text)
 
 
-def chosen_sources(options: Mapping[str, str], suffix: str) -> list[SourceFile]:
+def chosen_sources(options: Mapping[str, str], suffix: str) -> Sequence[SourceFile]:
     """Find the matrices of one format that `load` was asked for, ascending by name.
 
     Parameters
@@ -130,13 +131,19 @@ def chosen_sources(options: Mapping[str, str], suffix: str) -> list[SourceFile]:
     Raises
     ------
     InputError
-        If a path is not there, is not of the format, or holds or matches none.
+        If a path is not there, is not of the format, or holds or matches none, or a file that cannot be read.
     UsageError
         If no path was given, two files would have the same name, or one file two names.
     """
     given = _plain(options)
     several = json.loads(given["paths"]) if "paths" in given else []
-    return find_sources([*several, *([given["path"]] if given.get("path") else [])], [suffix])
+    found = find_sources([*several, *([given["path"]] if given.get("path") else [])], [suffix])
+    for source in found:
+        if source.problem is not None:
+            raise InputError(source.problem)
+    for note in found.notes():
+        print(note, file=sys.stderr)
+    return found
 
 
 def _plain(options: Mapping[str, str]) -> dict[str, str]:

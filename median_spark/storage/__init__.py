@@ -6,12 +6,15 @@ a Spark worker as it is.
 
 from median_spark.storage.attempts import attempted
 from median_spark.storage.filesystems import resolve
-from median_spark.storage.locations import canonical, has_folders, is_local, join
+from median_spark.storage.listing import Listing, LocalFile, PassedOver, list_local, look_at
+from median_spark.storage.locations import canonical, has_folders, is_local, join, without_secrets
 from median_spark.storage.locks import Right, locked
+from median_spark.storage.names import decode_name, encode_name, fitted_name, is_text, shown
 from median_spark.storage.paths import (
     FileStat,
     bring,
     files_below,
+    is_link,
     kind,
     make_folder,
     move,
@@ -23,24 +26,35 @@ from median_spark.storage.paths import (
     remove,
     stat,
 )
-from median_spark.storage.publishing import UNFINISHED, new_folder_for, publish
+from median_spark.storage.publishing import UNFINISHED, check_exchangeable, new_folder_for, publish
 from median_spark.storage.scratch import let_go, open_random
 from median_spark.storage.whole import read_json, write_bytes, write_json, written_whole
 
 __all__ = [
     "UNFINISHED",
     "FileStat",
+    "Listing",
+    "LocalFile",
+    "PassedOver",
     "Right",
     "attempted",
     "bring",
     "canonical",
+    "check_exchangeable",
+    "decode_name",
+    "encode_name",
     "files_below",
+    "fitted_name",
     "has_folders",
+    "is_link",
     "is_local",
+    "is_text",
     "join",
     "kind",
     "let_go",
+    "list_local",
     "locked",
+    "look_at",
     "make_folder",
     "move",
     "names_by_folder",
@@ -54,7 +68,9 @@ __all__ = [
     "read_json",
     "remove",
     "resolve",
+    "shown",
     "stat",
+    "without_secrets",
     "write_bytes",
     "write_json",
     "written_whole",

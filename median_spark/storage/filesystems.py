@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from median_spark.errors import UsageError
 from median_spark.guard import fork_no_more
-from median_spark.storage.locations import Uri, is_local, split
+from median_spark.storage.locations import Uri, is_local, split, without_secrets
 
 _ATTEMPTS = 10
 """How often a request is made before it has failed: the waits between them double and come to about 25 seconds."""
@@ -117,7 +117,7 @@ def _make_s3(bucket: str) -> fs.FileSystem:
 def _endpoint_options(endpoint: str) -> dict[str, str]:
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     if parts.scheme not in {"http", "https"} or not parts.netloc:
-        message = f"AWS_ENDPOINT_URL is '{endpoint}'; it must be like https://host:port"
+        message = f"AWS_ENDPOINT_URL is '{without_secrets(endpoint)}'; it must be like https://host:port"
         raise ValueError(message)
     return {"scheme": parts.scheme, "endpoint_override": f"{parts.netloc}{parts.path}".rstrip("/")}
 

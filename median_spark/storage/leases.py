@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import random
-import socket
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from median_spark.errors import BusyError, MedianSparkError, OutputError, StorageError
 from median_spark.storage.locations import join
+from median_spark.storage.machine import host_name
 from median_spark.storage.paths import FileStat, files_below, read_bytes, remove, stat
 from median_spark.storage.whole import write_json
 
@@ -191,7 +191,7 @@ def _this_process() -> dict[str, str | int]:
     """Return what tells this process from any other, on this machine and elsewhere; empty where nothing does."""
     try:
         return {
-            "host": socket.gethostname(),
+            "host": host_name(),
             "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
             "namespace": str(Path("/proc/self/ns/pid").readlink()),
             "pid": os.getpid(),

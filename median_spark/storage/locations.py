@@ -5,6 +5,10 @@ import re
 from typing import NamedTuple
 
 from median_spark.errors import UsageError
+from median_spark.storage.names import is_text, shown
+from median_spark.storage.secrets import find_parameter, has_keys, without_secrets
+
+__all__ = ["Uri", "canonical", "has_folders", "is_local", "join", "split", "without_secrets"]
 
 _OTHER_SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 """Schemes that Hadoop or pyarrow also know an object store by."""
@@ -18,6 +22,9 @@ _OPTION = re.compile(
     r"retry_limit_seconds|role_arn|user|replication|kerb_ticket)=[^/]*$"
 )
 """An option as pyarrow takes it at the end of a URI. A question mark alone may belong to a key, or to a pattern."""
+
+
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:(?=/)")
 
 
 class Uri(NamedTuple):
@@ -52,12 +59,18 @@ def canonical(location: str | os.PathLike[str]) -> str:
     Raises
     ------
     UsageError
-        If the location is empty, or a URI carries options or a password: locations are recorded in what is written.
+        If the location is empty or no text, or a URI carries options or a password: locations are recorded in what is
+        written.
     """
     text = os.fspath(location)
     if not text:
         message = "an empty path was given where a file or folder is needed"
         raise UsageError(message)
+    _refuse_secrets(text)
+    if not is_text(text) or "\0" in text:
+        message = f"{shown(text)!r}: this path has characters that are not valid UTF-8: rename the file or folder"
+        raise UsageError(message)
+    text = _SCHEME.sub(lambda found: found.group().lower(), text, count=1)
     if text.startswith("dbfs:/"):
         rest = text.removeprefix("dbfs:").lstrip("/")
         text = f"/{rest}" if rest.startswith("Volumes/") else f"/dbfs/{rest}"
@@ -73,14 +86,32 @@ def canonical(location: str | os.PathLike[str]) -> str:
     return "/" + path.lstrip("/")  # POSIX lets two leading slashes stand
 
 
-def _refuse_extras(scheme: str, rest: str) -> None:
-    authority = rest.split("/", 1)[0]
-    if scheme in {"s3", "s3a", "s3n"} and "@" in authority:
+def _refuse_secrets(text: str) -> None:
+    """Refuse a URI that carries keys, a password or a signature, without repeating any of it."""
+    # Also with one slash: shells and pathlib make s3:/bucket of s3://bucket.
+    scheme = _SCHEME.match(text)
+    if scheme is None or scheme.group().lower() in {"file:", "dbfs:"}:
+        return
+    name, rest = scheme.group()[:-1], text[scheme.end() :].lstrip("/")
+    if has_keys(name, rest):
+        # A key may hold slashes; only what is certainly behind all of it is repeated.
+        host = rest.rsplit("@", 1)[-1].split("/", 1)[0] if rest.count("@") == 1 else ""
         message = (
-            f"{scheme}://…@{authority.rsplit('@', 1)[1]}: a location carries no keys, for it is recorded in what is "
+            f"{name}://…@{re.split('[?%]', host)[0]}: a location carries no keys, for it is recorded in what is "
             "written: give them in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or a role"
         )
         raise UsageError(message)
+    parameter = find_parameter(rest)
+    if parameter is not None:
+        host = re.split("[/?%]", rest, maxsplit=1)[0]
+        message = (
+            f"{name}://{host}/…: a location carries no secret such as '{parameter}', for it is recorded in what is "
+            "written: give a location without it, and credentials in the environment, a profile or a role"
+        )
+        raise UsageError(message)
+
+
+def _refuse_extras(scheme: str, rest: str) -> None:
     found = _OPTION.search(rest)
     if found:
         message = (

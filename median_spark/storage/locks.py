@@ -5,7 +5,7 @@ import errno
 import fcntl
 import getpass
 import os
-import socket
+import stat
 import time
 from collections.abc import Iterator
 from io import FileIO
@@ -15,6 +15,7 @@ from typing import Protocol
 from median_spark.errors import BusyError, OutputError
 from median_spark.storage.leases import leased
 from median_spark.storage.locations import is_local
+from median_spark.storage.machine import host_name
 from median_spark.storage.paths import make_folder, reason
 
 LOCK = "lock"
@@ -74,7 +75,7 @@ def locked(folder: str, purpose: str) -> Iterator[Right]:
     """
     make_folder(folder)
     started = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    holder = f"'{purpose}' (process {os.getpid()} on {socket.gethostname()}, user {_user()}, since {started})"
+    holder = f"'{purpose}' (process {os.getpid()} on {host_name()}, user {_user()}, since {started})"
     with _flocked(folder, holder) if is_local(folder) else leased(folder, LOCK, holder) as right:
         yield right
 
@@ -82,14 +83,7 @@ def locked(folder: str, purpose: str) -> Iterator[Right]:
 @contextlib.contextmanager
 def _flocked(folder: str, holder: str) -> Iterator[Right]:
     """Hold the operating system's lock on a local folder while the block runs."""
-    path = Path(folder) / LOCK
-    try:
-        # Not to append: volumes of Databricks, and other disks that are object stores beneath, cannot do that.
-        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-    except OSError as error:
-        message = f"{folder}: this folder cannot be written to ({reason(error)})"
-        raise OutputError(message) from error
-    with handle:
+    with _open_lock(folder) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -106,6 +100,30 @@ def _flocked(folder: str, holder: str) -> Iterator[Right]:
             yield _Kept()
         finally:
             _tell_holder(handle, "")
+
+
+def _open_lock(folder: str) -> FileIO:
+    """Open the lock of a folder for writing, and nothing that somebody put there in its place."""
+    path = Path(folder) / LOCK
+    try:
+        # Not to append: volumes of Databricks, and other disks that are object stores beneath, cannot do that.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise _planted(path) from error
+        message = f"{folder}: this folder cannot be written to ({reason(error)})"
+        raise OutputError(message) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise _planted(path)
+    return FileIO(descriptor, "r+b")
+
+
+def _planted(path: Path) -> OutputError:
+    return OutputError(
+        f"{path}: this must be a file of its own, for it is written to, and it is a link or something else: remove it"
+    )
 
 
 def _tell_holder(handle: FileIO, holder: str) -> None:

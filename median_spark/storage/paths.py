@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import stat as modes
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from pyarrow import fs
 from median_spark.errors import InputError, OutputError, StorageError
 from median_spark.storage.attempts import attempted
 from median_spark.storage.filesystems import resolve
+from median_spark.storage.listing import list_local
 from median_spark.storage.locations import has_folders, is_local
+from median_spark.storage.names import shown
 
 _REQUESTS = 16
 """Requests to a store that are under way at once, where there are many to make."""
@@ -90,6 +94,10 @@ def names_in(folder: str) -> list[str]:
     StorageError
         If a store does not tell.
     """
+    if is_local(folder):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(map(shown, os.listdir(folder)))  # noqa: PTH208 (names of any bytes, which pyarrow cannot read)
+        return []
     filesystem, path = resolve(folder)
     with _looking(folder):
         found = attempted(folder, lambda: filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
@@ -99,7 +107,7 @@ def names_in(folder: str) -> list[str]:
 def files_below(folder: str) -> list[FileStat]:
     """Return all files below a folder, at any depth, ascending by path; none if there is no such folder.
 
-    A local link that points to nothing is among them, with size 0.
+    A local link that points to nothing is among them, with size 0. Local folders are searched as `list_local` does.
 
     Raises
     ------
@@ -108,6 +116,12 @@ def files_below(folder: str) -> list[FileStat]:
     StorageError
         If a store does not tell.
     """
+    if is_local(folder):
+        listing = list_local(folder)
+        for found in listing.unreadable:
+            message = f"{shown(found.path)}: this folder cannot be listed ({found.why})"
+            raise InputError(message)
+        return [FileStat(shown(file.path), file.size, file.mtime_ns) for file in listing.files if file.problem is None]
     filesystem, path = resolve(folder)
     selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
     try:
@@ -119,10 +133,6 @@ def files_below(folder: str) -> list[FileStat]:
     files = [
         _stat_of(prefix + info.path[len(path.rstrip("/")) :], info) for info in found if info.type == fs.FileType.File
     ]
-    if is_local(folder):
-        # Arrow leaves out links that point to nothing, and so would lose a study unseen; here, reading it will fail.
-        broken = (link for link in Path(folder).rglob("*") if link.is_symlink() and not link.exists())
-        files += [FileStat(str(link), 0, 0) for link in broken]
     return sorted(files, key=lambda file: file.path)
 
 
@@ -216,7 +226,13 @@ def bring(moves: Sequence[tuple[str, str]]) -> None:
 
 
 def remove(location: str) -> None:
-    """Delete a file or a folder with all that is in it; nothing happens if it is not there."""
+    """Delete a file or a folder with all that is in it; nothing happens if it is not there.
+
+    Of a local link the link is deleted, and nothing of what it leads to.
+    """
+    if is_local(location):
+        _remove_local(location)
+        return
     filesystem, path = resolve(location)
 
     def delete() -> None:
@@ -226,11 +242,29 @@ def remove(location: str) -> None:
         elif found == fs.FileType.Directory:
             filesystem.delete_dir(path)
 
-    if is_local(location):
-        delete()
-        return
     with contextlib.suppress(FileNotFoundError), _looking(location):  # it went while it was looked at
         attempted(location, delete)
+
+
+def is_link(location: str) -> bool:
+    """Say whether a location is a symbolic link on this machine."""
+    return is_local(location) and Path(location).is_symlink()
+
+
+def _remove_local(path: str) -> None:
+    while True:
+        try:
+            if modes.S_ISDIR(Path(path).lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                Path(path).unlink()
+        except FileNotFoundError:  # gone, or something within it: another process is removing it, too
+            if os.path.lexists(path):
+                continue
+        except NotADirectoryError:
+            if os.path.lexists(path):
+                raise
+        return
 
 
 def reason(error: OSError) -> str:

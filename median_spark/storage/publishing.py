@@ -1,22 +1,21 @@
 """Folders that are exchanged whole, or as nearly so as a store lets one."""
 
-import contextlib
-import os
 import shutil
-import socket
 import tempfile
-import uuid
-from pathlib import Path
+from collections.abc import Collection
+from functools import partial
 
 import pyarrow as pa
 
-from median_spark.errors import OutputError
 from median_spark.storage.attempts import attempted
+from median_spark.storage.exchange import check_exchangeable, exchange, neighbour, new_neighbour
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.locations import has_folders, is_local, join
-from median_spark.storage.locks import LOCK, locked
-from median_spark.storage.paths import FileStat, files_below, make_folder, reason, remove
+from median_spark.storage.locks import locked
+from median_spark.storage.paths import FileStat, files_below, make_folder, remove
 from median_spark.storage.whole import upload, write_bytes
+
+__all__ = ["UNFINISHED", "check_exchangeable", "new_folder_for", "publish"]
 
 UNFINISHED = "unfinished"
 """Lies in a folder on an object store while it is being exchanged; the folder may be taken over by another run."""
@@ -28,8 +27,7 @@ LAST = "summary.json"
 def new_folder_for(target: str) -> str:
     """Make an empty local folder in which the content of a target folder can be built, for `publish`.
 
-    For a local target it is a hidden neighbour, and those that processes of this machine left there when they were
-    killed are removed.
+    For a local target it is a hidden neighbour; see `median_spark.storage.exchange.new_neighbour`.
 
     Raises
     ------
@@ -38,22 +36,11 @@ def new_folder_for(target: str) -> str:
     """
     if not is_local(target):
         return tempfile.mkdtemp(prefix="median-spark-")
-    path = Path(target)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.{socket.gethostname()}-*.unfinished"):
-            if not Path(f"/proc/{left.name.rsplit('-', 1)[1].split('.')[0]}").exists():
-                shutil.rmtree(left, ignore_errors=True)
-        made = Path(_neighbour(target))
-        made.mkdir()
-    except OSError as error:
-        message = f"{target}: this folder cannot be written ({reason(error)})"
-        raise OutputError(message) from error
-    return str(made)
+    return new_neighbour(target)
 
 
-def publish(folder: str, target: str) -> None:
-    """Make a finished local folder the content of a target folder, replacing what is there.
+def publish(folder: str, target: str, own: Collection[str]) -> None:
+    """Make a finished local folder the content of a target folder; files that are not the target's own stay.
 
     A local target is exchanged by two renames: but for the moment between them it is the old result or the new one. So
     is one on HDFS. On an object store, which has no renames, ``summary.json`` is removed first and written last, so
@@ -65,6 +52,8 @@ def publish(folder: str, target: str) -> None:
         The finished folder, from `new_folder_for`; it is gone afterwards.
     target : str
         Path or URI to publish at.
+    own : collection of str
+        Paths, below the target, of the files that earlier finished folders may have had; these are replaced, or go.
 
     Raises
     ------
@@ -74,38 +63,37 @@ def publish(folder: str, target: str) -> None:
         If the store cannot be written to.
     """
     if is_local(target):
-        _exchange(folder, target)
+        exchange(folder, target, own)
         return
     if has_folders(target):
-        beside = _neighbour(target)
+        beside = neighbour(target)
         try:
             _upload_all(folder, beside)
+            _copy_others(target, beside, own)
             remove(target)
             attempted(target, lambda: resolve(target)[0].move(resolve(beside)[1], resolve(target)[1]))
         finally:
             remove(beside)
     else:
         with locked(target, "publishing a result"):
-            _replace_objects(folder, target)
+            _replace_objects(folder, target, own)
     shutil.rmtree(folder)
 
 
-def _exchange(folder: str, target: str) -> None:
-    old = Path(_neighbour(target))
-    with contextlib.suppress(FileNotFoundError):
-        Path(target).rename(old)
-    try:
-        Path(folder).rename(target)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _copy_others(target: str, beside: str, own: Collection[str]) -> None:
+    """Copy the files of a target that are not its own to a folder that will take its place."""
+    filesystem, _ = resolve(target)
+    held = {file.path[len(target) :] for file in files_below(target)}
+    written = {file.path[len(beside) :] for file in files_below(beside)}
+    for name in sorted(held - written - {f"/{one}" for one in own}):
+        make_folder((beside + name).rsplit("/", 1)[0])
+        origin, copy = resolve(target + name)[1], resolve(beside + name)[1]
+        attempted(target + name, partial(filesystem.copy_file, origin, copy))
 
 
-def _replace_objects(folder: str, target: str) -> None:
+def _replace_objects(folder: str, target: str, own: Collection[str]) -> None:
     """Take the old result out of sight, write the new files over its own, remove those that are left, and show it."""
-    held = {file.path for file in files_below(target) if not file.path.startswith(join(target, LOCK, ""))}
+    held = {file.path for file in files_below(target)} & {join(target, name) for name in own}
     write_bytes(join(target, UNFINISHED), b"")
     remove(join(target, LAST))
     files = _files_of(folder)
@@ -114,7 +102,7 @@ def _replace_objects(folder: str, target: str) -> None:
     for location, file in written.items():
         if location != last:
             _upload_file(file, location)
-    for location in sorted(held - written.keys() - {join(target, UNFINISHED)}):
+    for location in sorted(held - written.keys()):
         remove(location)
     if last in written:
         _upload_file(written[last], last)
@@ -137,9 +125,3 @@ def _upload_file(file: FileStat, location: str) -> None:
         return
     with pa.memory_map(file.path) as mapped:
         upload(mapped.read_buffer(), location)
-
-
-def _neighbour(target: str) -> str:
-    """Return a new hidden name beside a folder that tells which process of which machine uses it."""
-    above, name = target.rsplit("/", 1)
-    return f"{above}/.{name}.{socket.gethostname()}-{os.getpid()}.{uuid.uuid4().hex[:12]}.unfinished"

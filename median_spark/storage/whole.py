@@ -49,8 +49,12 @@ def written_whole(location: str) -> Iterator[Any]:
     beside = f"{location}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         Path(location).parent.mkdir(parents=True, exist_ok=True)
+        # Made here and not by Arrow, which would follow a link of that name.
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         sink = fs.LocalFileSystem().open_output_stream(beside)
     except OSError as error:
+        with contextlib.suppress(OSError):  # it was not made
+            Path(beside).unlink()
         message = f"{location}: this file cannot be written ({reason(error)})"
         raise OutputError(message) from error
     try:

@@ -1,10 +1,13 @@
 """Which sources may be pooled."""
 
+from pathlib import Path
+
 import pytest
-from tables import PARAMETERS, record_of
+from tables import PARAMETERS, record_of, stage_source
 
 from median_spark.errors import TableError
-from median_spark.expression import require_uniform
+from median_spark.expression import create_table, naming_changes, plan_sweeps, require_uniform, sweep
+from median_spark.expression.table import part_location
 from median_spark.storage import FileStat
 
 
@@ -31,3 +34,39 @@ def test_one_file_under_two_names_is_refused():
 def test_a_table_without_sources_is_refused():
     with pytest.raises(TableError, match=r"^/t: .* holds no source"):
         require_uniform("/t", [])
+
+
+class TestNamingChanges:
+    @pytest.fixture
+    def table(self, tmp_path):
+        table = create_table(str(tmp_path / "expression"))
+        for name in ("a", "b", "c"):
+            table.commit(stage_source(table, name, f"c{name}", [1.0]))
+        return table
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda table: table.remove(["b"]), r"1 source removed \('b'\) by another run"),
+            (lambda table: table.remove(["a", "c"]), r"2 sources removed \('a', 'c'\) by another run"),
+            (lambda table: table.commit(stage_source(table, "b", "d", [2.0])), r"1 source converted again \('b'\) by"),
+        ],
+        ids=["removed", "two removed", "replaced"],
+    )
+    def test_a_part_that_went_while_it_was_read_is_no_damage(self, table, change, words):
+        records = table.sources()
+        plan = plan_sweeps(table.values, records, ["A"])
+        change(table)
+        with pytest.raises(TableError, match=rf"{words}.*run this again"), naming_changes(table, records):
+            list(sweep(plan, 0))
+
+    def test_a_part_that_is_missing_otherwise_is_damage(self, table):
+        records = table.sources()
+        Path(part_location(table.values, "a", records[0].parts[0].name)).unlink()
+        plan = plan_sweeps(table.values, records, ["A"])
+        with pytest.raises(TableError, match="convert the source again"), naming_changes(table, records):
+            list(sweep(plan, 0))
+
+    def test_other_errors_are_their_own(self, table):
+        with pytest.raises(KeyError), naming_changes(table, []):
+            raise KeyError

@@ -13,10 +13,13 @@ from median_spark.expression import (
     FORMAT_VERSION,
     FailureRecord,
     PartEntry,
+    check_target,
     committed_name,
     conversion_fingerprint,
     create_table,
+    remove_sources,
 )
+from median_spark.expression.table import FOLDERS
 from median_spark.storage import FileStat
 
 
@@ -308,3 +311,58 @@ class TestFingerprint:
     def test_does_not_change_with_the_order_of_parameters(self):
         turned = dict(reversed(PARAMETERS.items()))
         assert conversion_fingerprint("a", self.FILE, turned) == conversion_fingerprint("a", self.FILE, PARAMETERS)
+
+
+class TestWhatIsNotOurs:
+    """A shared folder may hold links that somebody planted, and a user's own files; neither is followed or deleted."""
+
+    @pytest.fixture
+    def outside(self, tmp_path):
+        for name in ("thesis.txt", "part-00000-a.parquet", "c9/part-00000.parquet"):
+            (tmp_path / "outside" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "outside" / name).write_text(name)
+        return tmp_path / "outside"
+
+    @pytest.mark.parametrize("name", FOLDERS)
+    def test_a_link_instead_of_a_folder_is_refused(self, table, outside, name):
+        commit(table, "a", "c0", [1.0])
+        path = Path(table.location) / name
+        if path.exists():
+            path.rename(path.with_name("moved"))
+        path.symlink_to(outside)
+        before = content(outside)
+        for action in (check_target, create_table, lambda location: remove_sources(location, ["a"])):
+            with pytest.raises(OutputError, match=rf"{name}: this folder of an expression table is a symbolic link"):
+                action(table.location)
+        assert content(outside) == before
+
+    @pytest.mark.parametrize("name", ["source=a", "source=gone", "notes"])
+    def test_what_a_link_among_the_values_leads_to_stays(self, table, outside, name):
+        (Path(table.values)).mkdir(exist_ok=True)
+        (Path(table.values) / name).symlink_to(outside)
+        before = content(outside)
+        table.discard_leftovers(keep=set(), records=[])
+        assert content(outside) == before
+
+    @pytest.mark.parametrize("action", ["discard", "replace", "remove"])
+    @pytest.mark.parametrize("name", ["source=a/notes.txt", "source=a/deep/notes.txt", "source=b/x.txt", "notes.txt"])
+    def test_a_users_files_among_the_values_stay(self, table, action, name):
+        commit(table, "a", "c0", [1.0])
+        note = Path(table.values) / name
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text("mine")
+        if action == "remove":
+            table.remove(["a"])
+        elif action == "replace":
+            commit(table, "a", "c1", [2.0])
+        table.discard_leftovers(keep=set(), records=table.sources())
+        assert note.read_text() == "mine"
+        assert len(list(Path(table.values).rglob("part-*"))) == (0 if action == "remove" else 2)
+
+    def test_a_link_in_the_staging_is_removed_and_not_what_it_leads_to(self, table, outside):
+        Path(table.staging.location).mkdir()
+        Path(table.staging.folder("c9")).symlink_to(outside)
+        before = content(outside)
+        table.discard_leftovers(keep=set(), records=[])
+        assert content(outside) == before
+        assert not Path(table.staging.folder("c9")).is_symlink()

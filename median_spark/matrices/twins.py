@@ -1,0 +1,98 @@
+"""Files of equal content under two names, whose cells would count twice; found by reading little of few files."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from median_spark import storage
+from median_spark.errors import MedianSparkError, counted
+from median_spark.matrices.sources import SourceFile
+
+_BLOCK_BYTES = 64 << 10
+_BLOCKS = 16
+"""Blocks that are compared between the first and the last of a file."""
+
+_MOST_COMPARED = 2_000
+"""Files that are looked into at most: 1.2 MB of each."""
+
+_READ_AT_ONCE = 16
+_SHOWN = 3
+
+
+def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
+    """Return warnings about sources whose files have equal content, as far as is seen without reading them whole.
+
+    Files of equal size are compared, by their last blocks first and then in blocks spread evenly over them; small files
+    are compared whole. A file that cannot be read is left to the conversion, which says so.
+
+    Parameters
+    ----------
+    sources : sequence of SourceFile
+        Files without a problem.
+    """
+    groups = [group for group in _grouped(sources, lambda source: source.file.size) if group[0].file.size]
+    alike = [source for group in groups for source in group]
+    if not alike:
+        return []
+    compared = alike[:_MOST_COMPARED]
+    with ThreadPoolExecutor(min(_READ_AT_ONCE, len(compared))) as readers:
+        for sample in (_last_block, _all_blocks):
+            found = dict(zip((source.file.path for source in compared), readers.map(sample, compared), strict=True))
+            readable = [source for source in compared if found[source.file.path] is not None]
+            groups = _grouped(readable, partial(_size_and_sample, found))
+            compared = [source for group in groups for source in group]
+    warnings = [_warning(group) for group in groups[:_SHOWN]]
+    if len(groups) > _SHOWN:
+        warnings.append(f"warning: {counted(len(groups) - _SHOWN, 'more group')} of files have equal content likewise")
+    if len(alike) > _MOST_COMPARED:
+        left = counted(len(alike) - _MOST_COMPARED, "file")
+        warnings.append(f"note: {left} of the same size as others were not compared with them")
+    return warnings
+
+
+def _warning(group: Sequence[SourceFile]) -> str:
+    size = group[0].file.size
+    whole = size <= _BLOCK_BYTES * (_BLOCKS + 2)
+    seen = "the same content" if whole else f"the same size and the same content in {_BLOCKS + 2} places"
+    paths = [source.file.path for source in group]
+    names = " and ".join(paths) if len(paths) == 2 else f"{paths[0]}, {paths[1]} and {len(paths) - 2:,} more"
+    return (
+        f"warning: {names} have {seen}: if they are copies, their cells count twice; take all but one away, and out of "
+        "the table with 'median-spark remove' if they were converted before"
+    )
+
+
+def _grouped(sources: Sequence[SourceFile], key: Callable[[SourceFile], object]) -> list[list[SourceFile]]:
+    """Return groups of two and more sources that have the same key, in the order of the first of each."""
+    groups: dict[object, list[SourceFile]] = {}
+    for source in sources:
+        groups.setdefault(key(source), []).append(source)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _size_and_sample(samples: Mapping[str, bytes | None], source: SourceFile) -> tuple[int, bytes | None]:
+    return source.file.size, samples[source.file.path]
+
+
+def _last_block(source: SourceFile) -> bytes | None:
+    return _digest(source, [max(0, source.file.size - _BLOCK_BYTES)])
+
+
+def _all_blocks(source: SourceFile) -> bytes | None:
+    last = max(0, source.file.size - _BLOCK_BYTES)
+    return _digest(source, sorted({last * place // (_BLOCKS + 1) for place in range(_BLOCKS + 2)}))
+
+
+def _digest(source: SourceFile, offsets: Sequence[int]) -> bytes | None:
+    """Return a fingerprint of blocks of a file, or None if it cannot be read."""
+    location = source.file.path
+    digest = hashlib.sha256()
+    try:
+        filesystem, path = storage.resolve(location)
+        with storage.attempted(location, lambda: filesystem.open_input_file(path)) as stream:
+            for offset in offsets:
+                digest.update(storage.attempted(location, partial(stream.read_at, _BLOCK_BYTES, offset)))
+    except (OSError, MedianSparkError):
+        return None
+    return digest.digest()
