@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Callable
+from typing import NoReturn
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
+from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
@@ -18,13 +20,20 @@ to use an existing model, use the factor published with it.
 
 _STATUS = """\
 exit status: 0 done; 1 some sources failed, or a check found differences, and it was reported; 2 the arguments or the
-input cannot be used.
+input cannot be used, or standard output cannot be written; 130 interrupted.
 """
 
 _INPUT_HELP = (
     f"a matrix ({', '.join(SUFFIXES)}), a folder that is searched at any depth, or a pattern in quotes, such as "
     "'data/*/study?.loom'; a path, or a URI such as s3://…"
 )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are safe to print: a pattern of the shell makes arguments of file names."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
@@ -35,7 +44,7 @@ def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> ar
     commands : dict of str to function
         What runs each command, by its name.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="median-spark",
         description=_ABOUT,
         epilog=_STATUS + "'median-spark COMMAND --help' explains a command.",
