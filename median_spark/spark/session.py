@@ -19,7 +19,14 @@ from median_spark.errors import EngineError
 from median_spark.spark.connect import check_reachable, connect_address
 from median_spark.spark.java import java_problem
 from median_spark.spark.progress import Reporter, Silent
-from median_spark.spark.surroundings import surroundings_problem, use_loopback, use_own_spark
+from median_spark.spark.surroundings import (
+    surroundings_problem,
+    temporary_folder_option,
+    use_loopback,
+    use_own_spark,
+)
+
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
 @contextlib.contextmanager
@@ -63,7 +70,9 @@ def spark_session(
         use_own_spark()
         use_loopback(master)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        for key, value in local_properties().items():
+        properties = local_properties()
+        properties[_JAVA_OPTIONS] = f"{properties[_JAVA_OPTIONS]} {temporary_folder_option()}".strip()
+        for key, value in properties.items():
             builder = builder.config(key, value)
         builder = builder.master(master or "local[*,4]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:

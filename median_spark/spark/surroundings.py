@@ -21,7 +21,7 @@ def surroundings_problem() -> str | None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
-        return f"Spark needs a folder for temporary files ({error.strerror}): point TMPDIR to one that can be written"
+        return f"Spark needs a folder for temporary files ({error.strerror}): let TMPDIR name one that can be written"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ample = _AMPLE_FILES if hard == resource.RLIM_INFINITY else min(_AMPLE_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < ample:
@@ -29,10 +29,16 @@ def surroundings_problem() -> str | None:
     if ample < NEEDED_FILES:
         return (
             f"Spark needs {NEEDED_FILES:,} open files or more and this process may open {hard:,}: raise the limit with "
-            f"'ulimit -n {_AMPLE_FILES}', or where it was set (LimitNOFILE of a service, nofile in limits.conf, --ulimit "
-            "of a container)"
+            f"'ulimit -n {_AMPLE_FILES}', or where it was set (LimitNOFILE of a service, nofile in limits.conf, "
+            "--ulimit of a container)"
         )
     return None
+
+
+def temporary_folder_option() -> str:
+    """Return the JVM option that makes Java follow TMPDIR, which it does not by itself; empty where both are /tmp."""
+    folder = tempfile.gettempdir()
+    return "" if folder == "/tmp" else f'"-Djava.io.tmpdir={folder}"'
 
 
 def use_own_spark() -> None:
