@@ -5,11 +5,15 @@ reads and digests, does not import it.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from median_spark.versions import __version__
 
+# Nothing else is imported here: `python -m median_spark` has the current folder first on its path until `__main__` has
+# taken it off, and a typing.py there would be run.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from median_spark.demo import write_demo as write_demo
     from median_spark.errors import MedianSparkError as MedianSparkError
     from median_spark.expression import remove_sources as remove_sources
@@ -62,7 +66,7 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         message = f"module 'median_spark' has no attribute '{name}'"
         raise AttributeError(message)

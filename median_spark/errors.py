@@ -3,9 +3,22 @@
 Every message is one sentence that names the file, the field, what was found and what is allowed.
 """
 
+from median_spark.display import printable
+
 
 class MedianSparkError(Exception):
-    """Anything that median_spark refuses; the message is meant for the person who runs it."""
+    """Anything that median_spark refuses; the message is meant for the person who runs it.
+
+    Parameters
+    ----------
+    *lines : str
+        Lines of the message, usually one. A line break or control character within one comes from a file, and is
+        shown as an escape.
+    """
+
+    def __str__(self) -> str:
+        """Return the message, safe to send to a terminal."""
+        return "\n".join(printable(str(line)) for line in self.args)
 
 
 class UsageError(MedianSparkError):

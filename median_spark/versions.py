@@ -1,9 +1,5 @@
 """The versions of what computes, for the record."""
 
-import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
-
 __version__ = "0.1.0"
 
 _LIBRARIES = ("crick", "h5py", "numpy", "pandas", "pyarrow", "pyspark")
@@ -11,6 +7,11 @@ _LIBRARIES = ("crick", "h5py", "numpy", "pandas", "pyarrow", "pyspark")
 
 def software_versions() -> dict[str, str]:
     """Return name and version of this package, of Python and of the libraries that are installed."""
+    # Here, because this module is imported before `__main__` has taken the current folder off the path.
+    import platform
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"median_spark": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:

@@ -114,6 +114,12 @@ def test_its_python_finds_its_packages_first_and_keeps_those_of_spark(environmen
     assert "/spark/python/lib/pyspark.zip" in done.stdout
 
 
+def test_a_worker_imports_nothing_from_the_current_folder(environment):
+    (environment / "h5py.py").write_text("raise SystemExit(3)\n")
+    (environment / "lib" / f"python{MINOR}" / "site-packages" / "worker.py").write_text("import h5py\n")
+    assert python(environment, "-m", "worker").returncode != 3
+
+
 def test_its_python_works_through_links_and_with_its_own_folder_on_the_path(environment, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "environment").symlink_to(environment)

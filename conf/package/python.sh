@@ -50,4 +50,9 @@ name one with MEDIAN_SPARK_PYTHON, or run 'make package PYTHON=...' with the Pyt
 look
 PYTHONPATH="$(dirname -- "$bin")/lib/python$wanted/site-packages${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH
+# Spark starts its workers with -m: they must not import modules that lie in the current folder.
+if [ "$1" = -m ]; then
+  PYTHONSAFEPATH=1
+  export PYTHONSAFEPATH
+fi
 exec "$python" "$@"

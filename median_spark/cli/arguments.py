@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
+from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
@@ -20,7 +21,7 @@ to use an existing model, use the factor published with it.
 
 _STATUS = """\
 exit status: 0 done; 1 some sources failed, or a check found differences, and it was reported; 2 the arguments or the
-input cannot be used.
+input cannot be used, or standard output cannot be written; 130 interrupted.
 """
 
 _INPUT_HELP = (
@@ -30,11 +31,11 @@ _INPUT_HELP = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser, also of each command, whose errors repeat no secret of what was given."""
+    """A parser whose complaints are safe to print: they repeat no secret, and nothing that controls a terminal."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
-        super().error(without_secrets(message))
+        super().error(printable(without_secrets(message)))
 
 
 def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:

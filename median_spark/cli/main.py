@@ -5,17 +5,18 @@ What can be refused without Spark is refused before Spark is started.
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from median_spark.cli.arguments import build_parser, chosen_types, geneformer_options, read_options
+from median_spark.cli.console import complain, prepare_streams, say, settle_streams, show_traceback
 from median_spark.cli.merged_text import merged_text
 from median_spark.cli.sources_text import sources_text
 from median_spark.cli.text import conversion_text, failures_text, pairs_text, result_text
 from median_spark.digests import check_compression
+from median_spark.display import printable
 from median_spark.errors import EngineError, MedianSparkError, counted
 from median_spark.expression import FailureRecord, check_target, open_table, remove_sources
 from median_spark.genes import read_gene_map, read_gene_table
@@ -44,8 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 done; 1 some sources failed, or a check found differences, and it was reported; 2 unusable arguments or
-        input; 130 interrupted.
+        input, or standard output cannot be written; 130 interrupted.
     """
+    prepare_streams()
+    try:
+        status = _command(arguments)
+    except KeyboardInterrupt:
+        complain("Interrupted. Finished sources are kept; run the same command to resume.")
+        status = INTERRUPTED
+    except SystemExit as end:  # argparse's, after a help text or a usage error
+        if not settle_streams():
+            raise SystemExit(UNUSABLE) from end
+        raise
+    return status if settle_streams() else UNUSABLE
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    """Parse the arguments, run the command, and turn what it raises into a message and an exit status."""
     parser = build_parser(
         {
             "run": _run,
@@ -62,28 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         status: int = given.command(given)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted; what is committed stays, and the same command resumes", file=sys.stderr)
-        return INTERRUPTED
-    except MedianSparkError as error:
-        if given.debug:
-            raise
-        print(f"error: {without_secrets(str(error))}", file=sys.stderr)
-        return UNUSABLE
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except Exception as error:
         if given.debug:
+            sys.excepthook = show_traceback
             raise
-        first = without_secrets((str(error).splitlines() or [""])[0])
-        print(
-            f"error: {type(error).__name__}: {first} (this was not foreseen: run it again with --debug and report it)",
-            file=sys.stderr,
-        )
+        text = f"error: {error}" if isinstance(error, MedianSparkError) else _unexpected(error)
+        complain(without_secrets(text))
         return UNUSABLE
     return status
+
+
+def _unexpected(error: Exception) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    advice = "run the command again with --debug and report what it shows"
+    return f"Unexpected error: {type(error).__name__}: {first} ({advice})"
 
 
 @contextlib.contextmanager
@@ -124,8 +132,9 @@ def _run(given: argparse.Namespace) -> int:
             report=report,
         )
     if not given.quiet:
-        print(conversion_text(done.conversion, f"{given.out}/expression"))
-        _print_result(done.summary, f"{given.out}/medians", by_source=given.by_source)
+        result = f"{given.out}/medians"
+        lines = conversion_text(done.conversion, f"{given.out}/expression")
+        say([*lines, *_result_lines(done.summary, result, by_source=given.by_source)], kept=result)
     return _status(done.conversion.failures, quiet=given.quiet)
 
 
@@ -146,14 +155,15 @@ def _convert(given: argparse.Namespace) -> int:
             report=report,
         )
     if not given.quiet:
-        print(conversion_text(done, given.out))
+        say(conversion_text(done, given.out), kept=given.out)
     return _status(done.failures, quiet=given.quiet)
 
 
 def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
     """Return the exit status; what failed is an error, and is said even when quiet."""
     if quiet and failures:
-        print("\n".join(failures_text(failures)), file=sys.stderr)
+        for line in failures_text(failures):
+            complain(printable(line))
     return SOME_FAILED if failures else DONE
 
 
@@ -180,12 +190,12 @@ def _medians(given: argparse.Namespace) -> int:
             report=report,
         )
     if not given.quiet:
-        _print_result(summary, given.out, by_source=given.by_source)
+        say(_result_lines(summary, given.out, by_source=given.by_source), kept=given.out)
     return DONE
 
 
-def _print_result(summary: ResultSummary, result: str, *, by_source: bool) -> None:
-    print("\n".join([*sources_text(summary, result, by_source=by_source), result_text(summary, result)]))
+def _result_lines(summary: ResultSummary, result: str, *, by_source: bool) -> list[str]:
+    return [*sources_text(summary, result, by_source=by_source), *result_text(summary, result)]
 
 
 def _merge(given: argparse.Namespace) -> int:
@@ -205,20 +215,19 @@ def _merge(given: argparse.Namespace) -> int:
             report=report,
         )
     if not given.quiet:
-        print(merged_text(summary, read_provenance(given.out)))
-        print(result_text(summary, given.out))
+        say([*merged_text(summary, read_provenance(given.out)), *result_text(summary, given.out)], kept=given.out)
     return DONE
 
 
 def _inspect(given: argparse.Namespace) -> int:
     options: ReadOptions = read_options(given)
-    print(pairs_text(inspect(given.path, options)))
+    say(pairs_text(inspect(given.path, options)))
     return DONE
 
 
 def _remove(given: argparse.Namespace) -> int:
     remove_sources(given.expression, given.sources)
-    print(f"{counted(len(given.sources), 'source')} removed from {given.expression}")
+    say([f"{counted(len(given.sources), 'source')} removed from {given.expression}"], kept=given.expression)
     return DONE
 
 
@@ -234,7 +243,7 @@ def _verify(given: argparse.Namespace) -> int:
         rows=given.rows,
         gene_map=given.gene_map,
     )
-    print(done.text())
+    say(done.text().split("\n"))
     return SOME_FAILED if done.differences else DONE
 
 
@@ -247,7 +256,7 @@ def _report(given: argparse.Namespace) -> int:
         compare=given.compare,
         gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
     )
-    print(f"report: {page}")
+    say([f"report: {page}"], kept=page)
     return DONE
 
 
@@ -255,6 +264,6 @@ def _demo(given: argparse.Namespace) -> int:
     from median_spark.demo import write_demo  # loompy takes seconds to import
 
     paths = write_demo(given.out)
-    print("\n".join(paths))
-    print(f"try: median-spark run {given.out} --gene-table {given.out}/gene_info_table.csv --out {given.out}-result")
+    hint = f"try: median-spark run {given.out} --gene-table {given.out}/gene_info_table.csv --out {given.out}-result"
+    say([*paths, hint], kept=given.out)
     return DONE

@@ -9,8 +9,8 @@ from median_spark.results import ResultSummary
 _SHOWN_WARNINGS = 20
 
 
-def merged_text(summary: ResultSummary, provenance: Mapping[str, Any]) -> str:
-    """Return what was merged, what was left out, and what the inputs do not record.
+def merged_text(summary: ResultSummary, provenance: Mapping[str, Any]) -> list[str]:
+    """Return the lines that say what was merged, what was left out, and what the inputs do not record.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def merged_text(summary: ResultSummary, provenance: Mapping[str, Any]) -> str:
     lines += [f"warning: {warning}" for warning in warnings[:_SHOWN_WARNINGS]]
     if len(warnings) > _SHOWN_WARNINGS:
         lines.append(f"… and {counted(len(warnings) - _SHOWN_WARNINGS, 'more warning')} in provenance.json")
-    return "\n".join(lines)
+    return lines
 
 
 def _known(number: int | None, noun: str) -> str:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
 _SHOWN_GENES = 6
 
 
-def pairs_text(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return pairs of field and finding as two columns."""
+def pairs_text(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return pairs of field and finding as lines of two columns."""
     width = max(len(field) for field, _ in pairs)
-    return "\n".join(f"{field:<{width}}  {found}" for field, found in pairs)
+    return [f"{field:<{width}}  {found}" for field, found in pairs]
 
 
-def conversion_text(done: "ConvertReport", expression: str) -> str:
-    """Return what a conversion did, what was left out, and what failed."""
+def conversion_text(done: "ConvertReport", expression: str) -> list[str]:
+    """Return the lines that say what a conversion did, what was left out, and what failed."""
     passed = sum(record.cells_passed for record in done.records)
     cells = sum(record.cells for record in done.records)
     values = sum(record.values for record in done.records)
@@ -51,7 +51,7 @@ def conversion_text(done: "ConvertReport", expression: str) -> str:
     lines += [f"warning: {record.source}: {warning}" for record in done.records for warning in record.warnings]
     lines += failures_text(done.failures)
     lines.append(f"expression table: {expression}")
-    return "\n".join(lines)
+    return lines
 
 
 def failures_text(failures: Sequence[FailureRecord]) -> list[str]:
@@ -61,8 +61,8 @@ def failures_text(failures: Sequence[FailureRecord]) -> list[str]:
     return [f"FAILED: {counted(len(failures), 'source')}", *(f"  {failure.reason}" for failure in failures)]
 
 
-def result_text(summary: ResultSummary, result: str) -> str:
-    """Return the figures of a result, a few of its genes, and where it is."""
+def result_text(summary: ResultSummary, result: str) -> list[str]:
+    """Return lines with the figures of a result, a few of its genes, and where it is."""
     lines = [
         f"{counted(summary.genes, 'gene')}: {summary.genes_detected:,} detected, "
         f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
@@ -81,8 +81,8 @@ def result_text(summary: ResultSummary, result: str) -> str:
         )
     if summary.geneformer is not None:
         lines.append(dictionaries_text(summary.geneformer))
-    lines += ["", _few_genes(result), "", f"results: {result}"]
-    return "\n".join(lines)
+    lines += ["", *_few_genes(result), "", f"results: {result}"]
+    return lines
 
 
 def dictionaries_text(figures: DictionaryFigures) -> str:
@@ -104,7 +104,7 @@ def dictionaries_text(figures: DictionaryFigures) -> str:
     )
 
 
-def _few_genes(result: str) -> str:
+def _few_genes(result: str) -> list[str]:
     """Return a small table of the genes detected in most cells."""
     # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
     content = storage.read_buffer(storage.join(storage.canonical(result), "medians.parquet"))
@@ -117,4 +117,4 @@ def _few_genes(result: str) -> str:
         if row["n_cells"]
     ]
     lines.append(f"… and {max(0, len(table) - _SHOWN_GENES):,} more in medians.csv")
-    return "\n".join(lines)
+    return lines

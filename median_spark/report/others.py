@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from median_spark import storage
+from median_spark.csv_text import original_text
 from median_spark.errors import InputError, listed
 from median_spark.report.comparison import OtherMedians
 from median_spark.report.content import read_columns, result_folder
@@ -76,7 +77,7 @@ def _csv_rows(location: str, place: str) -> Iterable[tuple[object, object]]:
         message = f"{location}: a CSV of medians needs the columns gene and median; it has {listed(columns)}"
         raise InputError(message)
     gene, median = ("gene", "median") if {"gene", "median"} <= set(columns) else columns[:2]
-    return zip(frame[gene].tolist(), frame[median].tolist(), strict=True)
+    return zip(map(original_text, frame[gene].tolist()), frame[median].tolist(), strict=True)
 
 
 def _checked(location: str, rows: Iterable[tuple[object, object]]) -> OtherMedians:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
+from median_spark.csv_text import harmless_texts, quoting_of
 from median_spark.errors import OutputError, TableError, listed
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
@@ -188,7 +189,8 @@ def read_provenance(location: str) -> dict[str, Any]:
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     """Write with the fewest digits that read back to the same float64; an undetected gene's fields are empty."""
-    table.to_pandas().to_csv(path, index=False, lineterminator="\n")
+    frame = harmless_texts(table).to_pandas()
+    frame.to_csv(path, index=False, lineterminator="\n", quoting=quoting_of(table))
 
 
 def _write_sources(comparison: SourceComparison, folder: Path) -> None:
@@ -197,7 +199,8 @@ def _write_sources(comparison: SourceComparison, folder: Path) -> None:
     table = comparison.table
     pq.write_table(table, folder / "sources.parquet")
     whole = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # else a null would make floats of a column
-    table.to_pandas(types_mapper=whole.get).to_csv(folder / "sources.csv", index=False, lineterminator="\n")
+    frame = harmless_texts(table).to_pandas(types_mapper=whole.get)
+    frame.to_csv(folder / "sources.csv", index=False, lineterminator="\n", quoting=quoting_of(table))
     shutil.move(comparison.by_source, folder / "by_source.parquet")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from median_spark.csv_text import harmless_texts, quoting_of
 from median_spark.results.summary import ResultSummary
 
 _SOFTWARE = ("median_spark", "python", "spark", "numpy", "pyarrow", "crick")
@@ -172,10 +173,10 @@ def metrics_table(
 
 def metrics_csv(table: pa.Table) -> str:
     """Return a metrics row as CSV: a header and a line; times as ISO 8601 in UTC, what is null as nothing."""
-    row = table.to_pylist()[0]
+    row = harmless_texts(table).to_pylist()[0]
     row["written"] = row["written"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     sink = io.StringIO()
-    writer = csv.DictWriter(sink, fieldnames=table.column_names, lineterminator="\n")
+    writer = csv.DictWriter(sink, fieldnames=table.column_names, lineterminator="\n", quoting=quoting_of(table))
     writer.writeheader()
     writer.writerow(row)
     return sink.getvalue()

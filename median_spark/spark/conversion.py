@@ -284,11 +284,11 @@ def stop_if_told(failures: Sequence[FailureRecord], on_error: str) -> None:
         If there is a failure and `on_error` is ``"fail"``.
     """
     if failures and on_error == "fail":
-        raise InputError(failures_text(failures, f"{counted(len(failures), 'source')} cannot be converted"))
+        raise InputError(*failures_text(failures, f"{counted(len(failures), 'source')} cannot be converted"))
 
 
-def failures_text(failures: Sequence[FailureRecord], heading: str) -> str:
-    """Say why sources failed: one sentence for one, else a line each under a heading."""
+def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
+    """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
     if len(failures) == 1:
-        return failures[0].reason
-    return "\n".join([f"{heading}:", *(f"  {failure.reason}" for failure in failures)])
+        return [failures[0].reason]
+    return [f"{heading}:", *(f"  {failure.reason}" for failure in failures)]

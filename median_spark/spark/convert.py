@@ -167,7 +167,7 @@ def convert(
         for failure in failures:
             table.record_failure(failure)
     if failures and not records:
-        raise InputError(failures_text(failures, f"none of the {len(found):,} sources can be converted"))
+        raise InputError(*failures_text(failures, f"none of the {len(found):,} sources can be converted"))
     return ConvertReport(
         records=[records[name] for name in sorted(records)],
         converted=sorted(set(records) - set(unchanged)),

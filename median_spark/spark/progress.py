@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from median_spark.display import TolerantStream, printable
 from median_spark.errors import counted
 
 _LINE_SECONDS = 10.0
@@ -74,16 +75,17 @@ class Silent:
 
 
 class PlainLines:
-    """Says lines, for logs and pipes."""
+    """Says lines, for logs and pipes; where these cannot be written, the work goes on without."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = TolerantStream(stream)
         self._started = 0.0
         self._said = 0.0
 
     def note(self, text: str) -> None:
         """Say one sentence."""
-        print(text, file=self._stream, flush=True)
+        self._stream.write(f"{printable(text)}\n")
+        self._stream.flush()
 
     def convert_state(self, state: ConvertState) -> None:
         """Say how far a conversion is, at its end and every few seconds."""
@@ -116,7 +118,7 @@ class TerminalBar:
 
     def note(self, text: str) -> None:
         """Say one sentence, above the bar."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def convert_state(self, state: ConvertState) -> None:
         """Draw how far a conversion is; the bar stays as it is when it has ended."""
@@ -124,7 +126,7 @@ class TerminalBar:
             self._bar = Progress(
                 TextColumn("converting"),
                 BarColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 TimeRemainingColumn(compact=True),
                 TextColumn("left"),
                 console=self._console,
@@ -140,9 +142,12 @@ class TerminalBar:
     def working(self, text: str) -> Iterator[None]:
         """Show a spinner and the time."""
         with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self._console
+            SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
         ) as spinner:
-            task = spinner.add_task(text, total=1)
+            task = spinner.add_task(printable(text), total=1)
             yield
             spinner.update(task, completed=1)
 
@@ -158,8 +163,8 @@ def reporter(*, quiet: bool) -> Iterator[Reporter]:
     """Choose how to report: nothing if quiet, a bar if standard error is a terminal, else lines."""
     if quiet:
         yield Silent()
-    elif sys.stderr.isatty():
-        bar = TerminalBar(Console(stderr=True))
+    elif sys.stderr is not None and sys.stderr.isatty():
+        bar = TerminalBar(Console(file=cast(TextIO, TolerantStream(sys.stderr))))
         try:
             yield bar
         finally:

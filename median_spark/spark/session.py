@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -13,10 +14,19 @@ from types import FrameType
 
 from pyspark.sql import SparkSession
 
+from median_spark.display import TolerantStream, fill_standard_descriptors
 from median_spark.errors import EngineError
 from median_spark.spark.connect import check_reachable, connect_address
 from median_spark.spark.java import java_problem
 from median_spark.spark.progress import Reporter, Silent
+from median_spark.spark.surroundings import (
+    surroundings_problem,
+    temporary_folder_option,
+    use_loopback,
+    use_own_spark,
+)
+
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
 @contextlib.contextmanager
@@ -54,11 +64,15 @@ def spark_session(
         check_reachable(remote)
         builder = builder.remote(remote)
     elif not _provided():
-        problem = java_problem()
+        problem = java_problem() or surroundings_problem()
         if problem:
             raise EngineError(problem)
+        use_own_spark()
+        use_loopback(master)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        for key, value in local_properties().items():
+        properties = local_properties()
+        properties[_JAVA_OPTIONS] = f"{properties[_JAVA_OPTIONS]} {temporary_folder_option()}".strip()
+        for key, value in properties.items():
             builder = builder.config(key, value)
         builder = builder.master(master or "local[*,4]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
@@ -71,8 +85,8 @@ def spark_session(
             message = f"Spark did not start ({_first_line(error)}): pip install 'median_spark[connect]'"
             raise EngineError(message) from error
         except Exception as error:
-            said = Path(log).read_text(errors="replace").strip().splitlines()[-1:] if log else []
-            message = f"Spark did not start ({' '.join([_first_line(error), *said])}); see {log or 'the output above'}"
+            said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
+            message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
             raise EngineError(message) from error
     try:
         with _interrupts_as_such():
@@ -136,8 +150,9 @@ def _jvm_output_to_file(*, wanted: bool) -> Iterator[str | None]:
     if not wanted:
         yield None
         return
+    fill_standard_descriptors()
     descriptor, name = tempfile.mkstemp(prefix="median-spark-", suffix=".log")
-    sys.stderr.flush()
+    TolerantStream(sys.stderr).flush()
     kept = os.dup(2)
     os.dup2(descriptor, 2)
     os.close(descriptor)
@@ -167,6 +182,13 @@ def _interrupts_as_such() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def _reason_in(log: str) -> str:
+    """Return the line of a JVM's output that says why it ended: its last exception's, else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"(Caused by: |Exception in |Error: )", line)]
+    return (causes or lines or [""])[-1]
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from median_spark.display import printable
 from median_spark.errors import counted
 
 _SHOWN = 20
@@ -37,7 +38,7 @@ class Verification:
         if len(self.differences) > len(shown):
             lines.append(f"… and {len(self.differences) - len(shown):,} more differences")
         lines.append("all equal" if not self.differences else f"{counted(len(self.differences), 'difference')} found")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def _missing(value: object) -> bool:

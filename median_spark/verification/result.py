@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from median_spark.verification.stored import StoredSource
 def check_files(done: Verification, result: str, medians: pa.Table) -> None:
     """Compare the CSV and the pickles with the table, all genes."""
     genes, values = medians["gene"].to_pylist(), medians["median"].to_pylist()
-    by_csv = {row["gene"]: row for row in csv.DictReader(io.StringIO(read(result, "medians.csv").decode()))}
+    rows = csv.DictReader(io.StringIO(read(result, "medians.csv").decode(), newline=""))
+    by_csv = {_unmarked(row["gene"]): row for row in rows}
     total = plain_pickle(result, "total_gene_median_dict.pickle")
     detected = plain_pickle(result, "detected_gene_median_dict.pickle")
     counts = plain_pickle(result, "gene_detection_counts_dict.pickle")
@@ -30,6 +32,11 @@ def check_files(done: Verification, result: str, medians: pa.Table) -> None:
         done.check(f"detected_gene_median_dict.pickle: {gene}", "median", detected.get(gene), median)
         done.check(f"gene_detection_counts_dict.pickle: {gene}", "count", counts.get(gene), n_cells)
     done.compared.append(f"the CSV and three pickles against medians.parquet: {counted(len(genes), 'gene')}")
+
+
+def _unmarked(cell: str) -> str:
+    """Return a text without the apostrophe that keeps a spreadsheet from taking it for a formula."""
+    return re.sub(r"^'(?='*[=+\-@\t\r\n＝＋－＠])", "", cell)
 
 
 def check_totals(done: Verification, sources: list[StoredSource], medians: pa.Table) -> None:

@@ -290,7 +290,7 @@ def test_an_interrupted_command_ends_and_the_next_one_resumes(server, remote, tm
             process.kill()
             process.wait()
     assert process.returncode == 130, said
-    assert "interrupted; what is committed stays, and the same command resumes" in said.splitlines()
+    assert "Interrupted. Finished sources are kept; run the same command to resume." in said.splitlines()
     kept = {path.name: path.stat().st_mtime_ns for path in committed.glob("*.json")}
     assert 0 < len(kept) < 10
     run(str(tmp_path / "in"), str(out), spark=remote)

@@ -70,7 +70,7 @@ def test_an_interrupted_run_says_so_and_resumes(spark, corpus, tmp_path, stage):
     finally:
         kill_group(process)
     assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "interrupted; what is committed stays, and the same command resumes"
+    assert said.splitlines()[-1] == "Interrupted. Finished sources are kept; run the same command to resume."
     assert convert(str(corpus), str(out / "expression"), spark=spark).unchanged
 
 
