@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SELECTED = "not spark and not cluster"
 NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".*_cache", "__pycache__", ".hypothesis", "dist", "demo", "spark-*"
+    ".git", ".venv*", ".*_cache", "__pycache__", ".hypothesis", "dist", "demo", "spark-warehouse"
 )
 
 
@@ -104,12 +104,14 @@ def run(leg: Leg, folder: Path, tests: list[str]) -> bool:
 def main() -> int:
     """Run all legs, and return how many of them failed, at most 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", help="use these seeds instead of five new ones")
+    parser.add_argument(
+        "--seed", type=int, action="append", help="use this seed, and others so named, not five new ones"
+    )
     parser.add_argument("--only", metavar="TEXT", help="run only legs whose name contains TEXT")
     parser.add_argument("tests", nargs="*", default=["tests"], help="files and folders of tests")
     chosen = parser.parse_args()
     # Pseudo-random seeds that are printed: each run looks where no earlier one did, and can be repeated.
-    seeds = chosen.seeds or random.sample(range(1_000_000), 5)
+    seeds = chosen.seed or random.sample(range(1_000_000), 5)
     print(f"seeds: {' '.join(map(str, seeds))}", flush=True)
     wanted = [leg for leg in legs(seeds) if chosen.only is None or chosen.only in leg.name]
     failed = []

@@ -232,7 +232,9 @@ def warm() -> None:
         case = good_matrix(rng, folder)
         try:
             found = subject.read_all(str(case.path), case.options, case.unit_entries)
-            read_independently(str(case.path), case.options, found.place)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read_independently(str(case.path), case.options, found.place)
         except subject.Refusal:
             pass  # it is found again, and then reported
         shutil.rmtree(folder)

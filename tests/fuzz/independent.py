@@ -12,6 +12,8 @@ import pandas as pd
 
 from median_spark.matrices import ReadOptions
 
+UNREADABLE = re.compile("[\\\\\ufffd\ud800-\udfff]")
+"""What readers put in place of bytes that are no UTF-8."""
 MISSING = {"nan", "none", "na", "<na>", "null", ""}
 NO_ID = re.compile(
     r"nan|none|#?na|<.*>|null|nat|n/a|true|false|[\d.+-]+(e[+-]?\d+)?|inf|\W*|.*[\\\ufffd\ud800-\udfff].*", re.I | re.S
@@ -95,9 +97,9 @@ def difference(ours: dict[str, tuple[Any, Any]], reading: Reading) -> str | None
     """Say how what was read differs from what an independent reader finds, None if it does not."""
     if reading.faults:
         return f"accepted: {reading.faults[0]}"
-    none = [gene for gene in ours if gene.strip().lower() in MISSING or gene.isdigit()]
+    none = [gene for gene in ours if gene.strip().lower() in MISSING or gene.isdigit() or UNREADABLE.search(gene)]
     if none:
-        return f"a gene that is none: {none[0]!r}"
+        return f"an id that is none made a gene: {none[0]!r:.60}"
     for gene in sorted({*ours, *reading.genes}):
         if gene not in ours or gene not in reading.genes:
             if gene in ours or not NO_ID.fullmatch(gene.strip()):
@@ -124,10 +126,19 @@ def _loom(path: str, options: ReadOptions) -> _Table:
     with loompy.connect(path, "r", validate=False) as file:
         counts = np.asarray(file.layers[""][:, :]).astype(np.float64)
         ids = [str(gene) for gene in file.ra[names.gene_id]]
+        # loompy drops bytes that it cannot decode; here they are told apart.
+        stored = file._file[f"row_attrs/{names.gene_id}"][()].tolist()
+        ids = [_undecodable(raw) or gene for raw, gene in zip(stored, ids, strict=True)]
         types = [str(kind) for kind in file.ra[names.gene_type]] if names.gene_type in file.ra else None
         passed = np.asarray(file.ca[names.filter_pass] == 1) if options.cell_filter else np.ones(file.shape[1], bool)
         totals = None if options.compute_n_counts else np.asarray(file.ca[names.n_counts]).astype(np.float64)
     return _checked(_Table(counts, ids, types, passed, totals))
+
+
+def _undecodable(raw: Any) -> str | None:
+    """Return bytes that are no UTF-8 with backslashes, None of others."""
+    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else ""
+    return text if "\\" in text else None
 
 
 def _h5ad(path: str, options: ReadOptions, place: str) -> _Table:
