@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test test-cluster test-standalone test-connect test-s3 test-notebook test-matrix package lint bench \
-  bench-full clean
+.PHONY: help setup java run test test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-notebook test-matrix \
+  package lint bench bench-full clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -28,6 +28,12 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 
 test: java setup  ## Run all tests that need no cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster"
+
+test-seeds: setup  ## Run tests without Spark on five new seeds, in random order, elsewhere, on an older processor (20 minutes)
+	$(BIN)/python tests/seeds.py $(SEEDS)
+
+fuzz: setup  ## Read damaged matrices and hostile pickles for ten minutes (FUZZ='--seed N --minutes 10', '--seed N --case K')
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
 test-cluster: java setup  ## Run the tests on real engines, the next four, two at a time
 	$(BIN)/python -m pytest tests/cluster -m "cluster and not matrix" --numprocesses 2 --dist loadfile --durations 12
@@ -63,4 +69,4 @@ bench-full: java setup  ## The same at full size, and write docs/performance.md 
 	$(BIN)/python benchmarks/bench.py --sizes full --write $(BENCH)
 
 clean:  ## Remove what run, test and setup have made
-	rm -rf $(VENV) .venvs $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist spark-warehouse
+	rm -rf $(VENV) .venvs $(DEMO) .pytest_cache .pytest_seeds .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist spark-warehouse

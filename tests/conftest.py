@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 from median_spark.demo import write_demo
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-settings.load_profile("default")
+# For make test-seeds: --hypothesis-seed alone decides the examples, not what earlier runs have kept.
+settings.register_profile("seeds", settings.get_profile("default"), derandomize=False, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_collection_modifyitems(items):

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from report_folders import COMPRESSION, HOSTILE, merged_of, some_values, source_row, write
 
@@ -111,22 +111,51 @@ class TestQuantiles:
         assert quantiles(digest_table(merged_of({"A": []}))).shape == (0, len(LEVELS))
 
     @given(st.lists(st.lists(st.floats(1e-9, 1e12), min_size=3, max_size=3), min_size=1, max_size=20))
+    @example([[1.0, 1.0, 1e-06], [999999163397.0, 1.0, 30935364.0]])
     def test_codes_lead_back_to_the_values(self, values):
         wanted = np.sort(np.array(values), axis=1)
         found = quantile_codes(wanted)
-        np.testing.assert_allclose(np.exp(found.low + found.step * found.codes), wanted, rtol=found.step / 2 + 1e-12)
+        # Half a step of the logarithm: of the value it is a little more above than below.
+        np.testing.assert_allclose(
+            found.low + found.step * found.codes, np.log(wanted), rtol=0, atol=found.step / 2 + 1e-9
+        )
         assert found.step < 0.00075  # twenty-one decades
 
 
+def neighbours(number):
+    """Return a number, and those next to it that float64 can tell apart."""
+    return [float(np.nextafter(number, 0)), number, float(np.nextafter(number, np.inf))]
+
+
+near_edges = st.integers(-60, 120).flatmap(lambda step: st.sampled_from(neighbours(10.0 ** (step / 12))))
+"""Numbers on and beside the edges of bins."""
+
+
 class TestHistograms:
-    @given(st.lists(st.floats(1e-8, 1e8), min_size=1, max_size=300), st.integers(1, 12))
+    @given(st.lists(near_edges | st.floats(0, exclude_min=True, allow_infinity=False), min_size=1), st.integers(1, 12))
+    @example([99_999_999.0, 1e8], 12)
+    @example([5e-324, sys.float_info.max], 12)
+    @example([sys.float_info.max], 1)
     def test_count_what_numpy_counts(self, values, bins):
-        found = log_histogram(values, bins)
-        assert found.counts.sum() == len(values)
-        edges = found.edges * (1 - 1e-8)  # a value on an edge belongs to the bin that it begins
-        edges[-1] = found.edges[-1] * 2
-        wanted, _ = np.histogram(values, edges)
-        assert found.counts.tolist() == wanted.tolist()
+        histogram = log_histogram(values, bins)
+        edges = histogram.edges
+        assert np.all(np.diff(edges) > 0)
+        assert edges[0] <= min(values)
+        assert max(values) < edges[-1] or edges[-1] == sys.float_info.max
+        assert histogram.counts.tolist() == np.histogram(values, edges)[0].tolist()
+        assert histogram.counts[0] > 0
+        assert histogram.counts[-1] > 0
+
+    @given(st.floats(1e-300, 1e300), st.floats(1e-300, 1e300), st.integers(1, 12))
+    @example(1e-8, 1e8, 12)
+    def test_edges_are_equally_far_apart_and_powers_of_ten_exact(self, one, other, bins):
+        """On any processor: numpy's powers differ in last bits where it uses AVX-512."""
+        edges = log_histogram([one, other], bins).edges
+        np.testing.assert_allclose(edges[1:] / edges[:-1], 10 ** (1 / bins), rtol=1e-12)
+        decades = [float(f"1e{decade}") for decade in range(-301, 302)]
+        within = [decade for decade in decades if edges[0] <= decade <= edges[-1]]
+        assert set(within) <= set(edges.tolist())
+        assert len(within) >= (len(edges) - 1) // bins
 
     def test_a_power_of_ten_begins_a_bin(self):
         found = log_histogram([1.0, 10.0, 100.0, 1_000.0, 999.0], 1)

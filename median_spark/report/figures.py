@@ -4,6 +4,8 @@ Pure functions over numpy and Arrow. Knows nothing of HTML.
 """
 
 import base64
+import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,8 @@ LEVELS: FloatArray = np.concatenate([[0, 0.005, 0.01, 0.025], np.arange(2, 39) /
 """Of the quantiles that are embedded for each gene; 0 and 1 are its smallest and largest value."""
 
 _CODES = 65_535
+
+_LARGEST_PLACE = math.log10(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,30 @@ def log_histogram(values: npt.ArrayLike, bins_per_decade: int) -> Histogram:
     bins_per_decade : int
         The edges are the powers of ten and this many steps between them.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if not len(found):
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers):
         return Histogram(np.array([1.0]), np.zeros(0, dtype=np.int64))
-    places = np.log10(found) * bins_per_decade
-    # Half of what float64 can tell apart: a value that is a power of ten belongs to the bin that it begins.
-    number = np.floor(places + 1e-9).astype(np.int64)
-    first = int(number.min())
-    counts = np.bincount(number - first)
-    edges = 10.0 ** ((first + np.arange(len(counts) + 1)) / bins_per_decade)
-    return Histogram(edges, counts.astype(np.int64))
+    # Logarithms only say where to look; which bin a value belongs to is decided by the edges themselves.
+    least, most = (int(np.floor(place)) for place in np.log10([numbers.min(), numbers.max()]) * bins_per_decade)
+    steps = range(least - 1, most + 3)
+    edges = np.unique(np.array([_log_edge(step, bins_per_decade) for step in steps], dtype=np.float64))
+    bins = np.minimum(np.searchsorted(edges, numbers, side="right") - 1, len(edges) - 2)
+    first, last = int(bins.min()), int(bins.max())
+    return Histogram(edges[first : last + 2], np.bincount(bins - first).astype(np.int64))
+
+
+def _log_edge(step: int, bins_per_decade: int) -> float:
+    """Return an edge, so many steps above 1: powers of ten exactly, and nothing that float64 cannot tell from 0 or inf.
+
+    Not by numpy, whose powers have other last bits on processors with AVX-512: 10⁻⁵ becomes 9.999999999999999e-06.
+    """
+    decade, rest = divmod(step, bins_per_decade)
+    if not rest:
+        edge = float(f"1e{decade}")
+    else:
+        place = step / bins_per_decade
+        edge = 10.0**place if place < _LARGEST_PLACE else math.inf
+    return min(max(edge, math.ulp(0.0)), sys.float_info.max)
 
 
 def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:

@@ -135,7 +135,7 @@ def by_decade(histogram: Histogram) -> list[tuple[str, str, int]]:
         return []
     decades = np.floor(np.log10(histogram.edges[:-1]) + 1e-9).astype(int)
     return [
-        (plain(10.0**decade), plain(10.0 ** (decade + 1)), int(histogram.counts[decades == decade].sum()))
+        (plain(float(f"1e{decade}")), plain(float(f"1e{decade + 1}")), int(histogram.counts[decades == decade].sum()))
         for decade in np.unique(decades).tolist()
     ]
 

@@ -1,0 +1,101 @@
+"""What is fuzzed: the reading of one matrix and of one pickle, as a run reads them. Nothing else calls median_spark."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from median_spark.errors import MedianSparkError
+from median_spark.genes.map import read_gene_map
+from median_spark.matrices import ReadOptions, open_matrix, outline, read_unit, select_rows
+from median_spark.merging.find import find_digests
+from median_spark.merging.read import read_digests, read_head
+from median_spark.report.others import read_medians
+
+SECONDS = 20.0
+"""Processor time after which reading one small file counts as a hang."""
+
+Refusal = MedianSparkError
+"""What may be raised: a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a matrix yields.
+
+    Attributes
+    ----------
+    place : str
+        Which of the file's matrices was read: ``"X"``, ``"raw.X"``, ``"layer 'counts'"``, ``"the matrix"``.
+    genes : dict of str to (ndarray of int64, ndarray of float64)
+        Each gene's cells, counted from the first of the file, and values.
+    cells : list of str
+        Ids of all cells of the file.
+    """
+
+    place: str
+    genes: dict[str, tuple[Any, Any]]
+    cells: list[str]
+
+
+def read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
+    """Return all values of a matrix, read unit by unit.
+
+    Parameters
+    ----------
+    path : str
+        The matrix.
+    options : ReadOptions
+        What decides the values.
+    unit_entries : int
+        See `median_spark.matrices.plan_units`; small numbers cut a small file into several units.
+    """
+    with open_matrix(path, options.names, options.layer) as matrix:
+        found = outline(matrix, options, unit_entries)
+        place = matrix.place
+    genes: dict[str, tuple[list[Any], list[Any]]] = {}
+    cells: list[str] = []
+    for unit in found.units:
+        # A task opens the file anew.
+        with open_matrix(path, options.names, options.layer) as matrix:
+            runs, cell_ids = read_unit(matrix, select_rows(matrix, options), unit, options)
+        cells += cell_ids.tolist()
+        for number, gene in enumerate(runs.genes.tolist()):
+            where, values = genes.setdefault(gene, ([], []))
+            begin, end = runs.offsets[number : number + 2].tolist()
+            where.append(runs.cells[begin:end].astype(np.int64) + unit.first)
+            values.append(runs.values[begin:end])
+    joined = {gene: (np.concatenate(where), np.concatenate(values)) for gene, (where, values) in genes.items()}
+    return Values(place, joined, cells)
+
+
+def describe(path: str, options: ReadOptions) -> None:
+    """Describe a matrix as `median-spark inspect` does."""
+    with open_matrix(path, options.names, options.layer) as matrix:
+        matrix.describe()
+        matrix.count_layers()
+        matrix.warnings()
+
+
+def gene_map(path: str) -> dict[str, str]:
+    """Read a pickle as ``--gene-map``."""
+    return read_gene_map(path).ids
+
+
+def compared(path: str) -> dict[str, float]:
+    """Read a pickle as ``--compare``."""
+    return dict(read_medians(path).medians)
+
+
+def merged(path: str) -> dict[str, tuple[float, ...]]:
+    """Read a pickle as an input of `merge`; return what each digest says."""
+    (file,) = find_digests([str(Path(path))]).files
+    read = read_digests(file, read_head(file))
+    return {
+        gene: (digest.n, digest.min, digest.max, *digest.means.tolist(), *digest.weights.tolist())
+        for gene, digest in read.digests.items()
+    }
+
+
+PICKLE_READERS = {"gene map": gene_map, "compare": compared, "merge": merged}
