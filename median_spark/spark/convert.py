@@ -22,6 +22,7 @@ from median_spark.matrices import (
     UNIT_ENTRIES,
     ReadOptions,
     SourceFile,
+    SourceOutline,
     Unit,
     find_sources,
     open_matrix,
@@ -183,8 +184,14 @@ def _outline_sources(
     unit_entries: int,
 ) -> tuple[list[PendingSource], list[FailureRecord]]:
     """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
-    universe = options.gene_table.universe(options.gene_types) if options.gene_table else None
-    gene_list = table.store_genes(universe) if universe else None
+    whole = options.gene_table
+    universe = table.store_genes(whole.universe(options.gene_types)) if whole else None
+
+    def gene_list(seen: SourceOutline) -> str:
+        if whole is not None and seen.census.versions_ignored:
+            return table.store_genes(whole.without_versions.universe(options.gene_types))
+        return universe or table.store_genes(seen.genes.tolist())
+
     tasks = _outline_tasks(len(sources))
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
@@ -199,7 +206,7 @@ def _outline_sources(
                     "cells_passed": seen.cells_passed,
                     "median_n_counts": seen.median_n_counts,
                     "genes": len(seen.genes),
-                    "gene_list": gene_list or table.store_genes(seen.genes.tolist()),
+                    "gene_list": gene_list(seen),
                     "census": seen.census.as_json(),
                     "warnings": list(seen.warnings),
                     "units": [asdict(unit) for unit in seen.units],
