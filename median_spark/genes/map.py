@@ -86,10 +86,8 @@ class GeneMap:
         names : ndarray of str, shape (rows,)
             Ids or symbols.
         """
-        return np.array(
-            [self.ids.get(name.upper()) or self.ids.get(name.strip().upper(), "") for name in names.tolist()],
-            dtype=np.str_,
-        )
+        found = [self.ids.get(name.upper()) or self.ids.get(name.strip().upper(), "") for name in names.tolist()]
+        return np.array(found, dtype=np.str_)
 
     def fingerprint(self) -> str:
         """Return a digest of the content: the same for maps that say the same, in whatever order or format."""

@@ -47,11 +47,14 @@ def _read_frame(content: bytes) -> pd.DataFrame:
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
     text = content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig")
-    while text.startswith(("#", "\n", "\r")):
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    while text.startswith(("#", "\n")):
         text = text.partition("\n")[2]
     header = text.splitlines()[0]
     separator = next((mark for mark in ("\t", ",", ";", " ") if mark in header), ",")
     frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    if not isinstance(frame.index, pd.RangeIndex) and not frame.iloc[:, -1].any():  # a separator ends each row
+        frame = frame.reset_index().iloc[:, :-1].set_axis(frame.columns, axis=1)
     return frame.rename(columns=str.strip).fillna("")
 
 
@@ -116,11 +119,8 @@ class Naming:
             name = re.sub(r"^(ENS[A-Z]*\d+)\.\d+$", r"\1", name, flags=re.IGNORECASE | re.ASCII)
         found: str | None = name
         if self.gene_map is not None:
-            found = (
-                None
-                if _means_nothing(name, or_a_number=False)
-                else (self.gene_map.get(name.upper()) or self.gene_map.get(name.upper().strip()))
-            )
+            known = self.gene_map.get(name.upper()) or self.gene_map.get(name.upper().strip())
+            found = None if _means_nothing(name, or_a_number=False) else known
         return None if found is None or _means_nothing(found) else found
 
 
