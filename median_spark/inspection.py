@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from median_spark import storage
-from median_spark.errors import InputError, TableError, counted
+from median_spark.errors import InputError, TableError, counted, listed
 from median_spark.expression import open_table, require_uniform
 from median_spark.matrices import ReadOptions, open_matrix, outline
 from median_spark.matrices.remedies import find_remedies
@@ -67,6 +67,7 @@ def _matrix(location: str, options: ReadOptions) -> Lines:
         yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"
         yield "genes chosen", f"{census.genes:,} in {counted(census.selected_rows, 'row')} of {census.rows:,}"
         left_out = {
+            "whose id is none, such as " + listed(list(census.no_id_examples), 3): census.no_id_rows,
             "that the gene map lacks": census.unmapped_rows,
             "of another gene type": census.other_type_rows,
             "with an id that the gene table lacks": census.unknown_rows,

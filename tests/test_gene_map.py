@@ -160,8 +160,8 @@ class TestSelection:
         assert selection.census.summed_rows == 2
 
     def test_rows_that_the_map_lacks_are_left_out_and_counted_with_examples(self):
-        census = select(["TP53", "", *"TUVWX", "ENSG2"]).census
-        assert (census.unmapped_rows, census.unmapped_examples) == (7, ("", "T", "U", "V", "W"))
+        census = select(["TP53", *"TUVWX", "ENSG2"]).census
+        assert (census.unmapped_rows, census.unmapped_examples) == (6, ("T", "U", "V", "W", "X"))
         assert (census.known_rows, census.unknown_rows, census.selected_rows) == (1, 0, 1)
 
     def test_ids_that_the_map_leads_to_and_the_table_lacks_are_unknown(self):
@@ -185,7 +185,7 @@ class TestSelection:
         expected = {"ENSG1": [0, 2]} | ({"ENSG2": [1]} if gene_map is None else {})
         assert rows_by_gene(selection) == expected
 
-    @pytest.mark.parametrize("name", ["RP11-34P13.7", "AC012.3", "ENSG1.2_PAR_Y", "ENSG1.", "2L52.1", ".1", "ENSG1.x"])
+    @pytest.mark.parametrize("name", ["RP11-34P13.7", "AC012.3", "ENSG1.2_PAR_Y", "ENSG1.", "2L52.1", ".x", "ENSG1.x"])
     def test_only_versions_of_ensembl_ids_are_taken_off(self, name):
         table = GeneTable("", {name: CODING})
         assert rows_by_gene(select([name], table=table, gene_map=None, strip_version=True)) == {name: [0]}
@@ -214,7 +214,9 @@ class TestSelection:
                 name = name.split(".")[0]
             gene = name if leads is None else leads.get(name.upper())
             kind = None if typed is None else typed.get(gene)
-            if gene is None:
+            if not name:
+                fates["no id"] += 1
+            elif gene is None:
                 fates["unmapped"] += 1
             elif typed is not None and kind is None:
                 fates["unknown"] += 1
@@ -222,7 +224,7 @@ class TestSelection:
                 fates["other type"] += 1
             elif own is not None and own[row] not in chosen:
                 fates["disputed"] += 1
-            elif gene:
+            else:
                 fates["selected"] += 1
                 sums = expected.setdefault(gene, [0, 0, 0])
                 expected[gene] = [a + b for a, b in zip(sums, counts[row], strict=True)]
@@ -245,8 +247,10 @@ class TestSelection:
             "other type": census.other_type_rows,
             "disputed": census.disputed_rows,
             "selected": census.selected_rows,
-        } == {fate: fates[fate] for fate in ("unmapped", "unknown", "other type", "disputed", "selected")}
-        assert census.known_rows + census.unknown_rows + census.unmapped_rows == census.rows == len(ids)
+            "no id": census.no_id_rows,
+        } == {fate: fates[fate] for fate in ("unmapped", "unknown", "other type", "disputed", "selected", "no id")}
+        without = census.unknown_rows + census.unmapped_rows + census.no_id_rows
+        assert census.known_rows + without == census.rows == len(ids)
 
 
 class TestNothingSelected:

@@ -218,6 +218,11 @@ class TestSpellings:
         own = {gene: gene for gene in found.medians}
         assert found.mapping == own | {"OLD1": "ENSG1", "ACTB": "ENSG4"}
 
+    def test_names_that_are_none_lead_nowhere(self):
+        by_map = GeneMap("map.csv", {"NAN": "ENSG1", "NA": "ENSG2", "<NA>": "ENSG3", "7157": "ENSG1"})
+        found = geneformer_dictionaries(table_of(ROWS), gene_map=by_map)
+        assert found.mapping == {gene: gene for gene in found.medians} | {"7157": "ENSG1"}
+
     def test_a_gene_map_has_the_say_on_a_genes_own_id(self):
         """Rows called ENSG1 were summed into ENSG3: a tokenizer that read them as ENSG1 would divide by another's."""
         by_map = GeneMap("map.csv", {"OLD1": "ENSG1", "ENSG1": "ENSG3", "ENSG3": "ENSG3"})

@@ -3,9 +3,11 @@
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_ids import NO_IDS
 
 from median_spark.errors import GeneTableError, InputError, UsageError
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, read_gene_table, select_genes
@@ -66,13 +68,20 @@ class TestReadGeneTable:
     def test_a_table_without_names_has_none(self, tmp_path):
         assert read_gene_table(written(tmp_path, "ensembl_id,gene_type,name\nENSG1,miRNA,X\n")).gene_names == {}
 
-    def test_names_that_pandas_takes_for_missing_are_genes(self, tmp_path):
-        path = written(tmp_path, "ensembl_id,gene_type\nNA,miRNA\nnull,protein_coding\n")
-        assert read_gene_table(path).gene_types == {"NA": MIRNA, "null": CODING}
+    @pytest.mark.parametrize("gene", [text for text in NO_IDS if "\udce9" not in text])
+    def test_an_id_that_is_none_is_no_gene_of_the_table(self, tmp_path, gene):
+        frame = pd.DataFrame({"ensembl_id": [gene, "ENSG1", gene], "gene_type": [MIRNA, CODING, LNC]})
+        frame.to_csv(tmp_path / "genes.csv", index=False)
+        assert read_gene_table(str(tmp_path / "genes.csv")).gene_types == {"ENSG1": CODING}
 
-    def test_names_that_pandas_takes_for_numbers_are_genes(self, tmp_path):
-        path = written(tmp_path, "ensembl_id,gene_type\n007,miRNA\n1e3,protein_coding\n")
-        assert read_gene_table(path).gene_types == {"007": MIRNA, "1e3": CODING}
+    def test_a_table_of_numbers_is_refused(self, tmp_path):
+        path = written(tmp_path, "ensembl_id,gene_type\n7157,miRNA\n60,protein_coding\n")
+        with pytest.raises(GeneTableError, match=r"genes\.csv: .*'ensembl_id'.*Ensembl ids, not '7157', '60'$"):
+            read_gene_table(path)
+
+    def test_a_header_alone_is_refused(self, tmp_path):
+        with pytest.raises(GeneTableError, match=r"genes\.csv: .*'ensembl_id'.* no row but its header$"):
+            read_gene_table(written(tmp_path, "ensembl_id,gene_type\n"))
 
     def test_a_uri_is_read(self, tmp_path):
         path = written(tmp_path, "ensembl_id,gene_type\nENSG1,miRNA\n")
@@ -102,12 +111,16 @@ class TestReadGeneTable:
     @pytest.mark.parametrize(
         ("content", "encoding", "reason"),
         [
-            ("", "utf-8", "No columns"),
+            ("", "utf-8", "it is empty: .*header"),
+            ("# made by hand\n#\n", "utf-8", "nothing but lines of comment: .*header"),
+            (",,\n", "utf-8", "no names of columns"),
+            ("ensembl_id,gene_type\nENSG1\n", "utf-8", "line 2 has 1 fields where the header has 2"),
+            ("PK\x03\x04...", "utf-8", "zip archive, such as an Excel workbook: save it as CSV"),
             ("ensembl_id,gene_type\nENSG1,é\n", "latin-1", "can't decode"),
             ("ensembl_id,gene_type\nENSG1,miRNA\nENSG2,miRNA,x,y\n", "utf-8", "line 3"),
-            ('ensembl_id,gene_type\n"ENSG1,miRNA\n', "utf-8", "EOF inside string"),
+            ('ensembl_id,gene_type\n"ENSG1,miRNA\n', "utf-8", "unexpected end of data"),
         ],
-        ids=["empty", "not UTF-8", "ragged", "open quote"],
+        ids=["empty", "comments", "blank header", "short row", "Excel", "not UTF-8", "ragged", "open quote"],
     )
     def test_what_is_no_csv_is_refused_with_the_reason(self, tmp_path, content, encoding, reason):
         with pytest.raises(GeneTableError, match=f"genes.csv: the gene table cannot be read as CSV .*{reason}"):
@@ -182,12 +195,12 @@ class TestSelection:
 
     def test_its_census_is_plain_json(self):
         found = select(["ENSG1", "X"], table=TABLE).census.as_json()
-        assert {type(value) for value in found.values()} == {int, tuple}
+        assert {type(value) for value in found.values()} == {int, tuple, bool}
 
     @given(st.data())
     def test_it_is_what_plain_python_selects(self, data):
         types = st.sampled_from([CODING, MIRNA, LNC, "snRNA"])
-        names = st.sampled_from(["", "ENSG1", "ENSG10", "ENSG2", "ENSG3", "ENSG4", "ENSG5", "X"])
+        names = st.sampled_from(["", "nan", "ENSG1", "ENSG10", "ENSG2", "ENSG3", "ENSG4", "ENSG5", "X"])
         ids = data.draw(st.lists(names, min_size=1, max_size=15))
         given_types = data.draw(st.dictionaries(names.filter(bool), types))
         table = data.draw(st.none() | st.just(GeneTable("genes.csv", given_types)))
@@ -198,13 +211,15 @@ class TestSelection:
         expected, fates = {}, Counter()
         for row, gene in enumerate(ids):
             own_fits = own is None or own[row] in chosen
-            if table is not None and gene not in given_types:
+            if gene in ("", "nan"):
+                fates["no id"] += 1
+            elif table is not None and gene not in given_types:
                 fates["unknown"] += 1
             elif table is not None and given_types[gene] not in chosen:
                 fates["other type"] += 1
             elif not own_fits:
                 fates["other type" if table is None else "disputed"] += 1
-            elif gene:
+            else:
                 fates["selected"] += 1
                 expected.setdefault(gene, []).append(row)
 
@@ -223,8 +238,9 @@ class TestSelection:
             "other type": census.other_type_rows,
             "disputed": census.disputed_rows,
             "selected": census.selected_rows,
-        } == {fate: fates[fate] for fate in ("unknown", "other type", "disputed", "selected")}
-        assert census.known_rows == census.rows - census.unknown_rows
+            "no id": census.no_id_rows,
+        } == {fate: fates[fate] for fate in ("unknown", "other type", "disputed", "selected", "no id")}
+        assert census.known_rows == census.rows - census.unknown_rows - census.no_id_rows
 
 
 class TestNothingSelected:

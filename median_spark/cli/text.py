@@ -35,6 +35,7 @@ def conversion_text(done: "ConvertReport", expression: str) -> list[str]:
         f"{passed:,} of {counted(cells, 'cell')} pass, {counted(values, 'value')}"
     ]
     for field, why in (
+        ("no_id_rows", "whose id is none"),
         ("unmapped_rows", "that the gene map lacks"),
         ("unknown_rows", "with an id that the gene table lacks"),
         ("disputed_rows", "of another gene type than the gene table says"),
@@ -42,8 +43,11 @@ def conversion_text(done: "ConvertReport", expression: str) -> list[str]:
         affected = [record.source for record in done.records if record.census.get(field)]
         if affected:
             rows = sum(record.census.get(field, 0) for record in done.records)
+            examples = [text for record in done.records for text in record.census.get("no_id_examples", ())]
+            such = f" ({listed(list(dict.fromkeys(examples)), 3)})" if field == "no_id_rows" else ""
             lines.append(
-                f"left out: {counted(rows, 'row')} {why}, in {counted(len(affected), 'source')}: {listed(affected, 3)}"
+                f"left out: {counted(rows, 'row')} {why}{such}, in {counted(len(affected), 'source')}: "
+                f"{listed(affected, 3)}"
             )
     summed = sum(record.census["summed_rows"] for record in done.records)
     if summed:

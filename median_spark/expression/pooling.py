@@ -40,6 +40,7 @@ def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
                 "values that differ in it cannot be pooled: convert them again with the same options"
             )
             raise TableError(message)
+    _require_one_naming(location, records)
     paths: dict[str, list[str]] = {}
     for record in records:
         paths.setdefault(record.input.path, []).append(record.source)
@@ -84,3 +85,15 @@ def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> I
             "run this again, on the table as it is now"
         )
         raise TableError(message) from error
+
+
+def _require_one_naming(location: str, records: Sequence[SourceRecord]) -> None:
+    """Refuse sources of which some have genes with versions, as in their gene table, and others the same without."""
+    bare = [record.source for record in records if record.census.get("versions_ignored")]
+    if bare and len(bare) < len(records):
+        others = [record.source for record in records if not record.census.get("versions_ignored")]
+        message = (
+            f"{location}: the gene table's ids have versions, and so have the genes of {listed(others, 2)}, but not "
+            f"those of {listed(bare, 2)}: convert them again with --strip-version, which takes versions off everywhere"
+        )
+        raise TableError(message)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from median_spark.errors import UsageError
 from median_spark.geneformer.contract import DEFAULT_TOKENS, check_tokens, special
-from median_spark.genes import GeneMap, GeneTable
+from median_spark.genes import GeneMap, GeneTable, is_no_id
 
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
 
@@ -159,7 +159,8 @@ def _mapping(
     others are the same gene on alternate haplotypes. The published mapping does the same.
     """
     genes = set(by_spelling.values())
-    decided = by_spelling | (gene_map.ids if gene_map else {})
+    ids = gene_map.ids if gene_map else {}
+    decided = by_spelling | {name: ids[name] for name in ids if not is_no_id(name, numbers_are_ids=True)}
     named: dict[str, set[str]] = {}
     for gene, name in (gene_table.gene_names if gene_table else {}).items():
         if gene in genes and name.upper() not in decided:

@@ -23,7 +23,7 @@ class RowCensus:
     unknown_rows : int
         Rows whose id, the mapped one where there is a gene map, the gene table lacks (0 without a table).
     known_rows : int
-        Rows whose id the gene table has (without a table all rows, or all that the gene map has).
+        Rows whose id the gene table has (without a table all rows with an id, or all that the gene map has).
     disputed_rows : int
         Rows of a chosen type by the gene table and of another by the matrix: left out.
     unknown_examples : tuple of str
@@ -32,6 +32,12 @@ class RowCensus:
         Rows whose id or symbol the gene map lacks (0 without a map).
     unmapped_examples : tuple of str
         A few of the names that the map lacks.
+    no_id_rows : int
+        Rows whose id is none, such as nan, a number or undecodable bytes; see `median_spark.genes.ids.is_no_id`.
+    no_id_examples : tuple of str
+        A few of these, each once.
+    versions_ignored : bool
+        Whether the versions of the gene table's ids were taken off, because the matrix's ids have none.
     """
 
     rows: int
@@ -45,6 +51,9 @@ class RowCensus:
     unknown_examples: tuple[str, ...]
     unmapped_rows: int = 0
     unmapped_examples: tuple[str, ...] = ()
+    no_id_rows: int = 0
+    no_id_examples: tuple[str, ...] = ()
+    versions_ignored: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the census as plain JSON."""

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from median_spark.errors import counted, listed
 from median_spark.genes.census import RowCensus
-from median_spark.genes.map import GeneMap, row_ids, without_version
+from median_spark.genes.ids import VERSIONS, has_version, like_ensembl, version_off, why_unlike, without_version
+from median_spark.genes.map import GeneMap, RowIds, row_ids
 from median_spark.genes.table import GeneTable
 
 _LEAST_KNOWN = 0.5
@@ -16,7 +17,10 @@ _LEAST_KNOWN = 0.5
 _LOOKED_AT = 1000
 """Ids, at most, that a cause is guessed from."""
 
-_VERSIONS = "they carry version suffixes (ENSG….12): take these off with --strip-version"
+_TABLE_HAS_VERSIONS = (
+    "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
+    "--strip-version"
+)
 
 
 def coverage_warning(
@@ -47,25 +51,63 @@ def coverage_warning(
     str or None
         None if they know enough, or if there is neither.
     """
-    least = census.rows * _LEAST_KNOWN
-    mapped = census.rows - census.unmapped_rows
+    with_id = census.rows - census.no_id_rows
+    least = with_id * _LEAST_KNOWN
+    mapped = with_id - census.unmapped_rows
     if gene_map is not None and mapped < least:
         what, known, examples = "map", mapped, census.unmapped_examples
     elif table is not None and census.known_rows < least:
         what, known, examples = "table", census.known_rows, census.unknown_examples
     else:
         return None
-    names, ids = row_ids(gene_ids, gene_map, strip_version=strip_version)
-    why = _why_unmapped(names, gene_map) if gene_map and what == "map" else _why_unknown(ids, table, gene_map)
+    if table is not None and census.versions_ignored:
+        table = table.without_versions
+    rows = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    why = _why_unmapped(rows, gene_map) if gene_map and what == "map" else _why_unknown(rows, table, gene_map)
     unlike = f", not {listed(list(examples[:3]))}" if examples else ""
-    share = f"{known:,} of its {counted(census.rows, 'id')} ({known / census.rows:.0%})"
+    share = f"{known:,} of its {counted(with_id, 'id')} ({known / with_id:.0%})"
     return f"the gene {what} knows only {share}{unlike}: {why}"
+
+
+def spelling_warnings(census: RowCensus, genes: npt.NDArray[np.str_], table: GeneTable | None) -> list[str]:
+    """Return warnings about how the genes of a matrix are spelled.
+
+    Parameters
+    ----------
+    census : RowCensus
+        Of the matrix.
+    genes : ndarray of str, shape (genes,)
+        Those that were selected.
+    table : GeneTable or None
+        The corpus's genes; what it knows is not doubted.
+    """
+    if table is not None:
+        ignored = "the gene table's ids have versions and this matrix's have none: they were matched without versions"
+        return [ignored] if census.versions_ignored else []
+    names = genes.tolist()
+    # Most are plain Ensembl ids, which regular expressions would be slow to confirm.
+    unusual = [gene for gene in names if not (gene.startswith("ENS") and gene.isalnum() and gene[-1].isdigit())]
+    odd = [gene for gene in unusual if not like_ensembl(gene)]
+    if len(odd) * 2 >= len(names):  # the matrix has ids of another kind
+        return []
+    found = []
+    if odd:
+        found.append(
+            f"{len(odd):,} of its {counted(len(names), 'gene')} unlike the others, which have Ensembl ids: "
+            f"{listed(odd)}; if these are no genes, leave them out with a gene table (--gene-table)"
+        )
+    disguised = [gene for gene in unusual if why_unlike([gene])]
+    why = why_unlike(disguised) if disguised else None
+    if why is None and any(map(has_version, unusual)):
+        disguised, why = [gene for gene in unusual if has_version(gene)], VERSIONS
+    if why is not None:
+        found.append(f"{listed(disguised, 3)} would be genes of the result under these very ids: {why}")
+    return found
 
 
 def why_none(
     census: RowCensus,
-    names: npt.NDArray[np.str_],
-    ids: npt.NDArray[np.str_],
+    rows: RowIds,
     own_types: npt.NDArray[np.str_] | None,
     table: GeneTable | None,
     gene_types: tuple[str, ...],
@@ -77,24 +119,30 @@ def why_none(
     ----------
     census : RowCensus
         Of the matrix.
-    names, ids : ndarray of str, shape (rows,)
-        What its rows are called, and under which id they would count; see `row_ids`.
+    rows : RowIds
+        What its rows are called, and under which id they would count.
     own_types, table, gene_types, gene_map
         See `median_spark.genes.select_genes`.
     """
     if not census.rows:
         return "the matrix has no row"
-    if gene_map is not None and census.unmapped_rows == census.rows:
+    if census.no_id_rows == census.rows:
         return (
-            f"none of its {counted(census.rows, 'gene id')} is in the gene map {gene_map.path}; "
-            f"it has {listed(names.tolist(), 3)}: {_why_unmapped(names, gene_map)}"
+            f"none of its {counted(census.rows, 'row')} has an id that can be a gene's; it has "
+            f"{listed(list(census.no_id_examples), 3)}: name the attribute that holds Ensembl ids with --gene-id-attr"
+        )
+    if gene_map is not None and census.unmapped_rows + census.no_id_rows == census.rows:
+        names = rows.names[~rows.lacking]
+        return (
+            f"none of its {counted(len(names), 'gene id')} is in the gene map {gene_map.path}; "
+            f"it has {listed(names.tolist(), 3)}: {_why_unmapped(rows, gene_map)}"
         )
     if table is not None and not census.known_rows:
         which = "gene id" if gene_map is None else "mapped gene id"
-        mapped = ids if gene_map is None else ids[ids != ""]
+        ids = rows.ids[rows.ids != ""]
         return (
-            f"none of its {counted(len(mapped), which)} is in the gene table {table.path}; "
-            f"it has {listed(mapped.tolist(), 3)}: {_why_unknown(ids, table, gene_map)}"
+            f"none of its {counted(len(ids), which)} is in the gene table {table.path}; "
+            f"it has {listed(ids.tolist(), 3)}: {_why_unknown(rows, table, gene_map)}"
         )
     found = sorted(set(own_types.tolist())) if own_types is not None else []
     seen = f"; its gene types are {listed(found, 8)}" if found else ""
@@ -102,31 +150,41 @@ def why_none(
     return f"no gene is{also} of a chosen type {list(gene_types)}{seen}"
 
 
-def _why_unmapped(names: npt.NDArray[np.str_], gene_map: GeneMap) -> str:
+def _why_unmapped(rows: RowIds, gene_map: GeneMap) -> str:
     """Say why a gene map may not know what a matrix's rows are called."""
-    unmapped = names[gene_map.ids_of(names) == ""][:_LOOKED_AT]
+    unmapped = rows.names[(rows.ids == "") & ~rows.lacking][:_LOOKED_AT]
     if np.any(gene_map.ids_of(without_version(unmapped)) != ""):
-        return _VERSIONS
+        return VERSIONS
     targets = set(gene_map.ids.values())
     if any(name in targets for name in unmapped.tolist()):
         return "they are ids that the map leads to: for files that have these already, let it lead them to themselves"
-    return (
+    return why_unlike(unmapped.tolist()) or (
         f"the map has names such as {listed(list(islice(gene_map.ids, 3)), 3)}: "
         "it may be of another species or annotation, or another attribute has such names (--gene-id-attr)"
     )
 
 
-def _why_unknown(ids: npt.NDArray[np.str_], table: GeneTable | None, gene_map: GeneMap | None) -> str:
+def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None) -> str:
     """Say why a gene table may not know the ids of a matrix."""
     known = table.gene_types if table is not None else {}
-    unknown = [gene for gene in ids.tolist() if gene and gene not in known][:_LOOKED_AT]
-    if any(gene in known for gene in without_version(np.array(unknown, dtype=np.str_)).tolist()):
-        return _VERSIONS
+    unknown = [gene for gene in rows.ids.tolist() if gene and gene not in known][:_LOOKED_AT]
+    if any(gene in known for gene in map(version_off, unknown)):
+        return VERSIONS
+    if table is not None and table.has_versions and _same_but_for_versions(unknown, table):
+        return _TABLE_HAS_VERSIONS
     if gene_map is not None:
         return f"these are ids of the gene map {gene_map.path}: map and table may be of two species or annotations"
+    why = why_unlike(unknown) if unknown else None
+    if why is not None:
+        return why
     if unknown and not any(gene.startswith("ENS") for gene in unknown):
         return (
             "they look like gene symbols: name the attribute that holds Ensembl ids with --gene-id-attr, "
             "or map them with --gene-map"
         )
     return "they may be of another species or annotation"
+
+
+def _same_but_for_versions(unknown: list[str], table: GeneTable) -> bool:
+    """Say whether a table knows some ids in other versions."""
+    return not {version_off(gene) for gene in unknown}.isdisjoint(map(version_off, table.gene_types))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from median_spark import storage, unpickling
 from median_spark.errors import GeneMapError, counted, listed
+from median_spark.genes.ids import no_ids, without_version
 from median_spark.genes.rows import read_content, read_rows
 
 NAME_COLUMNS = ("name", "gene", "gene_name", "gene_symbol", "symbol", "alias", "gene_id")
@@ -21,9 +21,6 @@ ID_COLUMNS = ("ensembl_id", "gene_id")
 """Columns in which a gene map may keep the ids to use; the first that is there is taken."""
 
 _PICKLES = (".pkl", ".pickle")
-
-_VERSIONED = re.compile(r"(ENS[A-Z]*[0-9]+)\.[0-9]+", re.IGNORECASE)
-"""An Ensembl id with its version; symbols such as RP11-34P13.7 have dots of their own."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +79,15 @@ class GeneMap:
         return cls(path, ids)
 
     def ids_of(self, names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-        """Return the id of each name, whatever its case; empty where the map lacks it.
+        """Return the id of each name, whatever its case and the blanks around it; empty where the map lacks it.
 
         Parameters
         ----------
         names : ndarray of str, shape (rows,)
             Ids or symbols.
         """
-        return np.array([self.ids.get(name.upper(), "") for name in names.tolist()], dtype=np.str_)
+        found = [self.ids.get(name.upper()) or self.ids.get(name.strip().upper(), "") for name in names.tolist()]
+        return np.array(found, dtype=np.str_)
 
     def fingerprint(self) -> str:
         """Return a digest of the content: the same for maps that say the same, in whatever order or format."""
@@ -145,32 +143,42 @@ def _pickled_pairs(location: str) -> list[tuple[str, str]]:
     return [(str(name), str(gene)) for name, gene in found.items()]
 
 
-def without_version(gene_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-    """Return ids with the version of Ensembl ids taken off: ENSG00000123456.12 becomes ENSG00000123456.
+@dataclass(frozen=True)
+class RowIds:
+    """What the rows of a matrix are called, and under which id they count.
 
-    Parameters
+    Attributes
     ----------
-    gene_ids : ndarray of str, shape (rows,)
-        Ids; those that are not Ensembl's stay as they are, and so do ids with more than a version at their end,
-        such as ENSG00000123456.12_PAR_Y.
+    names : ndarray of str, shape (rows,)
+        As the matrix has them, or without versions.
+    ids : ndarray of str, shape (rows,)
+        Empty where a row has no id, or where a gene map lacks its name.
+    lacking : ndarray of bool, shape (rows,)
+        Rows without an id: their name is none, or the gene map leads it to none; see `median_spark.genes.ids.is_no_id`.
     """
-    found = [(gene, _VERSIONED.fullmatch(gene)) for gene in gene_ids.tolist()]
-    return np.array([match[1] if match else gene for gene, match in found], dtype=np.str_)
+
+    names: npt.NDArray[np.str_]
+    ids: npt.NDArray[np.str_]
+    lacking: npt.NDArray[np.bool_]
 
 
-def row_ids(
-    gene_ids: npt.NDArray[np.str_], gene_map: GeneMap | None, *, strip_version: bool
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Return what the rows of a matrix are called, and under which id they count, empty where a map lacks it.
+def row_ids(gene_ids: npt.NDArray[np.str_], gene_map: GeneMap | None, *, strip_version: bool) -> RowIds:
+    """Return what the rows of a matrix are called, and under which id they count.
 
     Parameters
     ----------
     gene_ids : ndarray of str, shape (rows,)
         As the matrix has them.
     gene_map : GeneMap or None
-        Without one, rows count under what they are called.
+        Without one, rows count under what they are called. With one, numbers that it has, such as Entrez's, are names.
     strip_version : bool
         Whether the versions of Ensembl ids are taken off.
     """
     names = without_version(gene_ids) if strip_version else gene_ids
-    return names, names if gene_map is None else gene_map.ids_of(names)
+    lacking = no_ids(names)
+    if gene_map is None:
+        return RowIds(names, np.where(lacking, "", names), lacking)
+    found = np.where(no_ids(names, numbers_are_ids=True), "", gene_map.ids_of(names))
+    mapped = found != ""
+    lacking = np.where(mapped, no_ids(found), lacking)
+    return RowIds(names, np.where(lacking, "", found), lacking)

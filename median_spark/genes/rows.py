@@ -1,12 +1,26 @@
-"""The rows of a CSV file as text, for the gene table and the gene map. Knows nothing of what they mean."""
+"""The rows of a table in text, for the gene table and the gene map. Knows nothing of what they mean.
 
+Understands what people have: separators other than commas, what R's write.csv and write.table leave, files that are
+compressed, lines of comment before the header.
+"""
+
+import csv
+import gzip
 import io
+import zlib
+from collections.abc import Iterable
 
 import pandas as pd
 import pyarrow.fs
 
 from median_spark import storage
-from median_spark.errors import MedianSparkError
+from median_spark.errors import MedianSparkError, listed
+
+_SEPARATORS = "\t,; "
+"""In this order: a header with tabs may have blanks and commas in its names."""
+
+_MOST_BYTES = 256 * 2**20
+"""A table that is larger once it is decompressed is refused; those of Ensembl have some 10 MB."""
 
 
 def read_content(location: str, what: str, refusal: type[MedianSparkError]) -> bytes:
@@ -29,7 +43,11 @@ def read_content(location: str, what: str, refusal: type[MedianSparkError]) -> b
 
 
 def read_rows(location: str, what: str, refusal: type[MedianSparkError]) -> pd.DataFrame:
-    """Return a CSV file with every field as text, also fields such as NA and 007.
+    """Return the rows of a CSV file, every field as text without blanks around it, also fields such as NA and 007.
+
+    The separator is the first of tab, comma, semicolon and blank that the header has. The header may be one column
+    shorter than the rows, which then begin with a row's name, as R's write.table leaves them. Of columns with the same
+    name the first is taken. The file may be gzipped, and may begin with lines of comment (``#``).
 
     Parameters
     ----------
@@ -40,9 +58,69 @@ def read_rows(location: str, what: str, refusal: type[MedianSparkError]) -> pd.D
     refusal : type
         What is raised if it cannot be read.
     """
-    content = read_content(location, what, refusal)
     try:
-        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:
+        header, rows = _split(_text(read_content(location, what, refusal)))
+        columns = {name: place for place, name in reversed(list(enumerate(header)))}
+        return pd.DataFrame({name: [row[columns[name]] for row in rows] for name in dict.fromkeys(header)}, dtype=str)
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         message = f"{location}: the {what} cannot be read as CSV ({error})"
         raise refusal(message) from error
+
+
+def _text(content: bytes) -> str:
+    """Return what a file says, without lines of comment before the header."""
+    if content.startswith(b"\x1f\x8b"):
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            message = f"it has more than {_MOST_BYTES:,} bytes once it is decompressed"
+            raise ValueError(message)
+    if content.startswith(b"PK\x03\x04"):
+        message = "it is a zip archive, such as an Excel workbook: save it as CSV"
+        raise ValueError(message)
+    lines = _decode(content).splitlines(keepends=True)
+    begin = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if begin is None:
+        message = "it is empty" if not any(map(str.strip, lines)) else "it has nothing but lines of comment"
+        raise ValueError(message + ": it must have a header with the names of its columns")
+    return "".join(lines[begin:])
+
+
+def _decode(content: bytes) -> str:
+    """Return bytes as text: UTF-8 with or without a mark, or UTF-16 with one, as Excel saves it."""
+    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+
+
+def _split(text: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows, each row as long as the header."""
+    lines = io.StringIO(text, newline=None)  # of Windows and of old Macs, too
+    first = lines.readline()
+    separator = next((mark for mark in _SEPARATORS if len(next(csv.reader([first], delimiter=mark), [])) > 1), ",")
+    lines.seek(0)
+    fields = _fields(lines, separator)
+    if not fields:
+        message = "it has no names of columns"
+        raise ValueError(message)
+    (_, header), *numbered = fields
+    rows = [row for _, row in numbered]
+    longer = [row for row in rows if len(row) == len(header) + 1]
+    if longer and len(longer) == len(rows):
+        if any(row[-1] for row in rows):
+            header = ["", *header]  # the names of R's rows
+        else:
+            rows = [row[:-1] for row in rows]  # a separator at the end of each row
+    for number, row in numbered:
+        if len(row) != len(header) and not (longer and len(longer) == len(rows)):
+            message = (
+                f"line {number} has {len(row)} fields where the header has {len(header)}: {listed(row, 4)}; "
+                f"the header is {listed(header, 8)}"
+            )
+            raise ValueError(message)
+    return header, rows
+
+
+def _fields(lines: Iterable[str], separator: str) -> list[tuple[int, list[str]]]:
+    """Return the fields of each row that has any, with the number of its last line."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    found = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    return [(number, row) for number, row in found if any(row)]

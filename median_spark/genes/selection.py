@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.errors import InputError, UsageError
+from median_spark.errors import GeneTableError, InputError, UsageError
 from median_spark.genes.census import RowCensus
 from median_spark.genes.coverage import why_none
+from median_spark.genes.ids import has_version
 from median_spark.genes.map import GeneMap, row_ids
 from median_spark.genes.table import GeneTable
 
@@ -46,9 +47,10 @@ def select_genes(
 ) -> GeneSelection:
     """Choose the rows of a matrix whose gene is of a chosen type.
 
-    In this order: versions are taken off, the gene map gives each row its id, the gene type is looked at, and the gene
-    table. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id that
-    the table has with a chosen type, as the published procedure's merging step demands.
+    In this order: versions are taken off, the gene map gives each row its id, rows whose id is none are left out, the
+    gene type is looked at, and the gene table. A table whose ids have versions is taken without them where the matrix's
+    ids have none. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id
+    that the table has with a chosen type, as the published procedure's merging step demands.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def select_genes(
     Raises
     ------
     InputError
-        If there is neither a type of the matrix's own nor a table, or if no row is selected.
+        If there is neither a type of the matrix's own nor a table, or if no row is selected, or if the table has two
+        types for two versions of one id where versions are not looked at.
     UsageError
         If no type was chosen.
     """
@@ -83,17 +86,21 @@ def select_genes(
             "name the attribute with --gene-type-attr, or give --gene-table"
         )
         raise InputError(message)
-    names, ids = row_ids(gene_ids, gene_map, strip_version=strip_version)
-    mapped = ids != "" if gene_map is not None else np.ones(len(ids), dtype=np.bool_)
+    rows_called = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    ids, mapped = rows_called.ids, rows_called.ids != ""
+    versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
+    if table is not None and versions_ignored:
+        table = _without_versions(source, table)
     known, table_chosen = mapped, mapped
     if table is not None:
         table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
         known = mapped & np.array([gene_type is not None for gene_type in table_types], dtype=np.bool_)
         table_chosen = mapped & np.array([gene_type in gene_types for gene_type in table_types], dtype=np.bool_)
-    own_chosen = table_chosen if own_types is None else np.isin(own_types, gene_types)
-    rows = np.flatnonzero(own_chosen & table_chosen & (ids != ""))
+    own_chosen = mapped if own_types is None else mapped & np.isin(own_types, gene_types)
+    rows = np.flatnonzero(own_chosen & table_chosen)
     genes, gene_of_row = np.unique(ids[rows], return_inverse=True)
-    unknown, unmapped = ids[mapped & ~known], names[~mapped]
+    unknown, unmapped = ids[mapped & ~known], rows_called.names[~mapped & ~rows_called.lacking]
+    no_id = rows_called.names[rows_called.lacking]
     census = RowCensus(
         rows=len(gene_ids),
         selected_rows=len(rows),
@@ -106,7 +113,19 @@ def select_genes(
         unknown_examples=tuple(unknown[:5].tolist()),
         unmapped_rows=len(unmapped),
         unmapped_examples=tuple(unmapped[:5].tolist()),
+        no_id_rows=len(no_id),
+        no_id_examples=tuple(dict.fromkeys(no_id.tolist()))[:5],
+        versions_ignored=versions_ignored,
     )
     if not len(rows):
-        raise InputError(f"{source}: {why_none(census, names, ids, own_types, table, gene_types, gene_map)}")  # noqa: EM102
+        raise InputError(f"{source}: {why_none(census, rows_called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), census)
+
+
+def _without_versions(source: str, table: GeneTable) -> GeneTable:
+    """Return a gene table without versions, for a matrix whose ids have none."""
+    try:
+        return table.without_versions
+    except GeneTableError as error:
+        message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
+        raise InputError(message) from error

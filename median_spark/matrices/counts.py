@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from median_spark import genes
 from median_spark.errors import UsageError
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 
@@ -80,7 +81,7 @@ class ReadOptions:
     gene_map : GeneMap or None
         Under which id each row counts, by what the matrix calls it.
     strip_version : bool
-        Whether the versions of Ensembl ids are taken off first.
+        Whether the versions of Ensembl ids are taken off first, also in the gene table.
     names : AttributeNames
         Attribute names.
     cell_filter : bool
@@ -109,6 +110,8 @@ class ReadOptions:
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
             message = f"--target-sum must be a number above 0, not {self.target_sum}"
             raise UsageError(message)
+        if self.strip_version and self.gene_table is not None:
+            object.__setattr__(self, "gene_table", self.gene_table.without_versions)
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as plain JSON; a gene table and a gene map by their content's fingerprints."""
@@ -212,5 +215,5 @@ class CountMatrix(Protocol):
 
 
 def like_ensembl(ids: npt.NDArray[np.str_]) -> bool:
-    """Say whether most of some ids are Ensembl's, of whatever species."""
-    return bool(len(ids)) and int(np.char.startswith(ids, "ENS").sum()) * 2 > len(ids)
+    """Say whether most of some ids are Ensembl's, of whatever species, in any case, also with a prefix."""
+    return bool(len(ids)) and sum(map(genes.like_ensembl, ids.tolist())) * 2 > len(ids)

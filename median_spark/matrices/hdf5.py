@@ -113,10 +113,14 @@ def read_strings(
 
 
 def as_strings(found: npt.NDArray[Any], *, unescape: bool = False) -> npt.NDArray[np.str_]:
-    """Return what HDF5 gives for strings or numbers as strings, shape (strings,); see `read_strings`."""
+    r"""Return what HDF5 gives for strings or numbers as strings, shape (strings,); see `read_strings`.
+
+    Bytes that are no UTF-8 are spelled out, as in ``g\xe9``, so that what differs in the file differs here;
+    `median_spark.genes.is_no_id` recognises that.
+    """
     if found.dtype.kind in "OS":
         texts = [
-            text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
+            text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else str(text)
             for text in found.ravel().tolist()
         ]
         if unescape:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
-from median_spark.genes import RowCensus, coverage_warning
+from median_spark.genes import RowCensus, coverage_warning, spelling_warnings
 from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
 from median_spark.matrices.units import Unit, passing_cells, refuse_fractions, select_rows
 
@@ -96,6 +96,7 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
             options.gene_map,
             strip_version=options.strip_version,
         ),
+        *spelling_warnings(selection.census, selection.genes, options.gene_table),
         None if options.compute_n_counts else _totals_warning(matrix, sample.first, sample.last, passed, options),
     ]
     return SourceOutline(

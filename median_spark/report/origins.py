@@ -11,6 +11,7 @@ MOST_LISTED = 200
 
 _LEFT_OUT = {
     "other_type_rows": "of another gene type",
+    "no_id_rows": "whose id is none, such as nan or a number",
     "unmapped_rows": "with an id that the gene map lacks",
     "unknown_rows": "with an id that the gene table lacks",
     "disputed_rows": "of another type than the gene table says",

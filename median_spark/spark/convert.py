@@ -209,8 +209,14 @@ def _outline_sources(
     report: Reporter,
 ) -> tuple[list[PendingSource], list[FailureRecord]]:
     """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
-    universe = options.gene_table.universe(options.gene_types) if options.gene_table else None
-    gene_list = table.store_genes(universe) if universe else None
+    whole = options.gene_table
+    universe = table.store_genes(whole.universe(options.gene_types)) if whole else None
+
+    def gene_list(seen: SourceOutline) -> str:
+        if whole is not None and seen.census.versions_ignored:
+            return table.store_genes(whole.without_versions.universe(options.gene_types))
+        return universe or table.store_genes(seen.genes.tolist())
+
     tasks = _outline_tasks(len(sources))
     staging = table.staging
 
@@ -226,8 +232,7 @@ def _outline_sources(
             except InputError as error:
                 rows.append({"place": place, "outline": None, "error": reason_of(error, file)})
                 continue
-            genes = gene_list or table.store_genes(seen.genes.tolist())
-            rows.append({"place": place, "outline": json.dumps(_found(seen, genes)), "error": None})
+            rows.append({"place": place, "outline": json.dumps(_found(seen, gene_list(seen))), "error": None})
         yield pa.RecordBatch.from_pylist(rows, schema=_OUTLINE_SCHEMA)
 
     frame = run_tasks(spark, tasks, "place long, outline string, error string", task)

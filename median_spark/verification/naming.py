@@ -1,11 +1,13 @@
 """Under which gene a row of a matrix counts: version suffixes and gene maps, worked out once more."""
 
-import csv
+import gzip
 import hashlib
 import io
 import json
 import re
 from typing import Any
+
+import pandas as pd
 
 from median_spark import storage, unpickling
 from median_spark.errors import TableError
@@ -29,15 +31,47 @@ def _read_map(location: str) -> dict[str, str]:
             found = unpickling.load_plain(content, location, holding="names and ids")
             pairs = [(str(name), str(gene)) for name, gene in found.items()]
         else:
-            rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
-            target = "ensembl_id" if "ensembl_id" in rows[0] else "gene_id"
+            frame = _read_frame(content)
+            target = "ensembl_id" if "ensembl_id" in frame else "gene_id"
             names = ("name", "gene", "gene_name", "gene_symbol", "symbol", "alias", "gene_id")
-            origin = next(name for name in names if name in rows[0] and name != target)
-            pairs = [(row[origin], row[target]) for row in rows]
+            origin = next(name for name in names if name in frame and name != target)
+            pairs = list(zip(frame[origin].str.strip(), frame[target].str.strip(), strict=True))
     except (OSError, ValueError, AttributeError, LookupError, StopIteration) as error:
         message = f"{location}: the gene map cannot be read ({type(error).__name__}: {error})"
         raise TableError(message) from error
     return {name.upper(): gene for name, gene in pairs if name and gene}
+
+
+def _read_frame(content: bytes) -> pd.DataFrame:
+    """Return the rows of a table of text by pandas, with whatever separator, compression and comment it has."""
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    text = content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    while text.startswith(("#", "\n")):
+        text = text.partition("\n")[2]
+    header = text.splitlines()[0]
+    separator = next((mark for mark in ("\t", ",", ";", " ") if mark in header), ",")
+    frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    if not isinstance(frame.index, pd.RangeIndex) and not frame.iloc[:, -1].any():  # a separator ends each row
+        frame = frame.reset_index().iloc[:, :-1].set_axis(frame.columns, axis=1)
+    return frame.rename(columns=str.strip).fillna("")
+
+
+def _means_nothing(name: str, *, or_a_number: bool = True) -> bool:
+    """Say whether a text is what is written where there is no id."""
+    name = name.strip()
+    if re.sub(r"[#/<>-]", "", name.casefold()) in {"nan", "none", "na", "null", "nat", "true", "false"}:
+        return re.fullmatch(r"-?nan|#?n/?a|<na>|none|null|nat|true|false", name, re.IGNORECASE) is not None
+    if not re.search(r"[^\W_]", name) or (name[0] == "<" and name[-1] == ">"):
+        return True
+    if "\\" in name or "\ufffd" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        return True
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return or_a_number and "_" not in name
 
 
 class Naming:
@@ -83,7 +117,11 @@ class Naming:
         """Return the id that a row counts under by its name, None if it is left out."""
         if self.strip_version:
             name = re.sub(r"^(ENS[A-Z]*\d+)\.\d+$", r"\1", name, flags=re.IGNORECASE | re.ASCII)
-        return name if self.gene_map is None else self.gene_map.get(name.upper())
+        found: str | None = name
+        if self.gene_map is not None:
+            known = self.gene_map.get(name.upper()) or self.gene_map.get(name.upper().strip())
+            found = None if _means_nothing(name, or_a_number=False) else known
+        return None if found is None or _means_nothing(found) else found
 
 
 def namings_of(recorded: dict[str, dict[str, Any]], gene_map: str | None) -> list[Naming]:

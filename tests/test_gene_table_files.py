@@ -1,0 +1,134 @@
+"""Gene tables and gene maps in the files that people have: of R, of Excel, of pandas, compressed, with comments."""
+
+import csv
+import gzip
+import io
+import warnings
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from median_spark import read_gene_map, read_gene_table
+from median_spark.errors import GeneMapError, GeneTableError
+from median_spark.verification.naming import namings_of
+
+FRAME = pd.DataFrame(
+    {
+        "ensembl_id": ["ENSG1", "ENSG2", "ENSG3"],
+        "gene_name": ["TP53", "NKX2-1", "MT-ND1"],
+        "gene_type": ["protein_coding", "miRNA", "lncRNA"],
+    }
+)
+TYPES = dict(zip(FRAME["ensembl_id"], FRAME["gene_type"], strict=True))
+NAMES = dict(zip(FRAME["ensembl_id"], FRAME["gene_name"], strict=True))
+MAPPED = {name.upper(): gene for gene, name in NAMES.items()}
+
+
+def of_r(text, separator, *, short):
+    """Return what R's write.table makes of a CSV: rows with names; a header without a field for these if `short`."""
+    header, *rows = [f'"{line}"'.replace(",", f'"{separator}"') for line in text.splitlines()]
+    named = [f'"{number}"{separator}{row}' for number, row in enumerate(rows, 1)]
+    return "\n".join([header if short else f'""{separator}{header}', *named, ""])
+
+
+PLAIN = FRAME.to_csv(index=False)
+FILES = {
+    "write.csv": of_r(PLAIN, ",", short=False),
+    "write.csv without a field for row names": of_r(PLAIN, ",", short=True),
+    "write.table": of_r(PLAIN, " ", short=True),
+    "write.table, tabs": of_r(PLAIN, "\t", short=True),
+    "write.table, unquoted": of_r(PLAIN, " ", short=True).replace('"', ""),
+    "write.csv2": of_r(PLAIN, ";", short=False),
+    "pandas with its index": FRAME.to_csv(),
+    "tabs": FRAME.to_csv(index=False, sep="\t"),
+    "semicolons": FRAME.to_csv(index=False, sep=";"),
+    "aligned": FRAME.to_string(index=False),
+    "blanks around fields": PLAIN.replace(",", " ,  ").replace("\n", " \n"),
+    "blanks within quotes": "".join(
+        '" ' + line.replace(",", ' ", " ') + ' "\n' for line in PLAIN.splitlines()
+    ),
+    "comments": "#!genome-build GRCh38\n# made by, whom\n\n" + PLAIN,
+    "blank lines": "\n\n" + PLAIN.replace("\n", "\n\n") + ",,\n , ,\n",
+    "blank ids": PLAIN + ",X,miRNA\n  ,Y,lncRNA\n",
+    "a separator at the end of rows": PLAIN.replace("\n", ",\n").replace("gene_type,", "gene_type"),
+    "a separator at the end of all lines": PLAIN.replace("\n", ",\n"),
+    "no line end": PLAIN.rstrip("\n"),
+}  # fmt: skip
+ENCODED = {
+    "plain": lambda text: text.encode(),
+    "byte order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "Windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "old Mac": lambda text: text.replace("\n", "\r").encode(),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "bgzip": lambda text: b"".join(gzip.compress(line.encode()) for line in text.splitlines(keepends=True)),
+}
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+@pytest.mark.parametrize("file", FILES)
+def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, file, encoding):
+    path = tmp_path / "genes.csv"
+    path.write_bytes(ENCODED[encoding](FILES[file]))
+    table = read_gene_table(str(path))
+    assert (table.gene_types, table.gene_names) == (TYPES, NAMES)
+    gene_map = read_gene_map(str(path))
+    assert gene_map.ids == MAPPED
+    recorded = {"study": {"gene_map": gene_map.fingerprint()}}
+    assert namings_of(recorded, str(path))[0].gene_map == MAPPED
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty: it must have a header with the names of its columns"),
+        (b" \n\n", "it is empty: it must have a header"),
+        (b"# nothing\n#\n", "nothing but lines of comment: it must have a header"),
+        (b"\xef\xbb\xbf", "it is empty"),
+        (gzip.compress(b""), "it is empty"),
+        (gzip.compress(PLAIN.encode())[:-9], "end-of-stream"),
+        (gzip.compress(PLAIN.encode())[:15] + b"\xff" * 40, "decompressing|CRC|invalid|end-of-stream"),
+        (gzip.compress(bytes(300 * 2**20), 1), "more than 268,435,456 bytes once it is decompressed"),
+        (b"PK\x03\x04 and so on", "Excel workbook: save it as CSV"),
+        (PLAIN.encode() + b"ENSG4,A\n", r"line 5 has 2 fields where the header has 3: 'ENSG4', 'A'; .*'gene_type'"),
+        (PLAIN.encode() + b"ENSG4,A,b,c,d\n", "line 5 has 5 fields where the header has 3"),
+        (PLAIN.encode().replace(b"TP53", b"a" * 200_000), "field larger than field limit"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, content, said):
+    path = tmp_path / "genes.csv"
+    path.write_bytes(content)
+    for read, refusal in ((read_gene_table, GeneTableError), (read_gene_map, GeneMapError)):
+        with pytest.raises(refusal, match=rf"^{path}: the gene (table|map) cannot be read as CSV \(.*({said})"):
+            read(str(path))
+
+
+FIELDS = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=6).map(str.strip)
+
+
+@given(
+    st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=6), st.sampled_from(",\t;"), st.booleans(), st.booleans()
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_fields_of_any_text_come_through(tmp_path, pairs, separator, with_index, compressed):
+    rows = {f"ENSG{number}": pair for number, pair in enumerate(pairs)}
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=separator, quoting=csv.QUOTE_ALL)
+    index = [""] if with_index else []
+    writer.writerow([*index, "ensembl_id", "gene_type", "gene_name"])
+    writer.writerows([*("1" for _ in index), gene, *pair] for gene, pair in rows.items())
+    content = stream.getvalue().encode()
+    path = tmp_path / "genes.csv"
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    table = read_gene_table(str(path))
+    assert table.gene_types == {gene: gene_type for gene, (gene_type, _) in rows.items()}
+    assert table.gene_names == {gene: name for gene, (_, name) in rows.items() if name}
