@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5g
 
+from median_spark.guard import beat
+
 _LAYOUT, _CONTINUATION = 0x0008, 0x0010
 
 CHUNK = np.dtype(
@@ -90,8 +92,13 @@ def _messages(stream: BinaryIO, address: int) -> Iterator[tuple[int, bytes]]:
         prefix, ordered = 8, 0
     else:
         return
+    seen: set[int] = set()
     while blocks:
         begin, length = blocks.pop(0)
+        if begin in seen:
+            message = "the blocks of an object header form a circle"
+            raise ValueError(message)
+        seen.add(begin)
         block = _read(stream, begin, length)
         at = 0
         while at + prefix + ordered <= len(block):
@@ -116,6 +123,7 @@ def _leaves(stream: BinaryIO, root: int, kind: np.dtype[np.void]) -> Iterator[by
     seen = set(waiting)
     while waiting:
         address = waiting.pop()
+        beat()
         node = _read(stream, address, _NODE_HEAD + _NODE_KEYS * kind.itemsize)
         if node[:5] != b"TREE\x01":
             message = "this is no node of a chunk index"

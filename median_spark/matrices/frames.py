@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from median_spark.errors import InputError
 from median_spark.matrices.hdf5 import as_strings, naming_damage, require_filters
+from median_spark.matrices.lists import read_list
+from median_spark.matrices.members import check_dataset, find_member, names_in, small_attribute, text_attribute
+from median_spark.matrices.sizes import require_strings
 
 _OLD_CATEGORIES = "__categories"
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
@@ -113,13 +116,12 @@ class Frame:
         if isinstance(held, h5py.Dataset):
             names = held.dtype.names or ()
             return (names[0] if names else None), sorted(names[1:])
-        index = held.attrs.get("_index")
-        if isinstance(index, bytes):
-            index = index.decode(errors="replace")
-        there = index if isinstance(index, str) and index in held else None
-        if there is None and "_index" not in held.attrs:
-            there = next((name for name in ("_index", "index") if name in held), None)
-        return there, sorted(set(held) - {there, _OLD_CATEGORIES})
+        index, there = text_attribute(self._location, held, "_index"), names_in(held)
+        if index is None:
+            index = next((name for name in ("_index", "index") if name in there), None)
+        elif index not in there:
+            index = None
+        return index, sorted(there - {index, _OLD_CATEGORIES})
 
     def _values(
         self, column: str, first: int, last: int | None
@@ -128,26 +130,28 @@ class Frame:
         with naming_damage(self._location, f"{self.name} column '{column}'"):
             if isinstance(self._held, h5py.Dataset):
                 return self._field(column, first, last)
-            held = self._held[column]
+            held = find_member(self._location, self._held, column)
             if isinstance(held, h5py.Group):
                 return self._encoded(column, held, first, last)
             self._check(column, held)
-            found = np.asarray(held[first:last])
+            found = self._read(column, held, first, last)
             categories = self._old_categories(column, held)
-        return (found, None) if categories is None else self._chosen(column, categories, found)
+        return (found, None) if categories is None else self._chosen(column, categories, found, held)
 
     def _encoded(
         self, column: str, held: h5py.Group, first: int, last: int | None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-        encoding = held.attrs.get("encoding-type")
+        encoding = text_attribute(self._location, held, "encoding-type")
         if encoding == "categorical":
-            self._check(column, held["codes"])
-            self._require_list(column, held["categories"])
-            return self._chosen(column, np.asarray(held["categories"][()]), np.asarray(held["codes"][first:last]))
+            codes = self._part(column, held, "codes")
+            self._check(column, codes)
+            categories = self._read(column, self._part(column, held, "categories"))
+            return self._chosen(column, categories, self._read(column, codes, first, last), codes)
         if encoding in _NULLABLE:
-            self._check(column, held["values"])
-            self._check(column, held["mask"])
-            return np.asarray(held["values"][first:last]), np.asarray(held["mask"][first:last], dtype=np.bool_)
+            values, mask = self._part(column, held, "values"), self._part(column, held, "mask")
+            self._check(column, values)
+            self._check(column, mask)
+            return self._read(column, values, first, last), self._read(column, mask, first, last).astype(np.bool_)
         found = f"of encoding-type '{encoding}'" if encoding else "a group without attribute 'encoding-type'"
         message = (
             f"{self._location}: {self.name} column '{column}' is {found}; columns can be read that are arrays, "
@@ -155,30 +159,50 @@ class Frame:
         )
         raise InputError(message)
 
+    def _part(self, column: str, held: h5py.Group, name: str) -> h5py.Dataset:
+        """Return one of the datasets that make a column."""
+        part = find_member(self._location, held, name)
+        self._require_list(column, part)
+        return part
+
+    def _read(
+        self,
+        column: str,
+        held: h5py.Dataset,
+        first: int = 0,
+        last: int | None = None,
+        field: str | None = None,
+    ) -> npt.NDArray[Any]:
+        what = f"{self.name} column '{column}'"
+        return read_list(self._location, held, what, first, last, field=field)
+
     def _old_categories(self, column: str, held: h5py.Dataset) -> npt.NDArray[Any] | None:
         """Return the categories of a column of codes as anndata 0.7 wrote it, None of any other column."""
-        reference = held.attrs.get("categories")
+        reference = small_attribute(self._location, held, "categories")
         if reference is None:
             return None
-        named = self._held.get(f"{_OLD_CATEGORIES}/{column}")
-        categories = named if isinstance(named, h5py.Dataset) else self._held.file[reference]
+        categories = find_member(self._location, self._held, f"{_OLD_CATEGORIES}/{column}")
+        if not isinstance(categories, h5py.Dataset):
+            categories = self._held.file[reference]
+            if isinstance(categories, h5py.Dataset):
+                check_dataset(self._location, categories)
         self._require_list(column, categories)
-        return np.asarray(categories[()])
+        return self._read(column, categories)
 
     def _field(
         self, column: str, first: int, last: int | None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
         """Return a field of the records that anndata wrote before 0.7; its categories lie in uns."""
         self._check(column, self._held)
-        found = np.asarray(self._held.fields(column)[first:last])
-        categories = self._held.file.get(f"uns/{column}_categories")
+        found = self._read(column, self._held, first, last, column)
+        categories = find_member(self._location, self._held.file, f"uns/{column}_categories")
         if not isinstance(categories, h5py.Dataset) or found.dtype.kind not in "iu":
             return found, None
         self._require_list(column, categories)
-        return self._chosen(column, np.asarray(categories[()]).ravel(), found)
+        return self._chosen(column, self._read(column, categories), found, self._held)
 
     def _chosen(
-        self, column: str, categories: npt.NDArray[Any], codes: npt.NDArray[Any]
+        self, column: str, categories: npt.NDArray[Any], codes: npt.NDArray[Any], held: h5py.Dataset
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return the category of each code; a missing value has the code -1."""
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
@@ -196,6 +220,9 @@ class Frame:
         missing = np.asarray(codes < 0)
         if not len(categories):
             return np.full(len(codes), "", dtype=object), missing
+        if categories.dtype.kind == "U":
+            what = f"{self.name} column '{column}'"
+            require_strings(self._location, what, held, len(codes), categories.dtype.itemsize // 4)
         return categories[np.where(missing, 0, codes)], missing
 
     def _check(self, column: str, held: Any) -> None:

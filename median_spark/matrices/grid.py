@@ -7,8 +7,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from median_spark.guard import beat
 from median_spark.matrices.bands import Band
 from median_spark.matrices.hdf5 import compression_of, naming_damage, require_filters
+from median_spark.matrices.sizes import most_bytes
 from median_spark.matrices.tiles import Words, tiles_of
 
 _BAND_BYTES = 64 << 20
@@ -89,11 +91,14 @@ class Grid:
 
     def _slices(self, rows: npt.NDArray[np.int64], first: int, last: int) -> Iterator[Band]:
         """Read bands of rows with h5py: whole rows of tiles, each band of about `_BAND_BYTES`."""
-        tile = self.tile[0]
-        fitting = _BAND_BYTES // max(1, (last - first) * self.stored.itemsize)
-        height = max(tile, fitting // tile * tile)
+        tile, row = self.tile[0], max(1, (last - first) * self.stored.itemsize)
+        # Tiles are decompressed at once where the file can fill them, however wide they are.
+        height = max(tile, _BAND_BYTES // row // tile * tile)
+        if height * row > most_bytes(self._dataset):
+            height = max(1, _BAND_BYTES // row)
         for number in np.unique(rows // height).tolist():
             start, stop = number * height, min((number + 1) * height, self.shape[0])
+            beat()
             with naming_damage(self._location, self._words.place(start, stop, first, last)):
                 counts = np.asarray(self._dataset[start:stop, first:last])
             yield Band(

@@ -17,6 +17,7 @@ from median_spark.matrices.counts import AUTO_LAYER, OPTIONS, REMEDIES, Attribut
 from median_spark.matrices.frames import Frame
 from median_spark.matrices.hdf5 import naming_damage, open_hdf5
 from median_spark.matrices.layers import MAIN, RAW, choose_layer, find_layers
+from median_spark.matrices.members import find_member
 
 INDEX = "index"
 """What a frame's index is called where one of its columns could be named."""
@@ -146,7 +147,7 @@ class H5adMatrix:
 
     def count_layers(self) -> list[str]:
         """Return the other matrices of the file that look like counts, as ``--layer`` names them."""
-        return [name for name, layer in self._layers.items() if name != self._layer.name and layer.holds_counts()]
+        return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
 
     def warnings(self) -> list[str]:
         """Return what was chosen without being asked for: a layer other than X, or X where raw.X has more genes."""
@@ -161,7 +162,10 @@ class H5adMatrix:
                 f"--layer {name} says so, --layer X takes X"
             ]
         if RAW in self.count_layers():
-            raw = self._layers[RAW].open()
+            try:
+                raw = self._layers[RAW].open()
+            except InputError:  # only a damaged raw.X, which nobody asked for
+                return []
             raw.close()
             if raw.shape[1] > self.shape[0]:
                 return [
@@ -201,13 +205,21 @@ class H5adMatrix:
             raise InputError(message)
 
     def _frame(self, name: str, axis: str, length: int) -> Frame:
-        with naming_damage(self.location, name):
-            held = self._file.get(name.replace(".", "/"), self._file.get(name))
+        held = find_member(self.location, self._file, name.replace(".", "/"))
+        if held is None:  # before version 0.7 anndata wrote raw.var at the root
+            held = find_member(self.location, self._file, name)
         if not isinstance(held, (h5py.Group, h5py.Dataset)):
             there = listed(list(self._file), 8)
             message = f"{self.location}: {name}, the data frame of its {axis}, is missing; it has {there}"
             raise InputError(message)
         return Frame(self.location, held, name, axis, length)
+
+    def _holds_counts(self, layer: str) -> bool:
+        """Say whether a layer that was not chosen looks like counts; one that cannot be read does not."""
+        try:
+            return self._layers[layer].holds_counts()
+        except InputError:
+            return False
 
     def _example(self, frame: Frame) -> str:
         try:

@@ -28,6 +28,10 @@ _FILTERS = {
 """Compressions by HDF5's number for them; the last six are registered ones, which need a plugin."""
 
 
+_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, SystemError)
+"""What h5py raises over damaged files."""
+
+
 def open_hdf5(location: str) -> tuple[h5py.File, Any]:
     """Open an HDF5 file for reading.
 
@@ -59,12 +63,12 @@ def open_hdf5(location: str) -> tuple[h5py.File, Any]:
     except BaseException as error:
         if stream is not None:
             stream.close()
-        if isinstance(error, OSError):
+        if isinstance(error, _DAMAGE):
             raise InputError(f"{location}: {_why_unreadable(location, error)}") from error  # noqa: EM102
         raise
 
 
-def _why_unreadable(location: str, error: OSError) -> str:
+def _why_unreadable(location: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):
@@ -72,6 +76,11 @@ def _why_unreadable(location: str, error: OSError) -> str:
     found = storage.stat(location)
     if found is not None and found.size == 0:
         return "this file is empty (0 bytes)"
+    if "already open for write" in str(error) or "consistency flags" in str(error):
+        return (
+            "its writer has not closed this file: wait for it, or, if it died, mark the file as closed with "
+            f"`h5clear -s {location}` and check what it holds ({error})"
+        )
     if "truncated" in str(error):
         size = f"{found.size:,} bytes" if found else "what is left"
         return f"this HDF5 file is cut off after {size}: copy it again from where it came ({error})"
@@ -85,35 +94,18 @@ def naming_damage(location: str, what: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        In place of whatever h5py raises: OSError, RuntimeError, KeyError, and TypeError or ValueError where a type or
-        a name is beyond recognition.
+        In place of whatever h5py raises: OSError, RuntimeError, KeyError, and of the others where a type, a size or a
+        name is beyond recognition.
     """
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         message = f"{location}: {what} cannot be read; the file is damaged ({error})"
         raise InputError(message) from error
 
 
-def read_strings(
-    dataset: h5py.Dataset, first: int = 0, last: int | None = None, *, unescape: bool = False
-) -> npt.NDArray[np.str_]:
-    """Return a list of strings or numbers as strings.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        Strings of fixed or variable length, in ASCII or UTF-8, or numbers.
-    first, last : int
-        Those to return, ``first <= place < last``; by default all.
-    unescape : bool
-        Whether XML entities stand for characters, as in loom files before specification 3.
-    """
-    return as_strings(dataset[first:last], unescape=unescape)
-
-
 def as_strings(found: npt.NDArray[Any], *, unescape: bool = False) -> npt.NDArray[np.str_]:
-    r"""Return what HDF5 gives for strings or numbers as strings, shape (strings,); see `read_strings`.
+    r"""Return what HDF5 gives for strings or numbers as strings, shape (strings,).
 
     Bytes that are no UTF-8 are spelled out, as in ``g\xe9``, so that what differs in the file differs here;
     `median_spark.genes.is_no_id` recognises that.
@@ -137,11 +129,12 @@ def require_filters(location: str, dataset: h5py.Dataset) -> None:
     InputError
         If it needs a plugin that is not installed.
     """
+    place = (dataset.name or "").lstrip("/")
     for number, name in _filters(dataset):
         if h5z.filter_avail(number) or (_load_plugins() and h5z.filter_avail(number)):
             continue
         message = (
-            f"{location}: '{dataset.name.lstrip('/')}' is compressed with {name} (HDF5 filter {number}), which needs a "
+            f"{location}: '{place}' is compressed with {name} (HDF5 filter {number}), which needs a "
             "plugin that is not installed: pip install 'median_spark[h5ad]'"
         )
         raise InputError(message)

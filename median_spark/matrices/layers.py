@@ -1,6 +1,7 @@
 """The matrices that an AnnData file has, X, raw.X and its layers, and which of them holds counts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import h5py
@@ -11,6 +12,8 @@ from median_spark.errors import InputError, listed
 from median_spark.matrices.counts import AUTO_LAYER, Entries
 from median_spark.matrices.dense import Dense
 from median_spark.matrices.hdf5 import naming_damage
+from median_spark.matrices.members import find_member, text_attribute
+from median_spark.matrices.sizes import require_lines
 from median_spark.matrices.sparse import ByCell, ByGene
 from median_spark.matrices.whole import dataset_holds_counts
 
@@ -65,13 +68,36 @@ class Layer:
         The file.
     name : str
         As ``--layer`` calls it: ``"X"``, ``"raw.X"``, or a layer's name.
-    held : h5py.Group or h5py.Dataset
-        Where it is.
+    file : h5py.File
+        The open file.
+    path : str
+        Where in it the matrix is.
     """
 
     location: str
     name: str
-    held: h5py.Group | h5py.Dataset
+    file: h5py.File
+    path: str
+
+    @cached_property
+    def held(self) -> h5py.Group | h5py.Dataset | None:
+        """The matrix, None if there is none; found when it is asked for, for others may lie outside the file.
+
+        Raises
+        ------
+        InputError
+            If it is not in the file.
+        """
+        found = find_member(self.location, self.file, self.path)
+        return found if _is_matrix(found) else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something of this name, readable or not."""
+        try:
+            return self.held is not None
+        except InputError:  # who reads it is told why it cannot be
+            return True
 
     @property
     def place(self) -> str:
@@ -95,9 +121,12 @@ class Layer:
                     f"{self.held.dtype} with {self.held.ndim}"
                 )
                 raise InputError(message)
+            require_lines(self.location, self.path, self.held, self.held.shape)
             return Dense(self.location, self.held, self.place)
-        with naming_damage(self.location, f"the kind of {self.place}"):
-            kind = _text(self.held.attrs.get("encoding-type", self.held.attrs.get("h5sparse_format")))
+        kind = None
+        if self.held is not None:
+            kind = text_attribute(self.location, self.held, "encoding-type")
+            kind = kind or text_attribute(self.location, self.held, "h5sparse_format")
         if kind not in _SPARSE:
             found = f"'{kind}'" if kind is not None else "missing"
             message = (
@@ -115,7 +144,8 @@ class Layer:
         InputError
             If these cannot be read.
         """
-        numbers = self.held if isinstance(self.held, h5py.Dataset) else self.held.get("data")
+        held = self.held
+        numbers = find_member(self.location, held, "data") if isinstance(held, h5py.Group) else held
         if not isinstance(numbers, h5py.Dataset) or numbers.ndim not in (1, 2):
             return False
         return dataset_holds_counts(self.location, numbers)
@@ -129,13 +159,14 @@ def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
     InputError
         If the file is damaged.
     """
+    group = find_member(location, file, "layers")
     with naming_damage(location, "its list of matrices"):
-        layers = file.get("layers")
-        others = {name: layers[name] for name in sorted(layers)} if isinstance(layers, h5py.Group) else {}
-        # Before version 0.7 anndata wrote raw.X at the root.
-        found = others | {MAIN: file.get("X"), RAW: file.get("raw/X", file.get("raw.X"))}
-        held = {name: found[name] for name in (MAIN, RAW, *others) if _is_matrix(found[name])}
-    return {name: Layer(location, name, each) for name, each in held.items()}
+        others = {name: f"layers/{name}" for name in sorted(group)} if isinstance(group, h5py.Group) else {}
+    # Before version 0.7 anndata wrote raw.X at the root.
+    raw = Layer(location, RAW, file, "raw/X")
+    paths = others | {MAIN: "X", RAW: raw.path if raw.exists else "raw.X"}
+    layers = [Layer(location, name, file, paths[name]) for name in (MAIN, RAW, *others)]
+    return {layer.name: layer for layer in layers if layer.exists}
 
 
 def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
@@ -170,7 +201,3 @@ def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
 def _is_matrix(held: Any) -> bool:
     """Say whether there is something; anndata writes an X that is None as a dataset without extent."""
     return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
-
-
-def _text(found: Any) -> str | None:
-    return found.decode(errors="replace") if isinstance(found, bytes) else None if found is None else str(found)

@@ -22,7 +22,10 @@ from median_spark.matrices.counts import (
     Entries,
 )
 from median_spark.matrices.grid import Grid
-from median_spark.matrices.hdf5 import naming_damage, open_hdf5, read_strings
+from median_spark.matrices.hdf5 import as_strings, naming_damage, open_hdf5
+from median_spark.matrices.lists import read_list
+from median_spark.matrices.members import find_member, small_attribute
+from median_spark.matrices.sizes import require_lines
 from median_spark.matrices.tiles import Words
 from median_spark.matrices.whole import dataset_holds_counts
 
@@ -91,7 +94,7 @@ class LoomMatrix:
         for name in CELL_ID_CANDIDATES if self._names.cell_id is None else (self._names.cell_id,):
             if name in held or self._names.cell_id is not None:
                 return self._strings("col", "cell_id", name, first, last)
-        return np.arange(self.shape[1])[first:last].astype(np.str_)
+        return np.arange(*slice(first, last).indices(self.shape[1])).astype(np.str_)
 
     def filter_pass(self) -> npt.NDArray[Any]:
         """Quality filter of each cell, numeric, shape (cells,)."""
@@ -125,12 +128,7 @@ class LoomMatrix:
 
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts, as ``--layer`` names them."""
-        others = {AUTO_LAYER: self._file.get("matrix")} | {name: self._layers()[name] for name in self._layers()}
-        return [
-            name
-            for name, dataset in others.items()
-            if name != self._layer and dataset_holds_counts(self.location, dataset)
-        ]
+        return [name for name in (AUTO_LAYER, *self._layers()) if name != self._layer and self._holds_counts(name)]
 
     def warnings(self) -> list[str]:
         """Return nothing: of a loom nothing is chosen for the user."""
@@ -150,7 +148,7 @@ class LoomMatrix:
     def _find_matrix(self) -> h5py.Dataset:
         with naming_damage(self.location, "its list of contents"):
             held = list(self._file)
-            matrix = self._file.get("matrix")
+        matrix = find_member(self.location, self._file, "matrix")
         if not isinstance(matrix, h5py.Dataset):
             message = f"{self.location}: this HDF5 file is no loom: it has no dataset 'matrix'; it has {listed(held)}"
             raise InputError(message)
@@ -160,43 +158,53 @@ class LoomMatrix:
             if self._layer not in layers:
                 message = (
                     f"{self.location}: this loom has no layer '{self._layer}'; it has "
-                    f"{listed(list(layers)) or 'none'}: --layer auto takes its main matrix"
+                    f"{listed(layers) or 'none'}: --layer auto takes its main matrix"
                 )
                 raise InputError(message)
-            name, matrix = f"layers/{self._layer}", layers[self._layer]
-        with naming_damage(self.location, f"the type of '{name}'"):
-            sound = matrix.ndim == 2 and matrix.dtype.kind in "iufb"
-        if not sound:
-            message = (
-                f"{self.location}: '{name}' must be numeric with 2 dimensions, rows and cells; "
-                f"it is {matrix.dtype} with {matrix.ndim}"
-            )
+            name = f"layers/{self._layer}"
+            matrix = find_member(self.location, self._file, name)
+        found = "no dataset"
+        if isinstance(matrix, h5py.Dataset):
+            with naming_damage(self.location, f"the type of '{name}'"):
+                found = f"{matrix.dtype} with {matrix.ndim}"
+                sound = matrix.ndim == 2 and matrix.dtype.kind in "iufb"
+        if not isinstance(matrix, h5py.Dataset) or not sound:
+            message = f"{self.location}: '{name}' must be numeric with 2 dimensions, rows and cells; it is {found}"
             raise InputError(message)
+        require_lines(self.location, name, matrix, matrix.shape)
         return matrix
 
-    def _layers(self) -> dict[str, h5py.Dataset]:
+    def _layers(self) -> list[str]:
+        group = find_member(self.location, self._file, "layers")
         with naming_damage(self.location, "the group 'layers'"):
-            group = self._file.get("layers")
-            held = {name: group[name] for name in group} if isinstance(group, h5py.Group) else {}
-        return {name: layer for name, layer in held.items() if isinstance(layer, h5py.Dataset)}
+            return list(group) if isinstance(group, h5py.Group) else []
+
+    def _holds_counts(self, layer: str) -> bool:
+        """Say whether a layer that was not chosen looks like counts; one that cannot be read does not."""
+        try:
+            held = find_member(self.location, self._file, "matrix" if layer == AUTO_LAYER else f"layers/{layer}")
+            return isinstance(held, h5py.Dataset) and held.ndim == 2 and dataset_holds_counts(self.location, held)
+        except InputError:
+            return False
 
     def _specification(self) -> str:
-        with naming_damage(self.location, "'LOOM_SPEC_VERSION'"):
-            stored = self._file.get("attrs/LOOM_SPEC_VERSION")
-            found = stored[()] if stored is not None else self._file.attrs.get("LOOM_SPEC_VERSION", "2")
-        if isinstance(found, np.ndarray):
-            found = found.ravel()[0] if found.size else "2"
-        return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
+        stored = find_member(self.location, self._file, "attrs/LOOM_SPEC_VERSION")
+        if not isinstance(stored, h5py.Dataset):
+            found = small_attribute(self.location, self._file, "LOOM_SPEC_VERSION")
+        else:
+            with naming_damage(self.location, "'attrs/LOOM_SPEC_VERSION'"):
+                found = stored[()] if stored.size == 1 else None
+        words = as_strings(np.asarray(found)).tolist() if found is not None else []
+        return str(words[0]) if words else "2"
 
     def _attributes(self, side: str) -> list[str]:
+        group = find_member(self.location, self._file, f"{side}_attrs")
         with naming_damage(self.location, f"the group '{side}_attrs'"):
-            group = self._file.get(f"{side}_attrs")
             return sorted(group) if isinstance(group, h5py.Group) else []
 
     def _attribute(self, side: str, field: str, name: str) -> h5py.Dataset:
         noun, length = ("row", self.shape[0]) if side == "row" else ("column", self.shape[1])
-        with naming_damage(self.location, f"{noun} attribute '{name}'"):
-            dataset = self._file.get(f"{side}_attrs/{name}")
+        dataset = find_member(self.location, self._file, f"{side}_attrs/{name}")
         if not isinstance(dataset, h5py.Dataset):
             message = (
                 f"{self.location}: {noun} attribute '{name}' is missing; it has "
@@ -215,8 +223,10 @@ class LoomMatrix:
         self, side: str, field: str, name: str, first: int = 0, last: int | None = None
     ) -> npt.NDArray[np.str_]:
         dataset = self._attribute(side, field, name)
+        noun = "row" if side == "row" else "column"
         with naming_damage(self.location, f"attribute '{name}'"):
-            return read_strings(dataset, first, last, unescape=self._specification() < "3")
+            what, unescape = f"{noun} attribute '{name}'", self._specification() < "3"
+            return as_strings(read_list(self.location, dataset, what, first, last, unescape=unescape))
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         dataset = self._attribute("col", field, name)
@@ -229,4 +239,4 @@ class LoomMatrix:
             )
             raise InputError(message)
         with naming_damage(self.location, f"column attribute '{name}'"):
-            return np.asarray(dataset[()])
+            return read_list(self.location, dataset, f"column attribute '{name}'")

@@ -11,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError
+from median_spark.guard import beat
 from median_spark.matrices.bands import with_room
 from median_spark.matrices.counts import Entries
 from median_spark.matrices.hdf5 import naming_damage, require_filters
-from median_spark.matrices.turning import TwiceError, row_numbers, turned
+from median_spark.matrices.lists import read_list
+from median_spark.matrices.members import find_member, small_attribute
+from median_spark.matrices.sizes import require_lines
+from median_spark.matrices.turning import row_numbers, summed, turned
 from median_spark.matrices.vectors import Vector
 
 _STRETCH = 1 << 18
@@ -51,16 +55,19 @@ class _Sparse:
         raise InputError(message)
 
     def _find_shape(self, group: h5py.Group) -> tuple[int, int]:
+        found = small_attribute(self._location, group, "shape")
+        if found is None:
+            found = small_attribute(self._location, group, "h5sparse_shape")
         with naming_damage(self._location, f"the shape of {self._place}"):
-            found = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
             shape = tuple(np.asarray(found).ravel().tolist()) if found is not None else ()
         if len(shape) != 2 or not all(isinstance(extent, int) and extent >= 0 for extent in shape):
             self._refuse(f"must have an attribute 'shape' of two whole numbers, cells and genes; it is {found}")
+        require_lines(self._location, self._place, group, shape)
         return shape[0], shape[1]
 
     def _find(self, group: h5py.Group, name: str) -> Vector:
+        held = find_member(self._location, group, name)
         with naming_damage(self._location, f"'{name}' of {self._place}"):
-            held = group.get(name)
             kinds = "iu" if name == "indices" else "iufb"
             sound = isinstance(held, h5py.Dataset) and held.ndim == 1 and held.dtype.kind in kinds
         if not sound:
@@ -72,17 +79,16 @@ class _Sparse:
         return Vector(self._location, held)
 
     def _find_indptr(self, group: h5py.Group) -> npt.NDArray[np.int64]:
+        held = find_member(self._location, group, "indptr")
         with naming_damage(self._location, f"'indptr' of {self._place}"):
-            held = group.get("indptr")
-            sound = isinstance(held, h5py.Dataset) and held.ndim == 1 and held.dtype.kind in "iu"
-            if not sound:
+            if not isinstance(held, h5py.Dataset) or held.ndim != 1 or held.dtype.kind not in "iu":
                 self._refuse("must have a list of whole numbers 'indptr'")
             require_filters(self._location, held)
-            found = np.asarray(held[()]).astype(np.int64)
-        if len(found) != self._lines + 1:
-            self._refuse(
-                f"has an indptr of {len(found):,} numbers, where its shape {self.shape} asks for {self._lines + 1:,}"
-            )
+            if len(held) != self._lines + 1:
+                self._refuse(
+                    f"has an indptr of {len(held):,} numbers, where its shape {self.shape} asks for {self._lines + 1:,}"
+                )
+            found = read_list(self._location, held, f"'indptr' of {self._place}").astype(np.int64, copy=False)
         if found[0] != 0:
             self._refuse(f"has an indptr that begins with {found[0]:,}, where it must with 0")
         falls = np.flatnonzero(found[1:] < found[:-1])
@@ -98,6 +104,7 @@ class _Sparse:
         step = -(-_STRETCH // chunk) * chunk
         start = begin
         while start < end:
+            beat()
             stop = min((start // step + 1) * step, end)
             yield start, stop
             start = stop
@@ -108,9 +115,6 @@ class _Sparse:
 
     def _refuse_index(self, what: str, index: int, entry: int, limit: int) -> NoReturn:
         self._refuse(f"has the {what} number {index:,} at entry {entry:,}, where it has {limit:,} {what}s")
-
-    def _refuse_twice(self, gene: int, cell: int) -> NoReturn:
-        self._refuse(f"holds gene number {gene:,} twice in cell number {cell:,}")
 
 
 class ByCell(_Sparse):
@@ -144,10 +148,7 @@ class ByCell(_Sparse):
                 self._refuse_index("gene", int(columns[wrong]), start + wrong, self.shape[1])
         # Lines without entries end where the one before them does.
         ends = np.maximum.accumulate(ends)
-        try:
-            return turned(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
-        except TwiceError as error:
-            self._refuse_twice(int(rows[error.row]), first + error.cell)
+        return turned(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
@@ -196,15 +197,13 @@ class ByGene(_Sparse):
                 filled, cells, counts, lengths,
             )  # fmt: skip
         cells, counts = cells[:filled], counts[:filled]
-        disordered, twice = disorder(lengths, cells)
+        disordered, repeated = disorder(lengths, cells)
         if disordered:
             order = np.lexsort((cells, np.repeat(np.arange(len(rows)), lengths)))
             cells, counts = cells[order], counts[order]
-            _, twice = disorder(lengths, cells)
-        if twice >= 0:
-            row = int(np.searchsorted(np.cumsum(lengths), twice, side="right"))
-            self._refuse_twice(int(rows[row]), first + int(cells[twice]))
-        return Entries(lengths, cells, counts)
+            _, repeated = disorder(lengths, cells)
+        entries = Entries(lengths, cells, counts)
+        return summed(entries) if repeated else entries
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""

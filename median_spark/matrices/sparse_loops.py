@@ -130,7 +130,7 @@ def part_pairs(
     pairs: npt.NDArray[np.void],
     cells: npt.NDArray[np.int32],
     counts: npt.NDArray[Any],
-) -> tuple[int, int]:
+) -> bool:
     """Part pairs of cell and count into two lists.
 
     Parameters
@@ -144,21 +144,21 @@ def part_pairs(
 
     Returns
     -------
-    int, int
-        Row and cell of an entry that a cell has twice; -1 if there is none.
+    bool
+        Whether a cell has several entries of one row; they are neighbours.
     """
     entry = 0
+    repeated = False
     for row in range(len(lengths)):
         before = np.int32(-1)
         for place in range(entry, entry + lengths[row]):
             cell = pairs[place]["cell"]
-            if cell == before:
-                return row, int(cell)
+            repeated |= cell == before
             cells[place] = cell
             counts[place] = pairs[place]["count"]
             before = cell
         entry += lengths[row]
-    return -1, -1
+    return repeated
 
 
 @compiled
@@ -227,19 +227,18 @@ def choose_cells(
 
 
 @compiled
-def disorder(lengths: npt.NDArray[np.int64], cells: npt.NDArray[np.int32]) -> tuple[bool, int]:
-    """Say whether the cells of some row descend, and which entry first has the cell of the next one, -1 if none."""
+def disorder(lengths: npt.NDArray[np.int64], cells: npt.NDArray[np.int32]) -> tuple[bool, bool]:
+    """Say whether the cells of some row descend, and whether neighbours are the same."""
     descends = False
-    twice = -1
+    repeated = False
     entry = 0
     for row in range(len(lengths)):
         stop = entry + lengths[row]
         for place in range(entry + 1, stop):
             descends |= cells[place] < cells[place - 1]
-            if cells[place] == cells[place - 1] and twice < 0:
-                twice = place - 1
+            repeated |= cells[place] == cells[place - 1]
         entry = stop
-    return descends, twice
+    return descends, repeated
 
 
 @compiled

@@ -1,5 +1,6 @@
 """Where the tiles, or chunks, of an HDF5 dataset lie in their file."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -10,8 +11,12 @@ import numpy.typing as npt
 
 from median_spark import storage
 from median_spark.errors import InputError
+from median_spark.guard import beat
 from median_spark.matrices.btree import CHUNK, read_chunk_index
 from median_spark.matrices.hdf5 import naming_damage
+from median_spark.matrices.sizes import require_tiles
+
+_BEAT_CHUNKS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class TileIndex:
 
     def __init__(self, location: str, dataset: h5py.Dataset, name: str = "the matrix") -> None:
         self._location = location
+        self._name = name
         self._what = f"the index of {name}'s tiles"
         self._dataset = dataset
         self._tile: tuple[int, int] = (*dataset.chunks, 1)[:2]
@@ -57,6 +63,7 @@ class TileIndex:
             If the index is damaged.
         """
         if self._all is None:
+            require_tiles(self._location, self._name, self._dataset)
             self._all = self._pass_over()
         return self._all[np.ix_(rows, columns)]
 
@@ -92,8 +99,17 @@ class TileIndex:
         if found is not None:
             return found
         told: list[Any] = []
+        most = math.prod(self._shape)
+
+        def note(chunk: Any) -> bool | None:
+            """Keep a chunk; stop HDF5, which may go round in a circle, where there are more than there can be."""
+            if len(told) % _BEAT_CHUNKS == 0:
+                beat()
+            told.append(chunk)
+            return True if len(told) > most else None
+
         with naming_damage(self._location, self._what):
-            self._dataset.id.chunk_iter(told.append)
+            self._dataset.id.chunk_iter(note)
         # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
         rows = [(size, mask, *(*corner, 0)[:2], 0, address) for corner, mask, address, size in told]
         return np.array(rows, dtype=CHUNK)

@@ -16,9 +16,11 @@ from h5py import h5d, h5t, h5z
 
 from median_spark import storage
 from median_spark.errors import InputError
+from median_spark.guard import beat
 from median_spark.matrices.bands import Band
 from median_spark.matrices.hdf5 import naming_damage
 from median_spark.matrices.inflate import DamagedTileError, inflate_tiles
+from median_spark.matrices.sizes import most_bytes
 from median_spark.matrices.tile_index import TileIndex, TilePlaces
 
 _MOST_BAND_BYTES = 256 << 20
@@ -61,15 +63,16 @@ def tiles_of(location: str, dataset: h5py.Dataset, words: Words | None = None) -
     words : Words, optional
         What it is called in messages.
     """
-    if not can_be_inflated(location, dataset):
+    if not can_be_inflated(dataset):
         return None
     rows, cells = dataset.chunks
-    if -(-dataset.shape[1] // cells) * rows * cells * dataset.dtype.itemsize > _MOST_BAND_BYTES:
+    band = -(-dataset.shape[1] // cells) * rows * cells * dataset.dtype.itemsize
+    if band > min(_MOST_BAND_BYTES, most_bytes(dataset)):
         return None
     return Tiles(location, dataset, words or Words())
 
 
-def can_be_inflated(location: str, dataset: h5py.Dataset) -> bool:
+def can_be_inflated(dataset: h5py.Dataset) -> bool:
     """Say whether a dataset's tiles are plain numbers, compressed by gzip and nothing else, of a size to be held."""
     properties = dataset.id.get_create_plist()
     dtype = dataset.dtype
@@ -82,7 +85,6 @@ def can_be_inflated(location: str, dataset: h5py.Dataset) -> bool:
     )
     return bool(
         plain
-        and _is_in(location, dataset)
         and properties.get_layout() == h5d.CHUNKED
         and properties.get_nfilters() == 1
         and properties.get_filter(0)[0] == h5z.FILTER_DEFLATE
@@ -90,13 +92,6 @@ def can_be_inflated(location: str, dataset: h5py.Dataset) -> bool:
         and not dataset.file.userblock_size
         and math.prod(dataset.chunks) * dtype.itemsize <= _MOST_BAND_BYTES
     )
-
-
-def _is_in(location: str, dataset: h5py.Dataset) -> bool:
-    """Say whether a dataset is in the file itself: it may be a link into another one."""
-    if storage.is_local(location):
-        return bool(dataset.file.filename == location)
-    return bool(dataset.file.driver == "fileobj")  # as `open_hdf5` opens it; what a link leads to is a local file
 
 
 class Tiles:
@@ -136,6 +131,7 @@ class Tiles:
         tiles = np.zeros((len(columns), self._rows, self._cells), dtype=self._dtype)
         with open_bytes(self._location) as stream:
             for number, tile_row in enumerate(tile_rows.tolist()):
+                beat()
                 try:
                     read_tiles(stream, places[number], tiles)
                 except DamagedTileError as error:

@@ -8,15 +8,6 @@ import numpy.typing as npt
 from median_spark.matrices.counts import Entries
 
 
-class TwiceError(Exception):
-    """A cell has two entries of one row."""
-
-    def __init__(self, row: int, cell: int) -> None:
-        super().__init__(f"row {row} stands twice in cell {cell}")
-        self.row = row
-        self.cell = cell
-
-
 def row_numbers(rows: npt.NDArray[np.int64], genes: int) -> npt.NDArray[np.int32]:
     """Return the place in `rows` of each gene of a matrix, ``len(rows)`` where it is not among them, shape (genes,)."""
     found = np.full(genes, len(rows), dtype=np.int32)
@@ -43,17 +34,25 @@ def turned(
         Row and count of each entry, line by line; they are overwritten.
     lengths : ndarray of int64, shape (rows,)
         Entries of each row.
-
-    Raises
-    ------
-    TwiceError
-        If a cell has two entries of one row.
     """
     from median_spark.matrices.sparse_loops import part_pairs, scatter_pairs  # numba takes half a second to import
 
     pairs = np.empty(len(rows), dtype=[("cell", np.int32), ("count", counts.dtype)])
     scatter_pairs(numbers, ends, rows, counts, np.cumsum(lengths) - lengths, pairs)
-    row, cell = part_pairs(lengths, pairs, rows, counts)
-    if row >= 0:
-        raise TwiceError(row, cell)
-    return Entries(lengths, rows, counts)
+    repeated = part_pairs(lengths, pairs, rows, counts)
+    return summed(Entries(lengths, rows, counts)) if repeated else Entries(lengths, rows, counts)
+
+
+def summed(entries: Entries) -> Entries:
+    """Return one entry in place of several of one row and cell, their sum, as scipy does.
+
+    Sums are float64, as those of small integers would overflow. Where a count is negative or not a number, all entries
+    stay, so that whoever checks counts finds it.
+    """
+    if not np.all(entries.counts >= 0):
+        return entries
+    rows = np.repeat(np.arange(len(entries.lengths)), entries.lengths)
+    new = np.ones(len(rows), dtype=np.bool_)
+    new[1:] = (rows[1:] != rows[:-1]) | (entries.cells[1:] != entries.cells[:-1])
+    counts = np.add.reduceat(entries.counts.astype(np.float64), np.flatnonzero(new))
+    return Entries(np.bincount(rows[new], minlength=len(entries.lengths)), entries.cells[new], counts)

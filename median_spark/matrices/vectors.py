@@ -34,7 +34,7 @@ class Vector:
         self.name = dataset.name.lstrip("/")
         self.dtype = computable(dataset.dtype)
         self.chunk: int = dataset.chunks[0] if dataset.chunks else 1
-        self._index = TileIndex(location, dataset, f"'{self.name}'") if can_be_inflated(location, dataset) else None
+        self._index = TileIndex(location, dataset, f"'{self.name}'") if can_be_inflated(dataset) else None
         self._stream: Any = None
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from median_spark.guard import beat
 from median_spark.matrices.hdf5 import naming_damage, require_filters
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
@@ -77,4 +78,5 @@ def _some(dataset: h5py.Dataset) -> Iterator[npt.NDArray[Any]]:
     length = dataset.shape[0]
     step = _SAMPLE if dataset.ndim == 1 else 1
     for begin in sorted({0, max(0, length // 2 - step // 2), max(0, length - step)}):
+        beat()
         yield np.asarray(dataset[begin : begin + step]).ravel()

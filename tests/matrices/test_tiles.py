@@ -360,28 +360,6 @@ class TestOtherLayouts:
         assert not by_tiles(path)
         assert_reads_everywhere(path, counts)
 
-    def test_a_virtual_matrix_goes_by_h5py(self, tmp_path, counts):
-        source = write_loom(tmp_path / "source.loom", counts, storage=TILES)
-        path = write_loom(tmp_path / "s.loom", counts)
-        with h5py.File(path, "r+") as file:
-            del file["matrix"]
-            layout = h5py.VirtualLayout(counts.shape, counts.dtype)
-            layout[:] = h5py.VirtualSource(source, "matrix", counts.shape)
-            file.create_virtual_dataset("matrix", layout)
-        assert not by_tiles(path)
-        assert_reads_everywhere(path, counts)
-
-    @pytest.mark.parametrize("level", [0, 4])
-    def test_a_matrix_that_is_a_link_into_another_file(self, tmp_path, counts, level):
-        """At level 0 both files are laid out alike, so that places in the one are sound in the other, too."""
-        storage = {**TILES, "compression_opts": level}
-        source = write_loom(tmp_path / "source.loom", counts, storage=storage)
-        path = write_loom(tmp_path / "s.loom", counts + 1, storage=storage)
-        with h5py.File(path, "r+") as file:
-            del file["matrix"]
-            file["matrix"] = h5py.ExternalLink(source, "/matrix")
-        assert_reads_everywhere(path, counts)
-
     @pytest.mark.parametrize("size", [512, 4096])
     def test_a_file_with_a_userblock_goes_by_h5py(self, tmp_path, counts, size):
         whole = write_loom(tmp_path / "whole.loom", counts, storage=TILES)

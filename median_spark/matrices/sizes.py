@@ -1,0 +1,151 @@
+"""Sizes that an HDF5 file declares, held against the bytes that it has, before anything of these sizes is allocated.
+
+A few bytes of a damaged or hostile file may declare any number of cells, genes or bytes. Compressed constants are small
+and sound. So nothing is refused up to a floor, and beyond it only what no writer can have stored in so few bytes.
+"""
+
+import math
+from typing import NoReturn
+
+import h5py
+from h5py import h5d, h5z
+
+from median_spark.errors import InputError
+
+FLOOR = 64 << 20
+"""Bytes that any dataset may declare."""
+
+_LEAST_LINES = 2_000_000
+"""Cells, and genes, that any matrix may declare; more than the file has bytes it cannot have beyond that."""
+
+_LEAST_TILES = 4_000_000
+"""Tiles that any matrix may declare; tiles without counts need not be stored, but few files have many of them."""
+
+_DENSEST = 1032
+"""Bytes that deflate can make of one; HDF5's other filters, but for the plugins, can make no more."""
+
+_BOUNDED = {h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, 32004}
+"""Filters that make at most `_DENSEST` bytes of one."""
+
+
+def most_bytes(dataset: h5py.Dataset) -> int:
+    """Return how many bytes a dataset's values, or some of them that are read together, may take in memory."""
+    return max(FLOOR, _DENSEST * file_bytes(dataset))
+
+
+def file_bytes(dataset: h5py.Dataset) -> int:
+    """Return how large a dataset's file is."""
+    return int(dataset.file.id.get_filesize())
+
+
+def require_backed(location: str, dataset: h5py.Dataset, name: str) -> None:
+    """Refuse a dataset that declares more values than the file's bytes can hold.
+
+    Parameters
+    ----------
+    location : str
+        The file, for messages.
+    dataset : h5py.Dataset
+        Neither virtual nor external. Of a dataset of two dimensions tiles that are all 0 may be missing from the file.
+    name : str
+        What it is called in messages.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if dataset.shape is None:
+        return
+    item = dataset.id.get_type().get_size()
+    declared = math.prod(int(extent) for extent in dataset.shape) * item
+    tile = math.prod(dataset.chunks) * item if dataset.chunks else 0
+    if declared <= FLOOR and tile <= FLOOR:
+        return
+    if tile > most_bytes(dataset):
+        _refuse(location, name, f"have tiles of {tile:,} bytes", f"the file has {file_bytes(dataset):,}")
+    if dataset.ndim == 2 and dataset.chunks:
+        return
+    stored = min(dataset.id.get_storage_size(), file_bytes(dataset))
+    expansion = _expansion(dataset)
+    if expansion is not None and declared > stored * expansion:
+        _refuse(location, name, f"have {declared:,} bytes", f"{stored:,} are stored")
+    if dataset.chunks:
+        needed = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        written = dataset.id.get_num_chunks()
+        if written < needed:
+            _refuse(location, name, f"have {needed:,} chunks", f"{written:,} are stored")
+
+
+def require_lines(location: str, name: str, held: h5py.Dataset | h5py.Group, lines: tuple[int, ...]) -> None:
+    """Refuse numbers of cells and genes that the file cannot have.
+
+    Parameters
+    ----------
+    location, name : str
+        The file and what is in it, for messages.
+    held : h5py.Dataset or h5py.Group
+        What has so many.
+    lines : tuple of int
+        Cells and genes, or genes and cells.
+
+    Raises
+    ------
+    InputError
+        If there are more than the file has bytes.
+    """
+    most = max(_LEAST_LINES, file_bytes(held))
+    if max(lines, default=0) > most:
+        told = " × ".join(f"{extent:,}" for extent in lines)
+        _refuse(location, name, f"be {told}", f"the file has {file_bytes(held):,} bytes")
+
+
+def require_tiles(location: str, name: str, dataset: h5py.Dataset) -> None:
+    """Refuse a matrix of more tiles than the file can have; their places are held in memory.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if not dataset.chunks:
+        return
+    tiles = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if tiles > max(_LEAST_TILES, file_bytes(dataset)):
+        _refuse(location, name, f"have {tiles:,} tiles", f"the file has {file_bytes(dataset):,} bytes")
+
+
+def require_strings(location: str, name: str, dataset: h5py.Dataset, number: int, longest: int) -> None:
+    """Refuse strings that would take more memory than the file can ask for: each takes as much as the longest.
+
+    Raises
+    ------
+    InputError
+        If they would.
+    """
+    wanted = number * longest * 4
+    if wanted > most_bytes(dataset):
+        message = (
+            f"{location}: {name} has {number:,} strings of up to {longest:,} characters, {wanted:,} bytes, where the "
+            f"file has {file_bytes(dataset):,}; it is damaged, or these are no names"
+        )
+        raise InputError(message)
+
+
+def _expansion(dataset: h5py.Dataset) -> int | None:
+    """Return how many bytes can become of a stored one, None if there is no bound."""
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() != h5d.CHUNKED:
+        return 1
+    filters = {properties.get_filter(place)[0] for place in range(properties.get_nfilters())}
+    if filters <= {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}:
+        return 1
+    # Filters may follow one another, and those of plugins have no bound that is known here.
+    return _DENSEST if filters <= _BOUNDED else None
+
+
+def _refuse(location: str, name: str, declared: str, held: str) -> NoReturn:
+    message = (
+        f"{location}: '{name}' is declared to {declared}, where {held}; the file is damaged, or was never finished"
+    )
+    raise InputError(message)
