@@ -19,12 +19,15 @@ from median_spark.guard.child import DEFAULT_LIMITS, TIME, Limits, serve
 
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
-"""A call without progress for so long is reported as slow."""
+"""A call without progress for so long, or for half of its processor time, is reported as slow."""
 
 _DAMAGED = "as damaged files make HDF5 do"
 
 _TRIES = 2
-"""How often a call is made whose child is killed: a machine may be short of memory for a moment."""
+"""How often a call is made over which its child crashes."""
+
+_TRIES_IF_KILLED = 5
+"""The same where somebody else kills the child, as the system does when memory is short, perhaps for a moment only."""
 
 
 class _Forks:
@@ -132,14 +135,15 @@ class Guard:
         LostError
             If the child crashed, or exceeded a limit.
         """
-        for attempt in range(_TRIES):
+        attempts = 0
+        while True:
+            attempts += 1
             try:
                 with self._busy:
                     return self._call_once(function, arguments, limits, on_slow)
-            except _KilledError as error:
-                if attempt + 1 == _TRIES:
+            except _EndedError as error:
+                if attempts >= (_TRIES_IF_KILLED if error.killed else _TRIES):
                     raise LostError(str(error)) from error
-        raise AssertionError
 
     def _call_once(
         self,
@@ -192,7 +196,7 @@ class Guard:
         """Return when there is an answer, or the child is gone."""
         while not connection.poll(min(_POLL_SECONDS, limits.waiting_seconds)):
             waited = time.monotonic() - TIME.unpack_from(self._progress, 0)[0]
-            if on_slow is not None and waited > min(_SLOW_SECONDS, limits.processor_seconds):
+            if on_slow is not None and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2):
                 on_slow()
                 on_slow = None
             if waited > limits.waiting_seconds:
@@ -211,13 +215,17 @@ class Guard:
             name = signal.Signals(-code).name
             cause = "most likely because memory ran out" if -code == signal.SIGKILL else _DAMAGED
             message = f"the process that read it was ended by {name}, {cause}"
-            raise _KilledError(message)
+            raise _EndedError(message, killed=-code == signal.SIGKILL)
         message = f"the process that read it ended with status {code}"
-        raise _KilledError(message)
+        raise _EndedError(message, killed=False)
 
 
-class _KilledError(Exception):
-    """A child that a signal ended."""
+class _EndedError(Exception):
+    """A child that ended by itself, by a crash, or because it was killed."""
+
+    def __init__(self, message: str, *, killed: bool) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class _Own:

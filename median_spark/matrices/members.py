@@ -18,6 +18,8 @@ from median_spark.errors import InputError
 from median_spark.matrices.hdf5 import naming_damage
 from median_spark.matrices.sizes import require_backed
 
+_MISSING = "there is no such file"
+
 _MOST_LINKS = 32
 """Soft links on the way to one object; more are taken for a circle."""
 
@@ -66,14 +68,14 @@ def check_dataset(location: str, dataset: h5py.Dataset) -> None:
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         message = (
             f"{location}: '{name}' is a virtual dataset, made of {parts}{more}; a matrix must be one file: "
-            f"{_advice(name)}"
+            f"{_advice(name, complete=_MISSING not in parts)}"
         )
         raise InputError(message)
     if dataset.external:
         parts = ", ".join(_described(location, file) for file, _, _ in dataset.external[:3])
         message = (
             f"{location}: the data of '{name}' lie outside this file, in {parts}; a matrix must be one file: "
-            f"{_advice(name)}"
+            f"{_advice(name, complete=_MISSING not in parts)}"
         )
         raise InputError(message)
     require_backed(location, dataset, name)
@@ -173,8 +175,9 @@ def _refuse_link(location: str, name: str, link: h5py.ExternalLink) -> None:
     raise InputError(message)
 
 
-def _advice(name: str) -> str:
-    return (
+def _advice(name: str, *, complete: bool) -> str:
+    first = "" if complete else "put the missing file back, for HDF5 reads zeros in its place; then "
+    return first + (
         "open it with h5py as file, and put its values in its place: "
         f"values = file['{name}'][()]; del file['{name}']; file['{name}'] = values"
     )
@@ -188,7 +191,7 @@ def _described(location: str, name: str) -> str:
         except (OSError, ValueError):  # a name that no file can have
             missing = True
         if missing:
-            return f"'{name}' (there is no such file)"
+            return f"'{name}' ({_MISSING})"
     return f"'{name}'"
 
 

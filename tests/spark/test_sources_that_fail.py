@@ -24,7 +24,7 @@ from median_spark.spark.progress import Silent
 pytestmark = pytest.mark.spark
 
 COUNTS = random_counts(np.random.default_rng(3), 60, 40)
-LIMITS = Limits(processor_seconds=4)
+LIMITS = Limits(processor_seconds=8)
 
 
 def write_hanging(path):
@@ -79,13 +79,13 @@ def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tm
     assert done.converted == ["a", "c"]
     (failure,) = done.failures
     assert failure.source == "b"
-    assert failure.reason.startswith(f"{next(corpus.glob('b.*'))}: reading it took more than 4 s of processor time")
+    assert failure.reason.startswith(f"{next(corpus.glob('b.*'))}: reading it took more than 8 s of processor time")
     assert any(note.startswith("waiting for source 'b', which makes no progress") for note in told.notes)
     assert not list((tmp_path / "x" / "staging").iterdir())
 
 
 def test_without_skipping_one_sentence_names_the_file(spark, corpus, tmp_path):
-    with pytest.raises(InputError, match=r"^\S+/b\.\w+: reading it took more than 4 s of processor time[^\n]*$"):
+    with pytest.raises(InputError, match=r"^\S+/b\.\w+: reading it took more than 8 s of processor time[^\n]*$"):
         convert(str(corpus), str(tmp_path / "x"), spark=spark, limits=LIMITS)
 
 
