@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from median_spark.guard import beat
 from median_spark.verification.strings import texts
 
 _BLOCK = 4_000_000
@@ -79,6 +80,7 @@ class H5ad:
         if self._kind == "csc":
             totals = np.zeros(self.cells)
             for first in range(0, self._genes, 64):
+                beat()
                 totals += np.asarray(self._csc_columns(first, min(first + 64, self._genes)).sum(axis=1)).ravel()
             return totals
         return np.concatenate([np.asarray(block.sum(axis=1)).ravel() for block in self._blocks()])
@@ -94,10 +96,12 @@ class H5ad:
         if self._kind == "dense":
             step = max(1, _BLOCK // self._genes)
             for first in range(0, self.cells, step):
+                beat()
                 yield sparse.csr_matrix(self._matrix[first : first + step].astype(np.float64))
             return
         bounds, first = self._matrix["indptr"][:].astype(np.int64), 0
         while first < self.cells:
+            beat()
             last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _BLOCK, side="right")) - 1)
             begin, end = int(bounds[first]), int(bounds[last])
             counts, genes = self._matrix["data"][begin:end], self._matrix["indices"][begin:end]

@@ -1,6 +1,5 @@
 """Comparing the expression table with the matrices that it was converted from."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -9,6 +8,7 @@ import numpy.typing as npt
 
 from median_spark import storage
 from median_spark.errors import counted
+from median_spark.guard import beat, read_guarded
 from median_spark.verification.h5ads import H5ad
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
@@ -58,7 +58,10 @@ def check_inputs(
         stored = source.rows(genes, ["gene"]).column("gene").unique().to_pylist()
         if stored:
             wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
-        for gene, cells, values in _matrix_rows(source.record, namings[number], sorted(set(wanted))):
+        path = told["path"]
+        for gene, cells, values in read_guarded(
+            path, _matrix_rows, source.record, namings[number], sorted(set(wanted))
+        ):
             _check_row(done, source, gene, cells, values)
             looked_at += 1
     done.compared.append(f"values and cells against the matrices: {counted(looked_at, 'row')} of a gene in a source")
@@ -80,8 +83,8 @@ def _check_row(
 
 def _matrix_rows(
     record: dict[str, Any], naming: Naming, genes: list[str]
-) -> Iterator[tuple[str, list[str], npt.NDArray[np.float64]]]:
-    """Yield gene, cell ids and values of some genes of a matrix, computed anew."""
+) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
+    """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
     parameters, names, location = record["parameters"], record["parameters"]["names"], record["input"]["path"]
     with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
         layer = parameters.get("layer", "auto")
@@ -100,8 +103,12 @@ def _matrix_rows(
         wanted = set(genes)
         rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
         counts = matrix.counts(rows)
+        found = []
         for gene in genes:
+            beat()
             columns = [place for place, row in enumerate(rows) if chosen[row] == gene]
             summed = np.asarray(counts[:, columns].sum(axis=1)).ravel()
             taken = np.flatnonzero(passed & (summed > 0))
-            yield gene, cells[taken].tolist(), summed[taken] / n_counts[taken] * parameters["target_sum"]
+            values = summed[taken] / n_counts[taken] * parameters["target_sum"]
+            found.append((gene, cells[taken].tolist(), values))
+        return found

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from median_spark.guard import beat
 from median_spark.verification.strings import texts
 
 
@@ -51,6 +52,7 @@ class Loom:
         """Return each cell's counts summed over all rows."""
         totals = np.zeros(self.cells)
         for row in range(self._matrix.shape[0]):
+            beat()
             totals += self._matrix[row]
         return totals
 

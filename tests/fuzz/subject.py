@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from median_spark.errors import MedianSparkError
+from median_spark.errors import InputError, MedianSparkError
 from median_spark.genes.map import read_gene_map
+from median_spark.guard import Limits, read_guarded
 from median_spark.matrices import ReadOptions, open_matrix, outline, read_unit, select_rows
 from median_spark.merging.find import find_digests
 from median_spark.merging.read import read_digests, read_head
 from median_spark.report.others import read_medians
+
+LIMITS = Limits(processor_seconds=5, memory=500 << 20)
+"""What the guard allows for one of these small files."""
 
 SECONDS = 20.0
 """Processor time after which reading one small file counts as a hang."""
@@ -40,6 +44,27 @@ class Values:
 
 
 def read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
+    """Return what `_read_all` does, read as a worker reads it."""
+    found: Values = _guarded(path, _read_all, path, options, unit_entries)
+    return found
+
+
+def describe(path: str, options: ReadOptions) -> None:
+    """Describe a matrix as `median-spark inspect` does."""
+    _guarded(path, _describe, path, options)
+
+
+def _guarded(path: str, function: Any, *arguments: Any) -> Any:
+    """Call a function in the guard's child; that it needs too much memory is a failure of ours, and no refusal."""
+    try:
+        return read_guarded(path, function, *arguments, limits=LIMITS)
+    except InputError as error:
+        if "GiB of memory" in str(error) or "Unexpected error" in str(error):
+            raise AssertionError(str(error)) from error
+        raise
+
+
+def _read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
     """Return all values of a matrix, read unit by unit.
 
     Parameters
@@ -70,8 +95,7 @@ def read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
     return Values(place, joined, cells)
 
 
-def describe(path: str, options: ReadOptions) -> None:
-    """Describe a matrix as `median-spark inspect` does."""
+def _describe(path: str, options: ReadOptions) -> None:
     with open_matrix(path, options.names, options.layer) as matrix:
         matrix.describe()
         matrix.count_layers()
