@@ -98,7 +98,7 @@ class TestReadGeneMap:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            ([("TP53", "ENSG1")], "must be a pickled dict of name to id, not list"),
+            ([("TP53", "ENSG1")], "this pickle holds a list; it must be a dict of name to id"),
             ({"TP53": 1}, "must hold text only; the name 'TP53' has the id 1"),
             ({7: "ENSG1"}, "must hold text only; the name 7 has the id 'ENSG1'"),
             ({}, "the gene map is empty"),

@@ -191,7 +191,8 @@ class TestNotebook:
         bad = tmp_path / "in" / "b" / f"hostile{SUFFIX}"
         bad.write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
         with pytest.raises(
-            InputError, match=r"hostile.*pickle: this pickle holds os\.system, which no pickle of digests"
+            InputError,
+            match=r"hostile.*pickle: this pickle holds os\.system, which a dict of gene to digest does not need",
         ):
             merge(str(tmp_path / "in"), str(tmp_path / "r"))
         assert not (tmp_path / "r").exists()
@@ -569,7 +570,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as end:
             main(["merge", "--help"])
         assert end.value.code == 0
-        assert "of pickles nothing is run" in " ".join(capsys.readouterr().out.split())
+        assert "pickles can call nothing" in " ".join(capsys.readouterr().out.split())
 
     def test_loads_no_spark(self, corpus, tmp_path):
         script = (

@@ -123,7 +123,7 @@ MILLION = np.linspace(1, 2, 1_000_000)
         (Forged(100.0, centroids([]), 3.0, 1.0, 2.0), "is damaged"),
         (Forged(100.0, centroids([1.0]), 0.0, 1.0, 2.0), "add up to n"),
         (Forged(100.0, centroids([1.0]), float("inf"), 1.0, 1.0), "fractions of values"),
-        (Forged(100.0, np.zeros((2, 2), dtype=CENTROID), 2.0, 1.0, 1.0), "must be a column of mean and weight"),
+        (Forged(100.0, np.zeros((2, 2), dtype=CENTROID), 2.0, 1.0, 1.0), "an array must be one column"),
         (Forged(100.0, np.zeros(2), 2.0, 1.0, 1.0), "must be a column of mean and weight"),
         (Forged(100.0, [1.0, 2.0], 2.0, 1.0, 1.0), "must be a column of mean and weight"),
         (Forged(100.0, centroids([1.0]).astype([("mean", "f4"), ("weight", "f8")]), 1.0, 1.0, 1.0), "mean and weight"),
@@ -140,11 +140,11 @@ def test_a_digest_that_crick_cannot_have_made_is_refused_by_gene_or_place(forged
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([digest_of([1.0])], "holds a list where a dict of gene to digest must be"),
-        ({"A": digest_of([1.0]), "B": 3.0}, "1 entry of it does not: 'B' (str) with a float"),
-        ({7: digest_of([1.0])}, "7 (int) with a digest"),
-        (TDigest, "crick.tdigest.TDigest, which no pickle of digests has"),
-        ({"A": print}, "builtins.print, which no pickle of digests has"),
+        ([digest_of([1.0])], "holds a list; it must be a dict of gene to digest"),
+        ({"A": digest_of([1.0]), "B": 3.0}, "1 of its 2 entries are not, such as 'B' with a float"),
+        ({7: digest_of([1.0])}, "7, an int, with a digest"),
+        (TDigest, "holds crick.tdigest.TDigest; it must be a dict of gene to digest"),
+        ({"A": print}, "builtins.print, which a dict of gene to digest does not need"),
     ],
 )
 def test_what_is_no_dict_of_digests_is_refused(content, said):

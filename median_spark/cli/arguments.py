@@ -103,7 +103,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("digests", nargs="+", metavar="DIGESTS",
                         help="a result or its digests.parquet, the folder of a run, or the published notebook's "
                         "pickles: *.gene_median_digest_dict.pickle, folders that are searched for them at any depth, "
-                        "or total_gene_tdigest_dict.pickle; of pickles nothing is run")  # fmt: skip
+                        "or total_gene_tdigest_dict.pickle; pickles can call nothing")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
     _add_merging(parser)
     _add_dictionaries(parser)

@@ -1,38 +1,49 @@
 """Reading crick digests from pickles, as the published notebook wrote them, without handing crick anything unchecked.
 
-crick restores a pickled digest by copying its centroids into an array of fixed size, however many there are; so the
-pickle is read without crick, and what it says of each digest is checked before it becomes one of ours.
+crick restores a pickled digest by copying its centroids into an array of fixed size, however many there are. So pickles
+are read in a guarded child, where a stand-in takes what they hand to crick, and every digest is checked.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from median_spark import pickles
 from median_spark.digests.build import Digest
 from median_spark.digests.merge import check_compression, check_digests
 from median_spark.errors import DigestError, InputError
-from median_spark.unpickling import load_plain
+from median_spark.guard import read_guarded
 
 _CRICK = "crick.tdigest.TDigest"
-_CENTROID_BYTES = 16
-_NONE = np.zeros(0, dtype=[("mean", "<f8"), ("weight", "<f8")])
+_WHAT = "a dict of gene to digest"
+_CENTROID = np.dtype([("mean", "<f8"), ("weight", "<f8")])
+_FLOATS = {_CENTROID: np.dtype("<f8"), _CENTROID.newbyteorder(): np.dtype(">f8")}
 _DRIFT = 1e-9
 """How far, relative to the largest value, a mean may lie past its neighbour. crick updates means step by step, and
 their last bits drift; what is further off is no digest."""
 
+_MOST_VALUES = 2**53
+"""Whole numbers of values are exact up to here."""
+
+Floats = npt.NDArray[np.float64]
+_Parts = tuple[float, Floats, float, float, float]
+"""Of a digest: compression, centroids as mean, weight, mean, weight, …, n, min and max."""
+
 
 @dataclass(frozen=True)
 class PickledDigests:
-    """What a pickle of digests holds.
+    """Contents of a pickle of digests.
 
     Attributes
     ----------
     digests : dict of str to Digest
-        Of the genes with at least one value, in the order of the pickle.
+        Digests of the genes with at least one value, in the order of the pickle.
     compressions : dict of str to float
-        Of the same genes.
+        Compressions of the same genes' digests.
     undetected : list of str
         Genes whose digest is empty.
     """
@@ -43,43 +54,26 @@ class PickledDigests:
 
 
 def unpickle_digests(content: bytes, location: str) -> PickledDigests:
-    """Read a pickled dict of gene to crick digest, of which nothing is run.
+    """Read a pickled dict of gene to crick digest, in a guarded child, and check every digest.
 
     Parameters
     ----------
     content : bytes
-        The pickle, of protocol 2 to 5, by numpy 1 or 2.
+        The pickle, of any protocol, by numpy 1 or 2.
     location : str
-        Where it came from, for messages.
+        Path or URI of the pickle, for messages.
 
     Raises
     ------
     InputError
-        If it holds anything else, which is named; is cut off or damaged; or if a digest is none that crick can make:
-        more than ``2 * ceil(compression)`` centroids, means that do not ascend between min and max, weights that are
-        not whole, not above 0, or do not add up.
+        If it holds anything else, which is named; is cut off or damaged; takes too much time or memory; or if a digest
+        is none that crick can make: more than ``2 * ceil(compression)`` centroids, means that do not ascend between
+        min and max, weights that are not whole, not above 0, or do not add up.
     """
-    found = load_plain(content, location, admitted={_CRICK: _Restored(len(content))}, holding="digests")
-    if type(found) is not dict:
-        message = f"{location}: this pickle holds a {type(found).__name__} where a dict of gene to digest must be"
-        raise InputError(message)
-    wrong = [
-        f"{gene!r:.40} ({type(gene).__name__}) with a {_called(digest)}"
-        for gene, digest in found.items()
-        if not isinstance(gene, str) or type(digest) is not _PickledDigest
-    ]
-    if wrong:
-        entries = "1 entry of it does" if len(wrong) == 1 else f"{len(wrong):,} entries of it do"
-        message = (
-            f"{location}: this pickle must lead from names of genes to digests; {entries} not: {'; '.join(wrong[:3])}"
-        )
-        raise InputError(message)
-    made = {str(gene): digest for gene, digest in found.items()}
-    held = {gene: pickled for gene, pickled in made.items() if pickled.n or len(pickled.centroids)}
-    digests = {gene: _digest(location, gene, pickled) for gene, pickled in held.items()}
-    compressions = {gene: made[gene].compression for gene in digests}
-    _check(location, digests, compressions)
-    return PickledDigests(digests, compressions, [gene for gene in made if gene not in digests])
+    limits = pickles.limits_for(content)
+    columns: _Columns = read_guarded(location, _read, content, location, limits=limits)
+    compressions = dict(zip(columns.genes, columns.compressions.tolist(), strict=True))
+    return PickledDigests(dict(zip(columns.genes, columns.digests(), strict=True)), compressions, columns.undetected)
 
 
 def first_compression(content: bytes, location: str) -> float | None:
@@ -90,81 +84,134 @@ def first_compression(content: bytes, location: str) -> float | None:
     content : bytes
         The pickle, or the beginning of one; the first 256 KiB hold a digest of any compression.
     location : str
-        Where it came from, for messages.
+        Path or URI of the pickle, for messages.
 
     Raises
     ------
     InputError
         See `unpickle_digests`.
     """
+    limits = pickles.limits_for(content)
+    found: float | None = read_guarded(location, _read_first, content, location, limits=limits)
+    return found
 
-    def stop(arguments: tuple[Any, ...], _: tuple[Any, ...]) -> object:
-        raise _SeenError(_compression(arguments))
+
+@dataclass(frozen=True)
+class _Columns:
+    """Checked digests as a few arrays, which pass between processes much faster than thousands of objects."""
+
+    genes: list[str]
+    undetected: list[str]
+    compressions: Floats
+    n: Floats
+    low: Floats
+    high: Floats
+    ends: npt.NDArray[np.int64]
+    means: Floats
+    weights: Floats
+
+    def digests(self) -> list[Digest]:
+        """Return the digests, as views of the arrays."""
+        columns = [column.tolist() for column in (self.n, self.low, self.high)]
+        return [
+            Digest(int(n), low, high, self.means[begin:end], self.weights[begin:end])
+            for n, low, high, (begin, end) in zip(*columns, pairwise([0, *self.ends.tolist()]), strict=True)
+        ]
+
+
+class _PickledDigest:
+    """Takes what pickles hand to crick's ``TDigest`` and its ``__setstate__``."""
+
+    __slots__ = ("_compression", "_state")
+
+    def __init__(self, compression: object) -> None:
+        self._compression = compression
+        self._state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._state = state
+
+    def parts(self) -> _Parts:
+        """Return what the digest consists of; raise one of `pickles.DAMAGE` if it is of other types."""
+        compression = _compression(self._compression)
+        if not self._state:  # an empty digest may be pickled without a state
+            return compression, np.zeros(0), 0.0, 0.0, 0.0
+        array, n, low, high = self._state
+        centroids = array.column() if type(array) is pickles.PickledArray else None
+        if centroids is None or centroids.dtype not in _FLOATS:
+            found = pickles.described(array) if centroids is None else f"an array of dtype {centroids.dtype}"
+            message = f"its centroids must be a column of mean and weight, float64, not {found:.200}"
+            raise ValueError(message)
+        return compression, centroids.view(_FLOATS[centroids.dtype]), _number(n), _number(low), _number(high)
+
+
+def _read(content: bytes, location: str) -> _Columns:
+    """Return the checked digests; the part of `unpickle_digests` that is guarded."""
+    found: Any = pickles.load(content, location, _WHAT, {_CRICK: _PickledDigest})
+    _check_entries(found, location)
+    undetected: list[str] = []
+    detected: dict[str, _Parts] = {}
+    spare = len(content)
+    for gene, digest in found.items():
+        try:
+            parts = digest.parts()
+        except pickles.DAMAGE as error:
+            message = f"{location}: the digest of {gene} is damaged ({type(error).__name__}: {str(error)[:200]})"
+            raise InputError(message) from error
+        spare -= parts[1].nbytes
+        if spare < 0:  # honest ones share none; others would take any memory
+            message = f"{location}: digests share their centroids, such as that of {gene}"
+            raise InputError(message)
+        if parts[2] or len(parts[1]):
+            detected[gene] = parts
+        else:
+            undetected.append(gene)
+    return _checked(location, list(detected), undetected, list(detected.values()))
+
+
+def _read_first(content: bytes, location: str) -> float | None:
+    def stop(compression: object) -> object:
+        raise _FoundError(_compression(compression))
 
     try:
-        load_plain(content, location, admitted={_CRICK: stop}, holding="digests")
-    except _SeenError as seen:
-        return seen.compression
+        _check_entries(pickles.load(content, location, _WHAT, {_CRICK: stop}), location)
+    except _FoundError as found:
+        return found.compression
     return None
 
 
-class _SeenError(Exception):
-    """A digest was seen."""
+class _FoundError(Exception):
+    """A digest was found."""
 
     def __init__(self, compression: float) -> None:
         super().__init__()
         self.compression = compression
 
 
-@dataclass(frozen=True)
-class _PickledDigest:
-    """What a pickle says of a digest."""
-
-    compression: float
-    centroids: npt.NDArray[np.void]
-    n: float
-    min: float
-    max: float
-
-
-class _Restored:
-    """Takes what pickles hand to crick's ``__setstate__``.
-
-    A centroid takes 16 bytes; if there are more of them than fit the pickle, digests share theirs, as no honest ones
-    do, and would take any amount of memory.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._spare = size // _CENTROID_BYTES
-
-    def __call__(self, arguments: tuple[Any, ...], state: tuple[Any, ...]) -> object:
-        # An empty digest may be pickled without a state.
-        centroids, n, low, high = state or (_NONE, 0.0, 0.0, 0.0)
-        dtype = getattr(centroids, "dtype", None)
-        if (
-            not isinstance(centroids, np.ndarray)
-            or centroids.ndim != 1
-            or dtype is None
-            or dtype.names != ("mean", "weight")
-            or dtype.itemsize != _CENTROID_BYTES
-            or any(dtype[name].kind != "f" or dtype[name].itemsize != 8 for name in dtype.names)
-        ):
-            message = f"a digest's centroids must be a column of mean and weight, float64, not {dtype}"
-            raise ValueError(message)
-        self._spare -= len(centroids)
-        if self._spare < 0:
-            message = "digests share their centroids"
-            raise ValueError(message)
-        return _PickledDigest(_compression(arguments), centroids, _number(n), _number(low), _number(high))
+def _check_entries(found: Any, location: str) -> None:
+    """Refuse what is no dict of names to digests."""
+    if type(found) is not dict:
+        message = f"{location}: this pickle holds {pickles.described(found)}; it must be {_WHAT}"
+        raise InputError(message)
+    wrong = [
+        number
+        for number, (gene, digest) in enumerate(found.items())
+        if type(gene) is not str or type(digest) is not _PickledDigest or pickles.unfit(gene)
+    ]
+    if wrong:
+        gene, digest = next(entry for number, entry in enumerate(found.items()) if number == wrong[0])
+        name = pickles.unfit(gene) or (
+            repr(gene)[:40] if type(gene) is str else f"{gene!r:.40}, {pickles.described(gene)},"
+        )
+        message = (
+            f"{location}: this pickle must be {_WHAT}; {len(wrong):,} of its {len(found):,} entries are not, "
+            f"such as {name} with {pickles.described(digest)}"
+        )
+        raise InputError(message)
 
 
-def _called(found: object) -> str:
-    return "digest" if type(found) is _PickledDigest else type(found).__name__
-
-
-def _compression(arguments: tuple[Any, ...]) -> float:
-    (given,) = arguments
-    compression = _number(given)
+def _compression(value: object) -> float:
+    compression = _number(value)
     try:
         check_compression(compression)
     except DigestError as error:
@@ -173,33 +220,67 @@ def _compression(arguments: tuple[Any, ...]) -> float:
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, float | int | np.floating) or isinstance(value, bool):
-        message = f"there is a {type(value).__name__} where a number must be"
+    if type(value) not in (float, int):
+        message = f"there is {pickles.described(value)} where a number must be"
         raise TypeError(message)
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
-def _digest(location: str, gene: str, pickled: _PickledDigest) -> Digest:
-    """Return a digest whose means ascend to the last bit."""
-    given = pickled.centroids["mean"].astype(np.float64)
-    weights = np.ascontiguousarray(pickled.centroids["weight"], dtype=np.float64)
-    low, high = pickled.min, pickled.max
-    means = np.maximum.accumulate(np.clip(given, low, high))
-    if not np.array_equal(means, given):
-        near = np.abs(means - given) <= _DRIFT * max(abs(low), abs(high))
-        if not near.all():
-            message = f"{location}: the digest of {gene} is damaged: its means do not ascend between its min and max"
+def _checked(
+    location: str,
+    genes: list[str],
+    undetected: list[str],
+    parts: Sequence[_Parts],
+) -> _Columns:
+    """Return digests whose means ascend to the last bit; refuse those that crick could not have made, by name."""
+    compressions, n, low, high = (np.array([part[i] for part in parts], dtype=np.float64) for i in (0, 2, 3, 4))
+    sizes = np.array([len(part[1]) // 2 for part in parts], dtype=np.int64)
+    ends = np.cumsum(sizes)
+    centroids = np.concatenate([np.zeros(0), *(part[1] for part in parts)])
+    weights = centroids[1::2].copy()
+    means, near = _in_order(centroids[0::2], sizes, low, high)
+
+    def refuse(wrong: npt.NDArray[np.bool_], of: Callable[[int], int], what: str) -> None:
+        if wrong.any():
+            message = f"{location}: the digest of {genes[of(int(wrong.argmax()))]} {what}"
             raise InputError(message)
-    if not pickled.n.is_integer() or np.any(weights != np.floor(weights)):
-        message = f"{location}: the digest of {gene} counts fractions of values; weights must be whole numbers"
-        raise InputError(message)
-    return Digest(int(pickled.n), low, high, means, weights)
+
+    def of_centroid(place: int) -> int:
+        return int(np.searchsorted(ends, place, side="right"))
+
+    fractions = "counts fractions of values; weights must be whole numbers"
+    refuse(~near, of_centroid, "is damaged: its means do not ascend between its min and max")
+    refuse(weights != np.floor(weights), of_centroid, fractions)
+    refuse(~np.isfinite(n) | (n != np.floor(n)), int, fractions)
+    refuse(np.abs(n) > _MOST_VALUES, int, f"counts more than {_MOST_VALUES:,} values")
+    columns = _Columns(genes, undetected, compressions, n, low, high, ends, means, weights)
+    _check(location, dict(zip(genes, columns.digests(), strict=True)), compressions)
+    return columns
 
 
-def _check(location: str, digests: dict[str, Digest], compressions: dict[str, float]) -> None:
+def _in_order(
+    given: Floats, sizes: npt.NDArray[np.int64], low: Floats, high: Floats
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return means that ascend between min and max in every digest, and which of those given are near them."""
+    lows, highs = np.repeat(low, sizes), np.repeat(high, sizes)
+    means = np.clip(given, lows, highs).astype(np.float64)
+    number = np.repeat(np.arange(len(sizes)), sizes)
+    descends = (means[1:] < means[:-1]) & (number[1:] == number[:-1])
+    ends = np.cumsum(sizes)
+    for digest in np.unique(number[1:][descends]).tolist():
+        within = slice(ends[digest] - sizes[digest], ends[digest])
+        means[within] = np.maximum.accumulate(means[within])
+    with np.errstate(invalid="ignore"):
+        near = (means == given) | (np.abs(means - given) <= _DRIFT * np.maximum(np.abs(lows), np.abs(highs)))
+    return means, near
+
+
+def _check(location: str, digests: dict[str, Digest], compressions: Floats) -> None:
     """Refuse digests that crick could not have made, by name."""
-    for compression in sorted(set(compressions.values())):
-        genes = [gene for gene, own in compressions.items() if own == compression]
+    by_compression: dict[float, list[str]] = {}
+    for gene, compression in zip(digests, compressions.tolist(), strict=True):
+        by_compression.setdefault(compression, []).append(gene)
+    for compression, genes in by_compression.items():
         try:
             check_digests([digests[gene] for gene in genes], compression)
         except DigestError as error:

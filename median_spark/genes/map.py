@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from median_spark import storage, unpickling
+from median_spark import pickles, storage
 from median_spark.errors import GeneMapError, counted, listed
 from median_spark.genes.ids import no_ids, without_version
 from median_spark.genes.rows import read_content, read_rows
@@ -132,15 +132,13 @@ def read_gene_map(location: str) -> GeneMap:
 def _pickled_pairs(location: str) -> list[tuple[str, str]]:
     """Return the items of a pickled dict of text."""
     content = read_content(location, "gene map", GeneMapError)
-    found = unpickling.load_plain(content, location, holding="names and ids")
-    if not isinstance(found, dict):
-        message = f"{location}: the gene map must be a pickled dict of name to id, not {type(found).__name__}"
-        raise GeneMapError(message)
-    for name, gene in found.items():
+    pairs: list[tuple[str, str]] = []
+    for name, gene in pickles.read_dict(content, location, "a dict of name to id", GeneMapError).items():
         if not (isinstance(name, str) and isinstance(gene, str)):
             message = f"{location}: the gene map must hold text only; the name {name!r:.60} has the id {gene!r:.60}"
             raise GeneMapError(message)
-    return [(str(name), str(gene)) for name, gene in found.items()]
+        pairs.append((name, gene))
+    return pairs
 
 
 @dataclass(frozen=True)

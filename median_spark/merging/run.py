@@ -52,7 +52,7 @@ def merge(
     inputs : str or sequence of str
         Any mixture, as paths or URIs, of: digests.parquet of earlier runs, or a result, or the folder of a run; the
         published notebook's ``*.gene_median_digest_dict.pickle``, or folders that are searched for them at any depth;
-        and its ``total_gene_tdigest_dict.pickle``. Of pickles nothing is run.
+        and its ``total_gene_tdigest_dict.pickle``. Pickles can call nothing.
     out : str
         Path or URI of the result folder.
     gene_table : GeneTable, optional

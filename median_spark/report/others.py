@@ -8,12 +8,11 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from median_spark import storage
+from median_spark import pickles, storage
 from median_spark.csv_text import original_text
 from median_spark.errors import InputError, listed
 from median_spark.report.comparison import OtherMedians
 from median_spark.report.content import read_columns, result_folder
-from median_spark.unpickling import load_plain
 
 _PICKLES = (".pkl", ".pickle")
 _ALLOWED = "a .pkl or .pickle of a plain dict of gene to median, a .csv with the columns gene and median, or a RESULT"
@@ -48,11 +47,8 @@ def read_medians(location: str) -> OtherMedians:
     if suffix == ".csv":
         return _checked(location, _csv_rows(location, place))
     if suffix in _PICKLES:
-        content = load_plain(_content(location, place), location)
-        if not isinstance(content, dict):
-            message = f"{location}: this pickle holds a {type(content).__name__}; it must be a dict of gene to median"
-            raise InputError(message)
-        return _checked(location, content.items())
+        found_medians = pickles.read_dict(_content(location, place), location, "a dict of gene to median")
+        return _checked(location, found_medians.items())
     message = f"{location}: this cannot be compared with; it must be {_ALLOWED}"
     raise InputError(message)
 
@@ -85,7 +81,7 @@ def _checked(location: str, rows: Iterable[tuple[object, object]]) -> OtherMedia
     seen: set[str] = set()
     for gene, median in rows:
         if not isinstance(gene, str) or not gene:
-            message = f"{location}: a gene is named {gene!r}; a gene's name must be text"
+            message = f"{location}: a gene is named {gene!r:.60}; a gene's name must be text"
             raise InputError(message)
         if gene in seen:
             message = f"{location}: the gene '{gene}' stands there twice"
@@ -110,5 +106,5 @@ def _median(location: str, gene: str, median: object) -> float:
             value = float(median)
     if math.isnan(value) or 0 < value < math.inf:
         return value
-    message = f"{location}: the median of '{gene}' is {median!r}; a median must be a number above 0, or NaN"
+    message = f"{location}: the median of '{gene}' is {median!r:.60}; a median must be a number above 0, or NaN"
     raise InputError(message)

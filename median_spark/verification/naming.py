@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from median_spark import storage, unpickling
+from median_spark import pickles, storage
 from median_spark.errors import TableError
 
 
@@ -21,14 +21,13 @@ def _read_map(location: str) -> dict[str, str]:
     TableError
         If it is no gene map.
     InputError
-        If a pickle holds more than plain values.
+        If a pickle names anything that no gene map needs, or is damaged.
     """
     location = storage.canonical(location)
     try:
         content = storage.read_bytes(location)
-        found: Any
         if location.lower().endswith((".pkl", ".pickle")):
-            found = unpickling.load_plain(content, location, holding="names and ids")
+            found = pickles.read_dict(content, location, "a dict of name to id", TableError)
             pairs = [(str(name), str(gene)) for name, gene in found.items()]
         else:
             frame = _read_frame(content)

@@ -18,7 +18,7 @@ TESTS = (
     "test_pickled_digests.py",
     "test_results.py",
     "test_sources.py",
-    "test_unpickling.py",
+    "test_pickles.py",
     "test_verification.py",
 )
 """Below tests/: all that calls Spark, pyarrow, h5py, pandas, numba or crick, but for what is slow or draws pages."""
