@@ -190,10 +190,7 @@ class TestNotebook:
         shutil.copytree(corpus / "pickles", tmp_path / "in")
         bad = tmp_path / "in" / "b" / f"hostile{SUFFIX}"
         bad.write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
-        with pytest.raises(
-            InputError,
-            match=r"hostile.*pickle: this pickle holds os\.system, which a dict of gene to digest does not need",
-        ):
+        with pytest.raises(InputError, match=r"hostile.*: this pickle holds os\.system, which .* does not need"):
             merge(str(tmp_path / "in"), str(tmp_path / "r"))
         assert not (tmp_path / "r").exists()
 
