@@ -101,6 +101,7 @@ def test_what_leads_out_of_the_file_is_refused_by_its_name(tmp_path, name, place
     with pytest.raises(InputError, match=rf"^{path}: .*a matrix must be one file") as error:
         read(path)
     assert way is make_virtual_of_itself or str(elsewhere) in str(error.value)
+    assert ("made of itself" in str(error.value)) == (way is make_virtual_of_itself)
     assert ("there is no such file" in str(error.value)) == (other == "missing" and way is not make_virtual_of_itself)
 
 
@@ -146,3 +147,23 @@ def test_what_is_compared_is_what_was_read(tmp_path, name):
     found = read_to_verify(path)
     assert [value for _, _, part in found for value in part] == values
     assert {cell for _, part, _ in found for cell in part} <= set(cells)
+
+
+@pytest.mark.parametrize("way", [link_out, link_out_by_a_soft_link, make_virtual, keep_outside])
+@pytest.mark.parametrize(("name", "place"), PLACES)
+def test_what_the_refusal_says_to_do_makes_one_file_of_it(tmp_path, name, place, way):
+    path = write(tmp_path / name)
+    expected, elsewhere = read(path)[1:], tmp_path / f"other-{name}"
+    shutil.copyfile(path, elsewhere)
+    with h5py.File(path, "r+") as file:
+        if way is keep_outside:
+            values = held(file, place)
+            (values.astype("S32") if values.dtype.kind == "O" else values).tofile(elsewhere)
+        way(file, place, str(elsewhere))
+    with pytest.raises(InputError) as error:
+        read(path)
+    advice = str(error.value).rpartition(": ")[2]
+    with h5py.File(path, "r+") as file:
+        exec(advice, {"file": file})
+    elsewhere.unlink()
+    assert read(path)[1:] == expected
