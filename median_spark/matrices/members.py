@@ -62,8 +62,15 @@ def check_dataset(location: str, dataset: h5py.Dataset) -> None:
     """
     name = (dataset.name or "a dataset without a name").lstrip("/")
     if dataset.is_virtual:
-        files = [source.file_name for source in dataset.virtual_sources()]
-        others = [file for file in dict.fromkeys(files) if file != "."]
+        sources = dataset.virtual_sources()
+        if any(source.file_name == "." and _parts(source.dset_name) == _parts(name) for source in sources):
+            # HDF5 crashes where it reads such a dataset: nobody is to try.
+            message = (
+                f"{location}: '{name}' is a virtual dataset that is made of itself, so it holds nothing; a matrix must "
+                "be one file: copy it again from where it came, or write its values anew"
+            )
+            raise InputError(message)
+        others = [file for file in dict.fromkeys(source.file_name for source in sources) if file != "."]
         parts = ", ".join(_described(location, file) for file in others[:3]) or "other datasets of this file"
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         message = (

@@ -63,7 +63,7 @@ def require_backed(location: str, dataset: h5py.Dataset, name: str) -> None:
     if declared <= FLOOR and tile <= FLOOR:
         return
     if tile > most_bytes(dataset):
-        _refuse(location, name, f"have tiles of {tile:,} bytes", f"the file has {file_bytes(dataset):,}")
+        _refuse(location, name, f"have tiles of {tile:,} bytes", f"the file has {file_bytes(dataset):,} bytes")
     if dataset.ndim == 2 and dataset.chunks:
         return
     stored = min(dataset.id.get_storage_size(), file_bytes(dataset))

@@ -54,5 +54,6 @@ def summed(entries: Entries) -> Entries:
     rows = np.repeat(np.arange(len(entries.lengths)), entries.lengths)
     new = np.ones(len(rows), dtype=np.bool_)
     new[1:] = (rows[1:] != rows[:-1]) | (entries.cells[1:] != entries.cells[:-1])
-    counts = np.add.reduceat(entries.counts.astype(np.float64), np.flatnonzero(new))
+    # One after the other, as scipy does: reduceat adds the first to the sum of the others, which rounds differently.
+    counts = np.bincount(np.cumsum(new) - 1, weights=entries.counts.astype(np.float64))
     return Entries(np.bincount(rows[new], minlength=len(entries.lengths)), entries.cells[new], counts)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
+from median_spark.verification.inside import by_reference, holds, take
 from median_spark.verification.strings import texts
 
 _BLOCK = 4_000_000
@@ -36,8 +37,8 @@ class H5ad:
         with contextlib.suppress(ImportError):  # it brings blosc and zstd
             import_module("hdf5plugin")
         place = _counts_place(file) if layer == "auto" else _place(file, layer)
-        self._matrix, self._obs = file[place], file["obs"]
-        self._var = file["raw/var" if place == "raw/X" else "raw.var" if place == "raw.X" else "var"]
+        self._matrix, self._obs = take(file, place), take(file, "obs")
+        self._var = take(file, "raw/var" if place == "raw/X" else "raw.var" if place == "raw.X" else "var")
         self._kind = _kind(self._matrix)
         if isinstance(self._matrix, h5py.Dataset):
             self.cells, self._genes = self._matrix.shape
@@ -81,14 +82,19 @@ class H5ad:
             totals = np.zeros(self.cells)
             for first in range(0, self._genes, 64):
                 beat()
-                totals += np.asarray(self._csc_columns(first, min(first + 64, self._genes)).sum(axis=1)).ravel()
+                columns = self._csc_columns(first, min(first + 64, self._genes))
+                np.add.at(totals, columns.indices, columns.data)
             return totals
-        return np.concatenate([np.asarray(block.sum(axis=1)).ravel() for block in self._blocks()])
+        # Entry by entry, as they are stored: sums of fractions differ by the order, and scipy's own goes by pairs.
+        return np.concatenate([block @ np.ones(self._genes) for block in self._blocks()])
+
+    def _list(self, name: str) -> h5py.Dataset:
+        return take(self._matrix, name)
 
     def _csc_columns(self, first: int, last: int) -> sparse.csc_matrix:
-        bounds = self._matrix["indptr"][first : last + 1].astype(np.int64)
+        bounds = self._list("indptr")[first : last + 1].astype(np.int64)
         begin, end = int(bounds[0]), int(bounds[-1])
-        counts, cells = self._matrix["data"][begin:end], self._matrix["indices"][begin:end]
+        counts, cells = self._list("data")[begin:end], self._list("indices")[begin:end]
         return sparse.csc_matrix((counts.astype(np.float64), cells, bounds - begin), shape=(self.cells, last - first))
 
     def _blocks(self) -> Iterator[sparse.csr_matrix]:
@@ -99,12 +105,12 @@ class H5ad:
                 beat()
                 yield sparse.csr_matrix(self._matrix[first : first + step].astype(np.float64))
             return
-        bounds, first = self._matrix["indptr"][:].astype(np.int64), 0
+        bounds, first = self._list("indptr")[:].astype(np.int64), 0
         while first < self.cells:
             beat()
             last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _BLOCK, side="right")) - 1)
             begin, end = int(bounds[first]), int(bounds[last])
-            counts, genes = self._matrix["data"][begin:end], self._matrix["indices"][begin:end]
+            counts, genes = self._list("data")[begin:end], self._list("indices")[begin:end]
             within = bounds[first : last + 1] - begin
             shape = (last - first, self._genes)
             yield sparse.csr_matrix((counts.astype(np.float64), genes, within), shape=shape)
@@ -121,24 +127,25 @@ def _kind(matrix: h5py.Group | h5py.Dataset) -> str:
 def _place(file: h5py.File, layer: str) -> str:
     """Return where a layer is by its name; anndata wrote raw.X at the root before version 0.7."""
     if layer == "raw.X":
-        return "raw/X" if "raw/X" in file else "raw.X"
+        return "raw/X" if holds(file, "raw/X") else "raw.X"
     return "X" if layer == "X" else f"layers/{layer}"
 
 
 def _counts_place(file: h5py.File) -> str:
     """Return where the counts are: in X, unless only raw.X or a layer called counts holds whole numbers."""
-    held = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file.get(place))]
-    return next((place for place in held if _is_whole(file[place])), held[0])
+    held = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
+    return next((place for place in held if _is_whole(take(file, place))), held[0])
 
 
-def _is_there(held: Any) -> bool:
+def _is_there(file: h5py.File, place: str) -> bool:
     """Say whether there is a matrix; an X that is None is a dataset without extent."""
+    held = take(file, place) if holds(file, place) else None
     return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
 
 
 def _is_whole(matrix: h5py.Group | h5py.Dataset) -> bool:
     if isinstance(matrix, h5py.Group):
-        some = matrix["data"][:_LOOKED_AT]
+        some = take(matrix, "data")[:_LOOKED_AT]
     else:
         some = matrix[: max(1, _LOOKED_AT // matrix.shape[1])]
     some = np.asarray(some, dtype=np.float64)
@@ -154,24 +161,24 @@ def _names(frame: h5py.Group | h5py.Dataset) -> list[str]:
 def _index(frame: h5py.Group | h5py.Dataset) -> npt.NDArray[Any]:
     if isinstance(frame, h5py.Dataset):
         return _column(frame, frame.dtype.names[0])
-    named = frame.attrs.get("_index", "_index" if "_index" in frame else "index")
+    named = frame.attrs.get("_index", "_index" if holds(frame, "_index") else "index")
     return _column(frame, named.decode() if isinstance(named, bytes) else named)
 
 
 def _column(frame: h5py.Group | h5py.Dataset, name: str, missing: object = "") -> npt.NDArray[Any]:
     """Return a column of a data frame: an array, categories and codes, or values and a mask."""
-    held = frame[name]
-    if isinstance(held, h5py.Group) and "mask" in held:
-        values, mask = texts(held["values"][()]), held["mask"][()]
+    held = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
+    if isinstance(held, h5py.Group) and holds(held, "mask"):
+        values, mask = texts(take(held, "values")[()]), take(held, "mask")[()]
         return np.array([missing if gap else value for gap, value in zip(mask, values, strict=True)])
     if isinstance(held, h5py.Group):
-        codes, categories = held["codes"][()], texts(held["categories"][()])
+        codes, categories = take(held, "codes")[()], texts(take(held, "categories")[()])
     else:
         codes, categories = np.asarray(held[()] if isinstance(frame, h5py.Group) else held), None
-        if isinstance(frame, h5py.Dataset) and f"uns/{name}_categories" in frame.file:
-            categories = texts(frame.file[f"uns/{name}_categories"][()])
+        if isinstance(frame, h5py.Dataset) and holds(frame.file, f"uns/{name}_categories"):
+            categories = texts(take(frame.file, f"uns/{name}_categories")[()])
         elif isinstance(frame, h5py.Group) and "categories" in held.attrs:
-            categories = texts(frame.file[held.attrs["categories"]][()])
+            categories = texts(by_reference(frame, held.attrs["categories"])[()])
     if categories is None:
         return texts(codes)
     return np.array([categories[code] if code >= 0 else missing for code in codes.tolist()])

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark import storage
-from median_spark.errors import counted
+from median_spark.errors import InputError, counted
 from median_spark.guard import beat, read_guarded
 from median_spark.verification.h5ads import H5ad
+from median_spark.verification.inside import OutsideError
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
@@ -85,30 +86,39 @@ def _matrix_rows(
     record: dict[str, Any], naming: Naming, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
-    parameters, names, location = record["parameters"], record["parameters"]["names"], record["input"]["path"]
-    with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
-        layer = parameters.get("layer", "auto")
-        matrix = H5ad(file, layer) if location.lower().endswith(".h5ad") else Loom(file, layer)
-        chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
-        types = matrix.types(names["gene_type"])
-        if types is not None:
-            chosen = [
-                gene if kind in parameters["gene_types"] else None for gene, kind in zip(chosen, types, strict=True)
-            ]
-        passed = np.ones(matrix.cells, dtype=np.bool_)
-        if parameters["cell_filter"]:
-            passed = matrix.numbers(names["filter_pass"]) == 1
-        n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
-        n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
-        wanted = set(genes)
-        rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
-        counts = matrix.counts(rows)
-        found = []
-        for gene in genes:
-            beat()
-            columns = [place for place, row in enumerate(rows) if chosen[row] == gene]
-            summed = np.asarray(counts[:, columns].sum(axis=1)).ravel()
-            taken = np.flatnonzero(passed & (summed > 0))
-            values = summed[taken] / n_counts[taken] * parameters["target_sum"]
-            found.append((gene, cells[taken].tolist(), values))
-        return found
+    location = record["input"]["path"]
+    try:
+        with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
+            return _rows_of(file, record, naming, genes)
+    except OutsideError as error:
+        message = f"{location}: {error}"
+        raise InputError(message) from error
+
+
+def _rows_of(
+    file: h5py.File, record: dict[str, Any], naming: Naming, genes: list[str]
+) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
+    parameters, names = record["parameters"], record["parameters"]["names"]
+    layer = parameters.get("layer", "auto")
+    matrix = H5ad(file, layer) if record["input"]["path"].lower().endswith(".h5ad") else Loom(file, layer)
+    chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
+    types = matrix.types(names["gene_type"])
+    if types is not None:
+        chosen = [gene if kind in parameters["gene_types"] else None for gene, kind in zip(chosen, types, strict=True)]
+    passed = np.ones(matrix.cells, dtype=np.bool_)
+    if parameters["cell_filter"]:
+        passed = matrix.numbers(names["filter_pass"]) == 1
+    n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
+    n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
+    wanted = set(genes)
+    rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
+    counts = matrix.counts(rows)
+    found = []
+    for gene in genes:
+        beat()
+        columns = [place for place, row in enumerate(rows) if chosen[row] == gene]
+        summed = np.asarray(counts[:, columns].sum(axis=1)).ravel()
+        taken = np.flatnonzero(passed & (summed > 0))
+        values = summed[taken] / n_counts[taken] * parameters["target_sum"]
+        found.append((gene, cells[taken].tolist(), values))
+    return found

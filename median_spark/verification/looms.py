@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
+from median_spark.verification.inside import holds, take
 from median_spark.verification.strings import texts
 
 
@@ -22,26 +23,27 @@ class Loom:
     """
 
     def __init__(self, file: h5py.File, layer: str) -> None:
-        self._rows, self._columns = file["row_attrs"], file["col_attrs"]
-        self._matrix = file["matrix"] if layer == "auto" else file["layers"][layer]
+        self._rows, self._columns = take(file, "row_attrs"), take(file, "col_attrs")
+        self._matrix = take(file, "matrix" if layer == "auto" else f"layers/{layer}")
         self.cells: int = self._matrix.shape[1]
 
     def ids(self, name: str) -> list[str]:
         """Return what each row is called."""
-        return self._strings(self._rows[name])
+        return self._strings(take(self._rows, name))
 
     def types(self, name: str) -> list[str] | None:
         """Return the gene type of each row, if it has one."""
-        return self._strings(self._rows[name]) if name in self._rows else None
+        return self._strings(take(self._rows, name)) if holds(self._rows, name) else None
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Return a number for each cell."""
-        return np.asarray(self._columns[name][:])
+        return np.asarray(take(self._columns, name)[:])
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""
-        label = name or next((label for label in ("cell_id", "CellID", "obs_names") if label in self._columns), None)
-        return np.array(self._strings(self._columns[label])) if label else np.arange(self.cells).astype(np.str_)
+        known = ("cell_id", "CellID", "obs_names")
+        label = name or next((label for label in known if holds(self._columns, label)), None)
+        return np.array(self._strings(take(self._columns, label))) if label else np.arange(self.cells).astype(np.str_)
 
     def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
         """Return the counts of some rows, cells by rows."""
@@ -59,4 +61,4 @@ class Loom:
     def _strings(self, held: h5py.Dataset) -> list[str]:
         """Return strings; before specification 3, XML entities stand for characters."""
         found = [str(text) for text in texts(held[()])]
-        return found if "attrs/LOOM_SPEC_VERSION" in held.file else [html.unescape(text) for text in found]
+        return found if holds(held.file, "attrs/LOOM_SPEC_VERSION") else [html.unescape(text) for text in found]

@@ -11,6 +11,8 @@ from looms import random_counts, write_loom
 from median_spark import ReadOptions
 from median_spark.errors import InputError
 from median_spark.matrices import Unit, outline_of, values_of
+from median_spark.verification.inputs import _matrix_rows
+from median_spark.verification.naming import Naming
 
 GENES, CELLS = 12, 9
 COUNTS = random_counts(np.random.default_rng(5), GENES, CELLS, density=0.6)
@@ -33,6 +35,15 @@ def read(path):
     options = ReadOptions()
     runs, cells, _ = values_of(path, Unit(0, 0, CELLS), options)
     return outline_of(path, options), runs.values.tolist(), cells.tolist()
+
+
+def read_to_verify(path):
+    """Read what `verify --inputs` compares, by code of its own."""
+    options = ReadOptions()
+    record = {"input": {"path": path}, "parameters": options.as_json()}
+    genes = [f"ENSG{number:011d}" for number in range(GENES)]
+    found = _matrix_rows(record, Naming("s", record["parameters"], None), genes)
+    return [(gene, cells, values.tolist()) for gene, cells, values in found]
 
 
 def link_out(file, place, other):
@@ -85,31 +96,36 @@ def test_what_leads_out_of_the_file_is_refused_by_its_name(tmp_path, name, place
         shutil.copyfile(path, elsewhere)
     with h5py.File(path, "r+") as file:
         way(file, place, str(elsewhere))
+    with pytest.raises(InputError, match=rf"^{path}: .*a matrix must be one file"):
+        read_to_verify(path)
     with pytest.raises(InputError, match=rf"^{path}: .*a matrix must be one file") as error:
         read(path)
     assert way is make_virtual_of_itself or str(elsewhere) in str(error.value)
+    assert ("made of itself" in str(error.value)) == (way is make_virtual_of_itself)
     assert ("there is no such file" in str(error.value)) == (other == "missing" and way is not make_virtual_of_itself)
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
 def test_links_within_the_file_are_followed(tmp_path, name, place):
     path = write(tmp_path / name)
-    expected = read(path)[1:]
+    expected, verified = read(path)[1:], read_to_verify(path)
     with h5py.File(path, "r+") as file:
         file.move(place, "kept")
         file[place] = h5py.SoftLink("/kept")
     assert read(path)[1:] == expected
+    assert read_to_verify(path) == verified
 
 
 @pytest.mark.parametrize("name", ["s.loom", "s.h5ad"])
 def test_a_bystander_that_leads_out_of_the_file_harms_nothing(tmp_path, name):
     path = write(tmp_path / name)
-    expected = read(path)[1:]
+    expected, verified = read(path)[1:], read_to_verify(path)
     axes = ("row_attrs", "col_attrs", "layers") if name == "s.loom" else ("obs", "var", "layers", "uns")
     with h5py.File(path, "r+") as file:
         for axis in axes:
             file.require_group(axis)["bystander"] = h5py.ExternalLink("/etc/passwd", "/x")
     assert read(path)[1:] == expected
+    assert read_to_verify(path) == verified
 
 
 def test_a_link_that_leads_back_to_itself_is_refused(tmp_path):
@@ -120,3 +136,34 @@ def test_a_link_that_leads_back_to_itself_is_refused(tmp_path):
         file["again"] = h5py.SoftLink("/matrix")
     with pytest.raises(InputError, match="is a link that leads back to itself"):
         read(path)
+    with pytest.raises(InputError, match="leads back to itself"):
+        read_to_verify(path)
+
+
+@pytest.mark.parametrize("name", ["s.loom", "s.h5ad"])
+def test_what_is_compared_is_what_was_read(tmp_path, name):
+    path = write(tmp_path / name)
+    _, values, cells = read(path)
+    found = read_to_verify(path)
+    assert [value for _, _, part in found for value in part] == values
+    assert {cell for _, part, _ in found for cell in part} <= set(cells)
+
+
+@pytest.mark.parametrize("way", [link_out, link_out_by_a_soft_link, make_virtual, keep_outside])
+@pytest.mark.parametrize(("name", "place"), PLACES)
+def test_what_the_refusal_says_to_do_makes_one_file_of_it(tmp_path, name, place, way):
+    path = write(tmp_path / name)
+    expected, elsewhere = read(path)[1:], tmp_path / f"other-{name}"
+    shutil.copyfile(path, elsewhere)
+    with h5py.File(path, "r+") as file:
+        if way is keep_outside:
+            values = held(file, place)
+            (values.astype("S32") if values.dtype.kind == "O" else values).tofile(elsewhere)
+        way(file, place, str(elsewhere))
+    with pytest.raises(InputError) as error:
+        read(path)
+    advice = str(error.value).rpartition(": ")[2]
+    with h5py.File(path, "r+") as file:
+        exec(advice, {"file": file})
+    elsewhere.unlink()
+    assert read(path)[1:] == expected

@@ -7,9 +7,10 @@ from h5ads import GZIP, put_sparse, write_h5ad
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from median_spark import ReadOptions
+from median_spark import AttributeNames, ReadOptions
 from median_spark.errors import InputError
-from median_spark.matrices import Unit, values_of
+from median_spark.matrices import Unit, open_matrix, values_of
+from median_spark.verification.h5ads import H5ad
 
 OPTIONS = ReadOptions(compute_n_counts=True)
 
@@ -63,3 +64,34 @@ def test_summing_hides_no_count_that_none_may_be(tmp_path, kind, wrong):
     path = write(tmp_path / "s.h5ad", kind, (2, 2), triples, "f8")
     with pytest.raises(InputError, match="counts must be finite and not below 0"):
         values_of(path, Unit(0, 0, 2), OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@given(seed=st.integers(0, 2**32 - 1), number=st.integers(1, 80), cut=st.integers(1, 5))
+@settings(max_examples=30)
+def test_fractions_are_summed_in_the_order_of_the_file_whatever_the_cells_read_together(
+    tmp_path_factory, kind, seed, number, cut
+):
+    """Sums of fractions depend on their order: reading, however it is cut, and verifying keep to that of the file."""
+    rng, shape = np.random.default_rng(seed), (6, 4)
+    triples = [
+        (int(rng.integers(shape[0])), int(rng.integers(shape[1])), float(rng.uniform(1e-3, 1e3))) for _ in range(number)
+    ]
+    path = write(tmp_path_factory.getbasetemp() / "fractions.h5ad", kind, shape, triples, "f8")
+    sums, line = np.zeros(shape), 0 if kind == "csr" else 1
+    totals = np.zeros(shape[0])
+    for cell, gene, count in sorted(triples, key=lambda triple: triple[line]):
+        sums[cell, gene] += count
+        totals[cell] += count
+    found, added = np.zeros(shape), []
+    with open_matrix(path, AttributeNames()) as matrix:
+        for first, last in ((0, cut), (cut, shape[0])):
+            entries = matrix.entries(np.arange(shape[1]), first, last, np.ones(last - first, dtype=np.bool_))
+            found[first + entries.cells, np.repeat(np.arange(shape[1]), entries.lengths)] = entries.counts
+            added += matrix.cell_totals(first, last).tolist()
+    assert (found.tolist(), added) == (sums.tolist(), totals.tolist())
+    with h5py.File(path) as file:
+        other = H5ad(file, "X")
+        counts = other.counts(np.arange(shape[1]))
+        by_gene = [np.asarray(counts[:, [gene]].sum(axis=1)).ravel().tolist() for gene in range(shape[1])]
+        assert (by_gene, other.totals().tolist()) == (sums.T.tolist(), totals.tolist())

@@ -1,0 +1,69 @@
+"""What lies in an HDF5 file itself; whatever leads out of it is refused, as a matrix is one file.
+
+Written anew, as all that verifies: shares nothing with the reading that it checks.
+"""
+
+from typing import Any
+
+import h5py
+from h5py import h5d, h5l
+
+_DEEPEST = 32
+"""Soft links on the way to one object."""
+
+
+class OutsideError(Exception):
+    """An object that is not in the file itself; the message does not name the file."""
+
+
+def take(group: h5py.Group, path: str, links: int = 0) -> Any:
+    """Return an object by its path from a group.
+
+    Raises
+    ------
+    OutsideError
+        If the way there, or its data, are in another file.
+    KeyError
+        If there is none.
+    """
+    head, _, rest = path.strip("/").partition("/")
+    name = head.encode()
+    if not isinstance(group, h5py.Group) or not group.id.links.exists(name):
+        message = f"there is no '{path}' in {group.name}"
+        raise KeyError(message)
+    kind = group.id.links.get_info(name).type
+    if kind == h5l.TYPE_HARD:
+        found = group[head]
+    elif kind == h5l.TYPE_SOFT and links < _DEEPEST:
+        target = group.id.links.get_val(name).decode()
+        found = take(group.file if target.startswith("/") else group, target, links + 1)
+    else:
+        message = f"'{path}' is a link out of the file, or leads back to itself; a matrix must be one file"
+        raise OutsideError(message)
+    if rest:
+        return take(found, rest, links)
+    if isinstance(found, h5py.Dataset):
+        _require_own_data(found)
+    return found
+
+
+def holds(group: h5py.Group, path: str) -> bool:
+    """Say whether there is an object of a path."""
+    try:
+        return take(group, path) is not None
+    except KeyError:
+        return False
+
+
+def by_reference(group: h5py.Group, reference: h5py.Reference) -> h5py.Dataset:
+    """Return the dataset that a reference stands for; see `take`."""
+    found = group.file[reference]
+    _require_own_data(found)
+    return found
+
+
+def _require_own_data(dataset: h5py.Dataset) -> None:
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count() > 0:
+        message = f"the data of '{dataset.name}' are not in the file itself; a matrix must be one file"
+        raise OutsideError(message)
