@@ -200,7 +200,9 @@ def _of_filter(matrix: CountMatrix, options: ReadOptions) -> Iterator[Remedy]:
         yield Remedy(f"--filter-value {words}", lambda given: replace(given, filter_values=tuple(likely)))
         return
     more = f" and {len(held) - _SHOWN:,} more" if len(held) > _SHOWN else ""
-    choice = f"--filter-value VALUE (one or more of {', '.join(shown(value) for value in held[:_SHOWN])}{more})"
+    given_as = "=VALUE" if any(str(value).startswith("-") for value in held) else " VALUE"
+    values = ", ".join(shown(value) for value in held[:_SHOWN])
+    choice = f"--filter-value{given_as} (one or more of {values}{more})"
     for value in held[:_SHOWN]:
         yield Remedy(choice, lambda given, value=str(value): replace(given, filter_values=(value,)))  # type: ignore[misc]
 
