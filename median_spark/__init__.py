@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from median_spark.genes import GeneTable as GeneTable
     from median_spark.genes import read_gene_map as read_gene_map
     from median_spark.genes import read_gene_table as read_gene_table
+    from median_spark.inspection import Inspection as Inspection
+    from median_spark.inspection import examine as examine
     from median_spark.inspection import inspect as inspect
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import ReadOptions as ReadOptions
@@ -38,10 +40,12 @@ _HOME = {
     "GeneMap": "genes",
     "GeneformerOptions": "geneformer",
     "GeneTable": "genes",
+    "Inspection": "inspection",
     "MedianSparkError": "errors",
     "ReadOptions": "matrices",
     "check_dictionaries": "geneformer",
     "convert": "spark.convert",
+    "examine": "inspection",
     "gene_medians": "spark.entrance",
     "inspect": "inspection",
     "medians": "spark.medians",
