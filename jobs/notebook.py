@@ -75,6 +75,7 @@ from median_spark.matrices import find_sources
 
 options = ReadOptions(
     names=AttributeNames(),  # AttributeNames(n_counts="nCount_RNA") where a file calls it so
+    filter_values=(),  # ("full",) where filter_pass holds texts, and cells of good quality have this one
     gene_table=read_gene_table(gene_table) if gene_table else None,
 )
 sources = find_sources([corpus])

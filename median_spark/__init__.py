@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from median_spark.genes import read_gene_map as read_gene_map
     from median_spark.genes import read_gene_table as read_gene_table
     from median_spark.guard import Limits as Limits
+    from median_spark.inspection import Inspection as Inspection
+    from median_spark.inspection import examine as examine
     from median_spark.inspection import inspect as inspect
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import ReadOptions as ReadOptions
@@ -43,11 +45,13 @@ _HOME = {
     "GeneMap": "genes",
     "GeneformerOptions": "geneformer",
     "GeneTable": "genes",
+    "Inspection": "inspection",
     "Limits": "guard",
     "MedianSparkError": "errors",
     "ReadOptions": "matrices",
     "check_dictionaries": "geneformer",
     "convert": "spark.convert",
+    "examine": "inspection",
     "gene_medians": "spark.entrance",
     "inspect": "inspection",
     "medians": "spark.medians",

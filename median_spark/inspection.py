@@ -1,20 +1,39 @@
 """A short readable account of what a matrix, an expression table or a result holds, and whether it can be used."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from median_spark import storage
-from median_spark.errors import InputError, TableError, counted, listed
+from median_spark.errors import InputError, MedianSparkError, TableError, counted, listed
 from median_spark.expression import open_table, require_uniform
-from median_spark.matrices import ReadOptions, open_matrix, outline
-from median_spark.matrices.remedies import find_remedies
+from median_spark.genes import RowCensus
+from median_spark.guard import read_guarded
+from median_spark.matrices import ReadOptions, open_matrix
+from median_spark.matrices.remedies import check, find_remedies
 from median_spark.results import read_provenance, read_summary
 
 _LISTED = 50
-Lines = Iterator[tuple[str, str]]
+Pairs = Iterator[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What lies at a path.
+
+    Attributes
+    ----------
+    pairs : tuple of (str, str)
+        Field and finding; empty if nothing can be told about the path.
+    problem : MedianSparkError or None
+        Why it cannot be used, as the command that uses it would say; None if it can.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    problem: MedianSparkError | None = None
 
 
 def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, str]]:
-    """Describe what lies at a path, as pairs of field and finding.
+    """Describe what lies at a path, as pairs of field and finding; see `examine` for whether it can be used.
 
     Parameters
     ----------
@@ -26,64 +45,114 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
     Raises
     ------
     InputError
-        If it is none of these, or cannot be read.
+        If it is none of these, or nothing of it can be read.
     TableError
-        If a table or result is damaged.
+        If nothing can be told of a table or result because it is damaged.
+    """
+    found = examine(path, options)
+    if found.problem is not None and not found.pairs:
+        raise found.problem
+    return list(found.pairs)
+
+
+def examine(path: str, options: ReadOptions | None = None) -> Inspection:
+    """Describe what lies at a path, and say why it cannot be used if it cannot.
+
+    Parameters
+    ----------
+    path : str
+        A matrix, an expression table, a result, or the folder of a run, as path or URI.
+    options : ReadOptions, optional
+        With which a matrix would be converted.
+
+    Raises
+    ------
+    StorageError
+        If the storage does not answer.
     """
     location = storage.canonical(path)
     found = storage.kind(location)
     if found == "file":
-        return list(_matrix(location, options or ReadOptions()))
+        try:
+            examined: Inspection = read_guarded(location, _examine_matrix, location, options or ReadOptions())
+        except InputError as error:  # it hangs or crashes what reads it
+            return Inspection((), error)
+        return examined
     held = set(storage.names_in(location))
     if "format.json" in held:
-        return list(_table(location))
+        return _gathered(location, _table(location))
     if "summary.json" in held:
-        return list(_result(location))
+        return _gathered(location, _result(location))
     if {"expression", "medians"} & held:
-        parts = [("run", location)]
-        if "expression" in held:
-            parts += _table(storage.join(location, "expression"))
-        if "medians" in held:
-            parts += _result(storage.join(location, "medians"))
-        return parts
+        return _examine_run(location, held)
     what = "there is no such file or folder" if found == "nothing" else "this folder holds none of these"
     message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
-    raise InputError(message)
+    return Inspection((), InputError(message))
 
 
-def _matrix(location: str, options: ReadOptions) -> Lines:
+def _examine_run(location: str, held: set[str]) -> Inspection:
+    """Describe the table and the result of a run, the one also if the other is damaged."""
+    pairs: tuple[tuple[str, str], ...] = (("run", location),)
+    problem: MedianSparkError | None = None
+    for name, describe in (("expression", _table), ("medians", _result)):
+        if name in held:
+            inner = storage.join(location, name)
+            found = _gathered(inner, describe(inner))
+            pairs += found.pairs or ((name, f"cannot be used: {found.problem}"),)
+            problem = problem or found.problem
+    return Inspection(pairs, problem)
+
+
+def _gathered(location: str, pairs: Pairs) -> Inspection:
+    """Return what is told, up to the error that ends it."""
+    told: list[tuple[str, str]] = []
+    try:
+        for pair in pairs:
+            told.append(pair)  # noqa: PERF402  (what is told before the error is kept)
+    except (InputError, TableError) as error:
+        if told:
+            told.append(("can be used", f"no: {str(error).removeprefix(f'{location}: ')}"))
+        return Inspection(tuple(told), error)
+    return Inspection(tuple(told))
+
+
+def _examine_matrix(location: str, options: ReadOptions) -> Inspection:
+    found = _gathered(location, _matrix(location, options))
+    remedies = find_remedies(location, options) if found.problem is not None and found.pairs else []
+    advice = (("would be with", " ".join(remedies)),) if remedies else ()
+    return Inspection(found.pairs + advice, found.problem)
+
+
+def _matrix(location: str, options: ReadOptions) -> Pairs:
     with open_matrix(location, options.names, options.layer) as matrix:
         yield "matrix", location
         yield from matrix.describe()
-        try:
-            seen = outline(matrix, options)
-        except InputError as error:
-            yield "can be used", f"no: {str(error).removeprefix(f'{location}: ')}"
-            remedies = find_remedies(location, options)
-            if remedies:
-                yield "would be with", " ".join(remedies)
-            return
-        census = seen.census
+        seen = check(matrix, options)
+        yield from _census(seen.census)
         yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"
-        yield "genes chosen", f"{census.genes:,} in {counted(census.selected_rows, 'row')} of {census.rows:,}"
-        left_out = {
-            "whose id is none, such as " + listed(list(census.no_id_examples), 3): census.no_id_rows,
-            "that the gene map lacks": census.unmapped_rows,
-            "of another gene type": census.other_type_rows,
-            "with an id that the gene table lacks": census.unknown_rows,
-            "of another type than the gene table says": census.disputed_rows,
-        }
-        for why, rows in left_out.items():
-            if rows:
-                yield "rows left out", f"{rows:,} {why}"
-        if census.summed_rows:
-            yield "rows summed", f"{census.summed_rows:,} whose gene stands in another row too"
         for warning in seen.warnings:
             yield "warning", warning
-        yield "can be used", f"yes, in {counted(len(seen.units), 'unit')} of work"
+        sampled = "" if len(seen.units) == 1 else "; only some of its counts were looked at"
+        yield "can be used", f"yes, in {counted(len(seen.units), 'unit')} of work{sampled}"
 
 
-def _table(location: str) -> Lines:
+def _census(census: RowCensus) -> Pairs:
+    yield "genes chosen", f"{census.genes:,} in {counted(census.selected_rows, 'row')} of {census.rows:,}"
+    left_out = {
+        "whose id is none, such as " + listed(list(census.no_id_examples), 3): census.no_id_rows,
+        "that the gene map lacks": census.unmapped_rows,
+        "of another gene type": census.other_type_rows,
+        "with an id that the gene table lacks": census.unknown_rows,
+        "of another type than the gene table says": census.disputed_rows,
+    }
+    for why, rows in left_out.items():
+        if rows:
+            yield "rows left out", f"{rows:,} {why}"
+    if census.summed_rows:
+        yield "rows summed", f"{census.summed_rows:,} whose gene stands in another row too"
+
+
+def _table(location: str) -> Pairs:
     table = open_table(location)
     records = table.sources()
     yield "expression table", table.location
@@ -106,26 +175,21 @@ def _table(location: str) -> Lines:
     )
     for failure in table.failures():
         yield "failed source", f"{failure.source}: {failure.reason}"
-    try:
-        require_uniform(table.location, records)
-    except TableError as error:
-        yield "can be used", f"no: {str(error).removeprefix(f'{table.location}: ')}"
-    else:
-        yield "genes", f"{len(table.universe(records)):,} in the universe"
-        yield "target sum", f"{records[0].parameters['target_sum']:g}"
-        yield "can be used", "yes"
+    require_uniform(table.location, records)
+    yield "genes", f"{len(table.universe(records)):,} in the universe"
+    yield "target sum", f"{records[0].parameters['target_sum']:g}"
+    yield "can be used", "yes"
 
 
-def _result(location: str) -> Lines:
+def _result(location: str) -> Pairs:
+    figures, provenance = read_summary(location), read_provenance(location)
     yield "result", location
-    figures = read_summary(location)
     dictionaries = figures.pop("geneformer", None) or {}
     figures |= {f"geneformer {field}": found for field, found in dictionaries.items()}
     for field, found in figures.items():
         if field not in {"format_version", "failed_sources"}:
             known = f"{found:,}" if isinstance(found, (int, float)) else str(found)
             yield field.replace("_", " "), "unknown" if found is None else known
-    provenance = read_provenance(location)
     yield "written", str(provenance.get("written"))
     yield "by", f"median_spark {provenance.get('software', {}).get('median_spark')}"
     for failure in provenance.get("failed_sources", []):

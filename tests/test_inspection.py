@@ -10,12 +10,13 @@ from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from tables import PARAMETERS, record_of
 
+from median_spark.cli.main import main
 from median_spark.digests import digest_runs
 from median_spark.errors import InputError, TableError
 from median_spark.expression import FailureRecord, committed_name, create_table, write_part
 from median_spark.genes import GeneTable
-from median_spark.inspection import inspect
-from median_spark.matrices import ReadOptions
+from median_spark.inspection import examine, inspect
+from median_spark.matrices import ReadOptions, remedies
 from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, write_result
 from median_spark.runs import GeneRuns
 
@@ -92,6 +93,19 @@ class TestMatrix:
     def test_verdict_follows_the_options(self, tmp_path):
         path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=[0, 0, 0])
         assert fields(path, ReadOptions(cell_filter=False))["can be used"] == ["yes, in 1 unit of work"]
+
+    def test_a_single_unit_is_read_to_its_end(self, tmp_path):
+        counts = np.ones((2, 900))
+        counts[1, 2] = -1
+        path = write_loom(tmp_path / "study.loom", counts, storage={"chunks": (2, 8)}, n_counts=[2.0] * 900)
+        (verdict,) = fields(path)["can be used"]
+        assert verdict.startswith("no: the matrix holds 1 negative count (gene 'ENSG00000000001' in cell 'cell2'")
+
+    def test_of_several_units_only_some_counts_are_looked_at(self, tmp_path, monkeypatch):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 900)), storage={"chunks": (2, 8)})
+        plain = remedies.outline
+        monkeypatch.setattr(remedies, "outline", lambda matrix, options: plain(matrix, options, 600))
+        assert fields(path)["can be used"] == ["yes, in 3 units of work; only some of its counts were looked at"]
 
     @pytest.mark.parametrize(
         ("changes", "options", "needed"),
@@ -241,3 +255,80 @@ class TestNothing:
     def test_folder_of_looms_is_refused(self, loom, tmp_path):
         with pytest.raises(InputError, match=f"{tmp_path}: this folder holds none of these: name a matrix"):
             inspect(str(tmp_path))
+
+
+class TestStatus:
+    """What the command prints and ends with."""
+
+    def said(self, path, capsys, *arguments):
+        status = main(["inspect", str(path), *arguments])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    def test_of_a_matrix_that_can_be_used(self, loom, capsys):
+        status, out, err = self.said(loom, capsys)
+        assert (status, err) == (0, "")
+        assert "yes, in 1 unit of work" in out
+
+    @pytest.mark.parametrize("changes", [{"n_counts": None}, {"filter_pass": ["full"] * 3}, {"gene_type": ["x"] * 2}])
+    def test_of_a_matrix_that_cannot(self, tmp_path, capsys, changes):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), **changes)
+        status, out, err = self.said(path, capsys)
+        assert (status, err) == (2, "")
+        assert "2 rows × 3 cells" in out
+        problem = examine(path).problem
+        assert isinstance(problem, InputError)
+        assert str(problem).removeprefix(f"{path}: ") in out
+
+    def test_of_a_matrix_that_can_be_used_with_what_is_proposed(self, tmp_path, capsys):
+        path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=["full", "minimal", "full"])
+        status, out, _ = self.said(path, capsys)
+        assert status == 2
+        assert out.rstrip().endswith("--filter-value full")
+        status, out, _ = self.said(path, capsys, "--filter-value", "full")
+        assert status == 0
+        assert "2 of 3" in out
+
+    def test_of_what_nothing_can_be_told_about(self, tmp_path, capsys):
+        (tmp_path / "study.loom").write_text("not HDF5")
+        status, out, err = self.said(tmp_path / "study.loom", capsys)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"error: {tmp_path}/study.loom: this is not an HDF5 file")
+
+    def test_of_a_table_whose_genes_are_damaged(self, tmp_path, capsys):
+        table = write_table(tmp_path / "expression")
+        (genes,) = (tmp_path / "expression" / "genes").iterdir()
+        genes.write_bytes(b"PAR1")
+        status, out, _ = self.said(table.location, capsys)
+        assert status == 2
+        assert "1,500 of 2,000" in out
+        assert "no: genes" not in out
+        assert "this list of genes cannot be read" in out
+        assert isinstance(examine(table.location).problem, TableError)
+
+    def test_of_an_empty_table(self, tmp_path, capsys):
+        table = create_table(str(tmp_path / "expression"))
+        status, out, _ = self.said(table.location, capsys)
+        assert status == 2
+        assert "no: the expression table holds no source" in out
+
+    @pytest.mark.parametrize("text", ["", "{", "[]"])
+    @pytest.mark.parametrize("name", ["provenance.json", "summary.json"])
+    def test_of_a_run_whose_result_is_damaged(self, tmp_path, capsys, name, text):
+        write_table(tmp_path / "run" / "expression")
+        write_medians(tmp_path / "run" / "medians")
+        (tmp_path / "run" / "medians" / name).write_text(text)
+        status, out, _ = self.said(tmp_path / "run", capsys)
+        assert status == 2
+        assert "1,500 of 2,000" in out
+        assert str(examine(str(tmp_path / "run")).problem) in out
+
+    @pytest.mark.parametrize("document", ["sources/db%2Fa.json", "format.json", "failed/db%2Fbroken.json"])
+    def test_of_a_run_whose_table_is_damaged(self, tmp_path, capsys, document):
+        write_table(tmp_path / "run" / "expression")
+        write_medians(tmp_path / "run" / "medians")
+        (tmp_path / "run" / "expression" / document).write_text("{")
+        status, out, _ = self.said(tmp_path / "run", capsys)
+        assert status == 2
+        assert document in out
+        assert "geneformer genes" in out

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from h5ads import categorical, nullable, write_h5ad
 from looms import random_counts, write_loom
 from scipy import sparse
 
@@ -173,6 +174,47 @@ def test_numbers_that_are_no_counts_are_read_anew_where_they_were_allowed(spark,
     options = ReadOptions(layer="X", allow_non_integer=True)
     run([str(corpus / "raw.h5ad"), str(corpus / "layer.h5ad")], str(tmp_path / "out"), spark=spark, options=options)
     assert differences(tmp_path / "out") == []
+
+
+def test_filters_of_texts_are_read_anew(spark, tmp_path):
+    """Of every encoding; and a record that says other values than those that were taken is caught."""
+    rng = np.random.default_rng(8)
+    texts = rng.choice(["full", "minimal", "True"], CELLS).tolist()
+    some = [None if number % 9 == 0 else text for number, text in enumerate(texts)]
+    filters = {
+        "variable": texts,
+        "fixed": np.array([text.encode() for text in texts]),
+        "categorical": categorical(some),
+        "nullable": nullable(some, "string-array"),
+        "boolean": nullable(
+            [None if number % 7 == 0 else text == "full" for number, text in enumerate(texts)], "boolean"
+        ),
+        "float": np.array([{"full": 0.1, "minimal": 3.0, "True": 2.0}[text] for text in texts], dtype=np.float32),
+    }
+    for name, content in filters.items():
+        counts = random_counts(rng, GENES, CELLS, density=0.4)
+        write_h5ad(tmp_path / "corpus" / f"{name}.h5ad", counts, filter_pass=content)
+        if not callable(content):
+            write_loom(tmp_path / "corpus" / f"{name} loom.loom", counts, filter_pass=content)
+    options = ReadOptions(filter_values=("full", "True", "0.1"))
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, options=options)
+    chosen = sum(text != "minimal" for text in texts)
+    assert {r.source: r.cells_passed for r in done.conversion.records} == {
+        "variable": chosen,
+        "variable loom": chosen,
+        "fixed": chosen,
+        "fixed loom": chosen,
+        "categorical": sum(text in {"full", "True"} for text in some),
+        "nullable": sum(text in {"full", "True"} for text in some),
+        "boolean": sum(text == "full" and number % 7 != 0 for number, text in enumerate(texts)),
+        "float": texts.count("full"),
+        "float loom": texts.count("full"),
+    }
+    assert {tuple(r.parameters["filter_values"]) for r in done.conversion.records} == {("0.1", "True", "full")}
+    assert differences(tmp_path / "out") == []
+    for path in (tmp_path / "out" / "expression" / "sources").iterdir():
+        path.write_text(path.read_text().replace('"full"', '"minimal"'))
+    assert any("cells or values differ" in line or "number of values" in line for line in differences(tmp_path / "out"))
 
 
 @pytest.mark.slow

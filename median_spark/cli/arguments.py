@@ -177,6 +177,7 @@ def read_options(given: argparse.Namespace) -> ReadOptions:
             cell_id=given.cell_id_attr,
         ),
         cell_filter=not given.no_cell_filter,
+        filter_values=tuple(given.filter_value),
         compute_n_counts=given.compute_n_counts,
         layer=given.layer,
         allow_non_integer=given.allow_non_integer,
@@ -218,6 +219,9 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     cells.add_argument("--filter-attr", default="filter_pass", metavar="NAME",
                        help="column attribute (loom) or obs column (h5ad) that is 1 for cells of good quality "
                        "(default: %(default)s)")  # fmt: skip
+    cells.add_argument("--filter-value", nargs="+", action="extend", default=[], metavar="VALUE",
+                       help="values of that attribute for cells of good quality, after INPUT: texts such as pass, or "
+                       "numbers (default: the number 1, or True that is no text)")  # fmt: skip
     cells.add_argument("--no-cell-filter", action="store_true", help="take every cell, whatever its quality")
     cells.add_argument("--n-counts-attr", default="n_counts", metavar="NAME",
                        help="column attribute or obs column with each cell's total over all rows "

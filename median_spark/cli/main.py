@@ -20,7 +20,7 @@ from median_spark.display import printable
 from median_spark.errors import EngineError, MedianSparkError, counted
 from median_spark.expression import FailureRecord, check_target, open_table, remove_sources
 from median_spark.genes import read_gene_map, read_gene_table
-from median_spark.inspection import inspect
+from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions, find_sources
 from median_spark.results import ResultSummary, read_provenance
 from median_spark.storage import without_secrets
@@ -221,8 +221,11 @@ def _merge(given: argparse.Namespace) -> int:
 
 def _inspect(given: argparse.Namespace) -> int:
     options: ReadOptions = read_options(given)
-    say(pairs_text(inspect(given.path, options)))
-    return DONE
+    found = examine(given.path, options)
+    if found.problem is not None and not found.pairs:
+        raise found.problem
+    say(pairs_text(found.pairs))
+    return DONE if found.problem is None else UNUSABLE
 
 
 def _remove(given: argparse.Namespace) -> int:

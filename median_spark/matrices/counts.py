@@ -85,7 +85,10 @@ class ReadOptions:
     names : AttributeNames
         Attribute names.
     cell_filter : bool
-        Whether only cells with ``filter_pass == 1`` are taken.
+        Whether only cells that pass the filter are taken.
+    filter_values : tuple of str
+        Values of the filter that cells pass with, as text; numbers are compared as numbers. If empty, cells pass
+        with the number 1 or True.
     compute_n_counts : bool
         Whether totals are summed from the matrix instead of read from it.
     layer : str
@@ -102,6 +105,7 @@ class ReadOptions:
     strip_version: bool = False
     names: AttributeNames = field(default_factory=AttributeNames)
     cell_filter: bool = True
+    filter_values: tuple[str, ...] = ()
     compute_n_counts: bool = False
     layer: str = AUTO_LAYER
     allow_non_integer: bool = False
@@ -110,11 +114,19 @@ class ReadOptions:
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
             message = f"--target-sum must be a number above 0, not {self.target_sum}"
             raise UsageError(message)
+        if self.filter_values and not self.cell_filter:
+            message = "--filter-value and --no-cell-filter contradict each other: give one of them"
+            raise UsageError(message)
         if self.strip_version and self.gene_table is not None:
             object.__setattr__(self, "gene_table", self.gene_table.without_versions)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options as plain JSON; a gene table and a gene map by their content's fingerprints."""
+        """Return the options as plain JSON; a gene table and a gene map by their content's fingerprints.
+
+        The filter's values are in it only if there are any: tables that were converted before this option existed keep
+        their fingerprints.
+        """
+        values = {"filter_values": sorted(set(self.filter_values))} if self.filter_values else {}
         return {
             "target_sum": self.target_sum,
             "gene_types": sorted(set(self.gene_types)),
@@ -123,6 +135,7 @@ class ReadOptions:
             "strip_version": self.strip_version,
             "names": asdict(self.names),
             "cell_filter": self.cell_filter,
+            **values,
             "compute_n_counts": self.compute_n_counts,
             "layer": self.layer,
             "allow_non_integer": self.allow_non_integer,
@@ -178,7 +191,7 @@ class CountMatrix(Protocol):
         """Barcodes of the cells ``first <= cell < last``, by default of all."""
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, numeric, shape (cells,)."""
+        """Quality filter of each cell, shape (cells,): numbers, NaN where missing; or texts, None where missing."""
 
     def n_counts(self) -> npt.NDArray[np.float64]:
         """Total counts of each cell over all rows, shape (cells,)."""

@@ -17,6 +17,9 @@ from median_spark.matrices.members import check_dataset, find_member, names_in, 
 from median_spark.matrices.sizes import require_strings
 
 _OLD_CATEGORIES = "__categories"
+STRINGS = "strings"
+"""What `Frame.kind` calls a column of strings."""
+
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
@@ -106,10 +109,24 @@ class Frame:
             found[missing] = np.nan
         return found
 
+    def labels(self, column: str) -> npt.NDArray[np.object_]:
+        """Return a column of strings as objects, None where a value is missing.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, or not of the frame's length.
+        """
+        found, missing = self._values(column, 0, None)
+        texts = as_strings(found).astype(np.object_)
+        if missing is not None:
+            texts[missing] = None
+        return texts
+
     def kind(self, column: str) -> str:
         """Return what a column holds, for messages."""
         found, _ = self._values(column, 0, 1)
-        return "strings" if found.dtype.kind in "OSU" else str(found.dtype)
+        return STRINGS if found.dtype.kind in "OSU" else str(found.dtype)
 
     def _find_columns(self) -> tuple[str | None, list[str]]:
         held = self._held

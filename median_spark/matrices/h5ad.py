@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from median_spark.errors import InputError, counted, listed
 from median_spark.matrices.counts import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames, Entries, like_ensembl
-from median_spark.matrices.frames import Frame
+from median_spark.matrices.frames import STRINGS, Frame
 from median_spark.matrices.hdf5 import naming_damage, open_hdf5
 from median_spark.matrices.layers import MAIN, RAW, choose_layer, find_layers
 from median_spark.matrices.members import find_member
@@ -118,8 +118,11 @@ class H5adMatrix:
         return self._obs.strings(name, first, last)
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, numeric, shape (cells,)."""
-        return self._numbers("filter_pass", self._names.filter_pass)
+        """Quality filter of each cell, numbers or strings, shape (cells,)."""
+        name = self._names.filter_pass
+        if name in self._obs.columns and self._obs.kind(name) == STRINGS:
+            return self._obs.labels(name)
+        return self._numbers("filter_pass", name)
 
     def n_counts(self) -> npt.NDArray[np.float64]:
         """Total counts of each cell over all rows, shape (cells,)."""

@@ -97,8 +97,12 @@ class LoomMatrix:
         return np.arange(*slice(first, last).indices(self.shape[1])).astype(np.str_)
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, numeric, shape (cells,)."""
-        return self._numbers("filter_pass", self._names.filter_pass)
+        """Quality filter of each cell, numbers or strings, shape (cells,)."""
+        name = self._names.filter_pass
+        dataset = self._attribute("col", "filter_pass", name)
+        with naming_damage(self.location, f"the type of column attribute '{name}'"):
+            textual = h5py.check_string_dtype(dataset.dtype) is not None
+        return self._strings("col", "filter_pass", name) if textual else self._numbers("filter_pass", name)
 
     def n_counts(self) -> npt.NDArray[np.float64]:
         """Total counts of each cell over all rows, shape (cells,)."""

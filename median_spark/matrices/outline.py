@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.errors import InputError, counted
+from median_spark.errors import counted
 from median_spark.genes import RowCensus, coverage_warning, spelling_warnings
 from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
-from median_spark.matrices.units import Unit, passing_cells, refuse_fractions, select_rows
+from median_spark.matrices.passing import passing_cells, require_passing
+from median_spark.matrices.units import Unit, refuse_fractions, select_rows
 
 UNIT_ENTRIES = 20_000_000
 """Entries of chosen genes that a unit should hold at most: 20 bytes each in a worker while they are put in order."""
@@ -72,17 +73,7 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
     """
     selection = select_rows(matrix, options)
     passed = passing_cells(matrix, options)
-    if not passed.any():
-        if not len(passed):
-            message = f"{matrix.location}: the matrix has no cell"
-        else:
-            name = options.names.filter_pass
-            message = (
-                f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: "
-                f"{matrix.cell_attribute} '{name}' is never 1: "
-                "name another with --filter-attr, or take every cell with --no-cell-filter"
-            )
-        raise InputError(message)
+    require_passing(matrix, options, passed)
     sample = _look(matrix, selection.rows, passed)
     matrix.cell_ids(sample.first, sample.last)
     if not options.allow_non_integer:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted
 from median_spark.genes import GeneSelection, select_genes
 from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
+from median_spark.matrices.passing import passing_cells
 from median_spark.matrices.whole import first_fraction, fractions
 from median_spark.runs import GeneRuns
 
@@ -43,13 +44,6 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
         options.gene_map,
         strip_version=options.strip_version,
     )
-
-
-def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
-    """Return which cells are taken, shape (cells,)."""
-    if not options.cell_filter:
-        return np.ones(matrix.shape[1], dtype=np.bool_)
-    return np.asarray(matrix.filter_pass() == 1, dtype=np.bool_)
 
 
 def read_unit(

@@ -3,6 +3,7 @@
 Knows nothing of Spark: options come as text, as Spark hands them over.
 """
 
+import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,15 @@ def _types(name: str, text: str) -> tuple[str, ...]:
     return tuple(kind.strip() for kind in text.split(",") if kind.strip())
 
 
+def _values(name: str, text: str) -> tuple[str, ...]:
+    """Return values with commas between them; one that has a comma is in double quotes, as in a CSV."""
+    try:
+        return tuple(next(csv.reader([text], skipinitialspace=True, strict=True), []))
+    except csv.Error as error:
+        message = f"the reader's option '{name}' must be values with commas between them, not '{text}' ({error})"
+        raise UsageError(message) from error
+
+
 def _text(name: str, text: str) -> str:
     return text
 
@@ -53,6 +63,7 @@ _READ: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "gene_map": ("gene_map", lambda name, text: read_gene_map(text)),
     "strip_version": ("strip_version", _flag),
     "no_cell_filter": ("cell_filter", _not),
+    "filter_value": ("filter_values", _values),
     "compute_n_counts": ("compute_n_counts", _flag),
     "target_sum": ("target_sum", _number),
     "layer": ("layer", _text),

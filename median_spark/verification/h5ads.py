@@ -64,6 +64,10 @@ class H5ad:
         """Return a number for each cell, NaN where it is missing."""
         return np.asarray(_column(self._obs, name, missing=np.nan))
 
+    def labels(self, name: str) -> npt.NDArray[Any]:
+        """Return a text, a number or a truth value for each cell, None where it is missing."""
+        return np.asarray(_column(self._obs, name, missing=None))
+
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell: a column of obs, or its index."""
         found = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))

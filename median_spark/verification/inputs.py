@@ -107,7 +107,7 @@ def _rows_of(
         chosen = [gene if kind in parameters["gene_types"] else None for gene, kind in zip(chosen, types, strict=True)]
     passed = np.ones(matrix.cells, dtype=np.bool_)
     if parameters["cell_filter"]:
-        passed = matrix.numbers(names["filter_pass"]) == 1
+        passed = _passed(matrix, names["filter_pass"], parameters.get("filter_values"))
     n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
     n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
     wanted = set(genes)
@@ -122,3 +122,25 @@ def _rows_of(
         values = summed[taken] / n_counts[taken] * parameters["target_sum"]
         found.append((gene, cells[taken].tolist(), values))
     return found
+
+
+def _passed(matrix: H5ad | Loom, name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
+    """Return which cells pass: those with 1 or True, or with one of the values that were chosen."""
+    if not wanted:
+        return np.asarray(matrix.numbers(name) == 1)
+    return np.array([_is_among(value, wanted) for value in matrix.labels(name)], dtype=np.bool_)
+
+
+def _is_among(value: Any, wanted: list[str]) -> bool:
+    if value is None or isinstance(value, str):
+        return value in wanted
+    for text in wanted:
+        plain = {"true": "1", "false": "0"}.get(text.strip().lower(), text)
+        try:
+            number: float = int(plain) if plain.strip().lstrip("+-").isdecimal() else float(plain)
+        except ValueError:
+            continue
+        # A float32 of 0.1 is not Python's 0.1: a chosen number is rounded as the stored one was.
+        if value == (type(value)(number) if isinstance(value, np.floating) else number):
+            return True
+    return False

@@ -39,6 +39,13 @@ class Loom:
         """Return a number for each cell."""
         return np.asarray(take(self._columns, name)[:])
 
+    def labels(self, name: str) -> npt.NDArray[Any]:
+        """Return a text, a number or a truth value for each cell."""
+        held = self._columns[name]
+        if h5py.check_string_dtype(held.dtype):
+            return np.array(self._strings(held), dtype=object)
+        return np.asarray(held[:])
+
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""
         known = ("cell_id", "CellID", "obs_names")

@@ -245,7 +245,7 @@ class TestColumns:
 
     def test_no_passing_cell(self, tmp_path):
         assert refusal(write_h5ad(tmp_path / "study.h5ad", COUNTS, filter_pass=[0, 0, 0])).startswith(
-            "none of its 3 cells passes: obs column 'filter_pass' is never 1: name another with --filter-attr"
+            "none of its 3 cells passes: obs column 'filter_pass' is never 1; it holds 0 (3 cells): choose among these"
         )
 
 

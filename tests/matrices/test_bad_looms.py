@@ -255,12 +255,18 @@ class TestAttributes:
         path = write_loom(tmp_path / "study.loom", COUNTS, **{name: content})
         assert refusal(path) == f"row attribute '{name}' has shape ({len(content)},), where the matrix has 2 rows"
 
-    @pytest.mark.parametrize(("name", "option"), [("n_counts", "--n-counts-attr"), ("filter_pass", "--filter-attr")])
     @pytest.mark.parametrize("content", [["1", "2", "3"], np.array([b"1", b"2", b"3"])], ids=["variable", "fixed"])
-    def test_numbers_that_are_strings(self, tmp_path, name, option, content):
-        path = write_loom(tmp_path / "study.loom", COUNTS, **{name: content})
+    def test_totals_that_are_strings(self, tmp_path, content):
+        path = write_loom(tmp_path / "study.loom", COUNTS, n_counts=content)
         assert re.fullmatch(
-            rf"column attribute '{name}' must be numeric, not (object|\|S1): name another with {option}", refusal(path)
+            r"column attribute 'n_counts' must be numeric, not (object|\|S1): name another with --n-counts-attr",
+            refusal(path),
+        )
+
+    def test_a_filter_of_another_type(self, tmp_path):
+        path = write_loom(tmp_path / "study.loom", COUNTS, filter_pass=np.zeros(3, dtype="c16"))
+        assert refusal(path) == (
+            "column attribute 'filter_pass' must be numeric, not complex128: name another with --filter-attr"
         )
 
 
@@ -361,11 +367,18 @@ class TestTotals:
 
 
 class TestNothingLeft:
-    @pytest.mark.parametrize("content", [[0, 0, 0], [2.0, np.nan, 0.5]])
-    def test_no_passing_cell(self, tmp_path, content):
+    @pytest.mark.parametrize(
+        ("content", "holds"),
+        [
+            ([0, 0, 0], "0 (3 cells)"),
+            ([2.0, np.nan, 0.5], "0.5 (1 cell), 2.0 (1 cell), no value (1 cell)"),
+            ([False, False, False], "False (3 cells)"),
+        ],
+    )
+    def test_no_passing_cell(self, tmp_path, content, holds):
         assert refusal(write_loom(tmp_path / "study.loom", COUNTS, filter_pass=content)) == (
-            "none of its 3 cells passes: column attribute 'filter_pass' is never 1: "
-            "name another with --filter-attr, or take every cell with --no-cell-filter"
+            f"none of its 3 cells passes: column attribute 'filter_pass' is never 1; it holds {holds}: choose among "
+            "these with --filter-value, name another with --filter-attr, or take every cell with --no-cell-filter"
         )
 
     def test_no_gene_of_the_chosen_types(self, tmp_path):
