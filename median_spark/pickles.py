@@ -56,7 +56,7 @@ def read_dict(
 
 def limits_for(content: bytes) -> Limits:
     """Return what reading a pickle may take: about ten times as much as an honest one of its size does."""
-    return Limits(processor_seconds=5 + (len(content) >> 22), memory=(512 << 20) + 24 * len(content))
+    return Limits(processor_seconds=5 + (len(content) >> 22), memory=(384 << 20) + 24 * len(content))
 
 
 def load(
@@ -87,8 +87,8 @@ def load(
     except _ForeignError as error:
         message = f"{location}: this pickle holds {error}, which {what} does not need; it was not read"
     except (EOFError, pickle.UnpicklingError, SystemError, RecursionError, *DAMAGE) as error:
-        cause = f"{type(error).__name__}: {error}"
-        message = f"{location}: this pickle of {len(content):,} bytes is cut off or damaged ({cause[:200]})"
+        cause = " ".join(f"{type(error).__name__}: {error}"[:200].split())
+        message = f"{location}: this pickle of {len(content):,} bytes is cut off or damaged ({cause})"
     raise InputError(message)
 
 
@@ -154,7 +154,7 @@ class PickledArray:
         """Return the array if it has one axis and as many bytes as it needs; raise one of `DAMAGE` otherwise."""
         _, shape, dtype, _, content = self._state
         if type(shape) is not tuple or len(shape) != 1:
-            message = "an array must be one column"
+            message = "an array does not have one axis"
             raise ValueError(message)
         (length,) = shape
         if type(content) not in (bytes, bytearray):
@@ -167,11 +167,11 @@ class PickledArray:
         return np.frombuffer(content, made) if content else np.zeros(0, made)
 
 
-def _simple(code: str, order: str) -> np.dtype[Any]:
+def _simple(code: str, order: Any) -> np.dtype[Any]:
     if not _SIMPLE_DTYPE.fullmatch(code):
         message = f"{code:.40} is no dtype of numbers or text"
         raise ValueError(message)
-    return np.dtype(code).newbyteorder(order)  # type: ignore[arg-type]
+    return np.dtype(code).newbyteorder(order)
 
 
 def _structured(
@@ -244,11 +244,8 @@ _FUNCTIONS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": dict,
     "numpy.dtype": PickledDtype,
     "numpy.ndarray": _no_array,
-    **{
-        f"{core}.{name}": function
-        for core in ("numpy.core", "numpy._core")  # of numpy 1 and of numpy 2
-        for name, function in _NUMPY.items()
-    },
+    **{f"numpy.core.{name}": function for name, function in _NUMPY.items()},  # numpy 1
+    **{f"numpy._core.{name}": function for name, function in _NUMPY.items()},  # numpy 2
 }
 _NAMES = {name: _Callable(name, function) for name, function in _FUNCTIONS.items()}
 

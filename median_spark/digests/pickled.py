@@ -15,7 +15,7 @@ import numpy.typing as npt
 from median_spark import pickles
 from median_spark.digests.build import Digest
 from median_spark.digests.merge import check_compression, check_digests
-from median_spark.errors import DigestError, InputError
+from median_spark.errors import DigestError, InputError, counted
 from median_spark.guard import read_guarded
 
 _CRICK = "crick.tdigest.TDigest"
@@ -147,8 +147,7 @@ class _PickledDigest:
 
 def _read(content: bytes, location: str) -> _Columns:
     """Return the checked digests; the part of `unpickle_digests` that is guarded."""
-    found: Any = pickles.load(content, location, _WHAT, {_CRICK: _PickledDigest})
-    _check_entries(found, location)
+    found = _entries(pickles.load(content, location, _WHAT, {_CRICK: _PickledDigest}), location)
     undetected: list[str] = []
     detected: dict[str, _Parts] = {}
     spare = len(content)
@@ -174,7 +173,7 @@ def _read_first(content: bytes, location: str) -> float | None:
         raise _FoundError(_compression(compression))
 
     try:
-        _check_entries(pickles.load(content, location, _WHAT, {_CRICK: stop}), location)
+        _entries(pickles.load(content, location, _WHAT, {_CRICK: stop}), location)
     except _FoundError as found:
         return found.compression
     return None
@@ -188,26 +187,25 @@ class _FoundError(Exception):
         self.compression = compression
 
 
-def _check_entries(found: Any, location: str) -> None:
-    """Refuse what is no dict of names to digests."""
+def _entries(found: object, location: str) -> dict[str, Any]:
+    """Return a dict of names to digests; refuse anything else."""
     if type(found) is not dict:
         message = f"{location}: this pickle holds {pickles.described(found)}; it must be {_WHAT}"
         raise InputError(message)
     wrong = [
-        number
-        for number, (gene, digest) in enumerate(found.items())
-        if type(gene) is not str or type(digest) is not _PickledDigest or pickles.unfit(gene)
+        entry
+        for entry in found.items()
+        if pickles.unfit(entry[0]) or type(entry[0]) is not str or type(entry[1]) is not _PickledDigest
     ]
     if wrong:
-        gene, digest = next(entry for number, entry in enumerate(found.items()) if number == wrong[0])
-        name = pickles.unfit(gene) or (
-            repr(gene)[:40] if type(gene) is str else f"{gene!r:.40}, {pickles.described(gene)},"
-        )
+        gene, digest = wrong[0]
+        name = pickles.unfit(gene) or f"{gene!r:.40} ({type(gene).__name__})"
         message = (
-            f"{location}: this pickle must be {_WHAT}; {len(wrong):,} of its {len(found):,} entries are not, "
+            f"{location}: this pickle must be {_WHAT}; {counted(len(wrong), 'entry is', 'entries are')} not, "
             f"such as {name} with {pickles.described(digest)}"
         )
         raise InputError(message)
+    return found
 
 
 def _compression(value: object) -> float:

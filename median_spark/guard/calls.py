@@ -21,7 +21,7 @@ _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
 """A call without progress for so long, or for half of its processor time, is reported as slow."""
 
-_DAMAGED = "as damaged files make HDF5 do"
+_DAMAGED = "as damaged or hostile files can bring about"
 
 _TRIES = 2
 """How often a call is made over which its child crashes."""

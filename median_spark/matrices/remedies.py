@@ -10,6 +10,7 @@ import numpy as np
 
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
+from median_spark.guard import beat
 from median_spark.matrices import CountMatrix, ReadOptions, SourceOutline, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.counts import AUTO_LAYER, OPTIONS, like_ensembl
 from median_spark.matrices.passing import filter_values, passing_cells, shown
@@ -96,6 +97,7 @@ def _needed(location: str, options: ReadOptions, found: list[Remedy]) -> list[Re
 
 def _problem(location: str, options: ReadOptions) -> str | None:
     """Say why a matrix cannot be used with some options, None if it can."""
+    beat()  # each attempt opens the file anew
     try:
         with open_matrix(location, options.names, options.layer) as matrix:
             check(matrix, options)
