@@ -88,14 +88,14 @@ def spark_session(
             said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
             message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
             raise EngineError(message) from error
-    try:
-        with _interrupts_as_such():
+    with _interrupts_as_such():
+        try:
             yield spark
-    finally:
-        if not _on_databricks():
-            spark.stop()
-        if log:
-            Path(log).unlink(missing_ok=True)
+        finally:
+            if not _on_databricks():
+                spark.stop()
+            if log:
+                Path(log).unlink(missing_ok=True)
 
 
 def local_properties() -> dict[str, str]:
@@ -165,13 +165,20 @@ def _jvm_output_to_file(*, wanted: bool) -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def _interrupts_as_such() -> Iterator[None]:
-    """While the block runs, let Ctrl-C raise KeyboardInterrupt even where pyspark fails to cancel its jobs."""
+    """While the block runs, let Ctrl-C raise KeyboardInterrupt even where pyspark fails to cancel its jobs.
+
+    py4j may be sending a command at that moment: it then raises an error of its own, at once or when Spark is stopped.
+    """
     previous = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield
         return
 
+    came = False
+
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
         try:
             previous(number, frame)
         except Exception as error:  # py4j's: its connection is busy with what is being interrupted
@@ -180,6 +187,10 @@ def _interrupts_as_such() -> Iterator[None]:
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except Exception as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, previous)
 
