@@ -15,6 +15,7 @@ from median_spark.digests import digest_runs
 from median_spark.errors import InputError, TableError
 from median_spark.expression import FailureRecord, committed_name, create_table, write_part
 from median_spark.genes import GeneTable
+from median_spark.guard import end_reader
 from median_spark.inspection import examine, inspect
 from median_spark.matrices import ReadOptions, remedies
 from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, write_result
@@ -104,6 +105,7 @@ class TestMatrix:
     def test_of_several_units_only_some_counts_are_looked_at(self, tmp_path, monkeypatch):
         path = write_loom(tmp_path / "study.loom", np.ones((2, 900)), storage={"chunks": (2, 8)})
         plain = remedies.outline
+        end_reader()  # the next one is forked with the change in it
         monkeypatch.setattr(remedies, "outline", lambda matrix, options: plain(matrix, options, 600))
         assert fields(path)["can be used"] == ["yes, in 3 units of work; only some of its counts were looked at"]
 
