@@ -4,6 +4,7 @@ A pickle is a program for Python's unpickler, which lets it call what it names. 
 dictionaries of text, numbers and numpy's scalars and arrays need, and no others. Knows nothing of genes or digests.
 """
 
+import copyreg
 import io
 import pickle
 import re
@@ -19,7 +20,7 @@ from median_spark.guard import Limits, read_guarded
 
 Scalar = str | float | int | bool | None
 
-DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError, RecursionError)
 """What the content of a pickle is to blame for, when code that takes it apart raises it."""
 
 _LONGEST_TEXT, _LARGEST_INTEGER, _MOST_FIELDS = 1_000, 64, 16
@@ -82,11 +83,12 @@ def load(
         If it names anything else, is cut off or damaged.
     """
     names = {**_NAMES, **{name: _Callable(name, function) for name, function in (admitted or {}).items()}}
+    copyreg.clear_extension_cache()  # what is cached there would be handed out without a look at its name
     try:
         return _Unpickler(content, names).load()
     except _ForeignError as error:
         message = f"{location}: this pickle holds {error}, which {what} does not need; it was not read"
-    except (EOFError, pickle.UnpicklingError, SystemError, RecursionError, *DAMAGE) as error:
+    except (EOFError, pickle.UnpicklingError, SystemError, *DAMAGE) as error:
         cause = " ".join(f"{type(error).__name__}: {error}"[:200].split())
         message = f"{location}: this pickle of {len(content):,} bytes is cut off or damaged ({cause})"
     raise InputError(message)
@@ -281,4 +283,6 @@ def _read_dict(content: bytes, location: str, what: str, error: type[MedianSpark
             if fault is not None:
                 message = f"{location}: this pickle must be {what}; there is {fault} in entry {number:,}"
                 raise error(message)
-    return found
+    # Equal texts become one: made of one numpy scalar over and over, they would cross at many times the pickle's size.
+    texts: dict[str, str] = {}
+    return {key: texts.setdefault(value, value) if type(value) is str else value for key, value in found.items()}

@@ -1,5 +1,6 @@
 """Pickled dictionaries: what is read equals what was pickled, and hostile pickles end in one sentence."""
 
+import copyreg
 import pickle
 import pickletools
 import struct
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as np_st
 
 from median_spark.digests.pickled import first_compression, unpickle_digests
 from median_spark.errors import GeneMapError, InputError, MedianSparkError
+from median_spark.guard import end_reader
 from median_spark.pickles import limits_for, read_dict
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -219,6 +221,20 @@ class TestWhatNoDictNeeds:
         assert load(pickle.dumps(good, 2)) == good
         assert unpickle_digests(pickle.dumps({"A": TDigest()}, 2), "x").undetected == ["A"]
 
+    @pytest.mark.parametrize("seen", [False, True])
+    def test_an_extension_is_a_name_too(self, seen):
+        copyreg.add_extension(Hostile.__module__, "Hostile", 240)
+        try:
+            content = pickle.dumps({"a": Hostile}, 2)
+            if seen:
+                pickle.loads(content)  # Python keeps it, and asks for no name any more
+            end_reader()  # the next one is a fork of this process, and knows what it knows
+            for read in (load, unpickle_digests, first_compression):
+                assert f"holds {Hostile.__module__}.Hostile, which a dict" in refusal(content, read)
+        finally:
+            copyreg.remove_extension(Hostile.__module__, "Hostile", 240)
+            end_reader()
+
 
 class TestDamage:
     @given(dicts, st.sampled_from(PROTOCOLS), st.data())
@@ -274,6 +290,46 @@ class TestDamage:
             forged = forged_array(shape, made.tobytes(), made.dtype)
         digest = Forged(TDigest, (100.0,), (forged, 3.0, 1.0, 1.0))
         assert "the digest of A is damaged" in refusal(pickle.dumps({"A": digest}, protocol), unpickle_digests)
+
+    def test_a_bytearray_that_grows_while_it_is_looked_at(self):
+        content = b"\x80\x05\x96" + struct.pack("<Q", 2) + b"ab\x94\x98h\x00(K\x01K\x02e."
+        assert "is cut off or damaged (BufferError" in refusal(content)
+
+    def test_a_dtype_that_holds_itself(self):
+        dtype = (
+            b"cnumpy\ndtype\n" + text_of("V16") + b"\x89\x88\x87R\x94(K\x03" + text_of("|") + b"N"
+            + text_of("a") + b"\x85}" + text_of("a") + b"h\x00K\x00\x86sK\x10K\x01K\x00tb"
+        )  # fmt: skip
+        content = b"C\x10" + bytes(16)
+        scalar = b"cnumpy.core.multiarray\nscalar\n" + dtype + content + b"\x86R"
+        assert "is cut off or damaged (RecursionError" in refusal(b"\x80\x04}" + text_of("A") + scalar + b"s.")
+        array = (
+            global_of("numpy._core.numeric", "_frombuffer")
+            + b"("
+            + content
+            + dtype
+            + b"K\x01\x85"
+            + text_of("C")
+            + b"tR"
+        )
+        digest = global_of("crick.tdigest", "TDigest") + b"Kd\x85R(" + array + b"K\x01K\x01K\x01tb"
+        said = refusal(b"\x80\x04}" + text_of("A") + digest + b"s.", unpickle_digests)
+        assert "the digest of A is damaged (RecursionError" in said
+
+    @pytest.mark.parametrize("state", [([1.0], 1.0, 1.0, 1.0), (np.ones(1), 1.0, 1.0, 1.0), (1, 2)])
+    def test_of_a_gene_with_a_long_name_is_told_in_a_few_words(self, state):
+        digest = Forged(TDigest, (100.0,), state)
+        assert len(refusal(pickle.dumps({"G" * 1_000: digest}), unpickle_digests)) < 400
+
+
+@pytest.mark.parametrize("many", [1_000, 50_000])
+def test_texts_made_of_one_scalar_cross_as_one(many):
+    """Each for itself, they would take a hundred times as much as the pickle, also where they are awaited."""
+    call, _ = np.str_("a").__reduce__()
+    dtype, content = np.dtype("U1000"), ("\U0001f600" * 1_000).encode("utf-32-le")
+    found = load(pickle.dumps({str(number): Hostile(call, dtype, content) for number in range(many)}))
+    assert len(found) == many
+    assert len({id(text) for text in found.values()}) == 1
 
 
 def numbered(entries):

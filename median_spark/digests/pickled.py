@@ -155,11 +155,11 @@ def _read(content: bytes, location: str) -> _Columns:
         try:
             parts = digest.parts()
         except pickles.DAMAGE as error:
-            message = f"{location}: the digest of {gene} is damaged ({type(error).__name__}: {str(error)[:200]})"
+            message = f"{location}: the digest of {gene:.60} is damaged ({type(error).__name__}: {str(error)[:200]})"
             raise InputError(message) from error
         spare -= parts[1].nbytes
         if spare < 0:  # honest ones share none; others would take any memory
-            message = f"{location}: digests share their centroids, such as that of {gene}"
+            message = f"{location}: digests share their centroids, such as that of {gene:.60}"
             raise InputError(message)
         if parts[2] or len(parts[1]):
             detected[gene] = parts
@@ -240,7 +240,7 @@ def _checked(
 
     def refuse(wrong: npt.NDArray[np.bool_], of: Callable[[int], int], what: str) -> None:
         if wrong.any():
-            message = f"{location}: the digest of {genes[of(int(wrong.argmax()))]} {what}"
+            message = f"{location}: the digest of {genes[of(int(wrong.argmax()))]:.60} {what}"
             raise InputError(message)
 
     def of_centroid(place: int) -> int:
@@ -292,5 +292,5 @@ def _check_one(location: str, gene: str, digest: Digest, compression: float) -> 
     try:
         check_digests([digest], compression)
     except DigestError as error:
-        message = f"{location}: the digest of {gene} is damaged: {error}"
+        message = f"{location}: the digest of {gene:.60} is damaged: {error}"
         raise InputError(message) from error

@@ -141,6 +141,8 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
 def _send(connection: Connection, answer: Answer) -> None:
     try:
         connection.send(answer)
+    except MemoryError as error:
+        connection.send((False, error, False))
     except (TypeError, AttributeError, ValueError) as error:
         told = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
         connection.send((False, told, False))

@@ -84,7 +84,7 @@ def _checked(location: str, rows: Iterable[tuple[object, object]]) -> OtherMedia
             message = f"{location}: a gene is named {gene!r:.60}; a gene's name must be text"
             raise InputError(message)
         if gene in seen:
-            message = f"{location}: the gene '{gene}' stands there twice"
+            message = f"{location}: the gene '{gene:.60}' stands there twice"
             raise InputError(message)
         seen.add(str(gene))
         value = _median(location, gene, median)
@@ -106,5 +106,5 @@ def _median(location: str, gene: str, median: object) -> float:
             value = float(median)
     if math.isnan(value) or 0 < value < math.inf:
         return value
-    message = f"{location}: the median of '{gene}' is {median!r:.60}; a median must be a number above 0, or NaN"
+    message = f"{location}: the median of '{gene:.60}' is {median!r:.60}; a median must be a number above 0, or NaN"
     raise InputError(message)
