@@ -73,11 +73,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     location = storage.canonical(path)
     found = storage.kind(location)
     if found == "file":
-        try:
-            examined: Inspection = read_guarded(location, _examine_matrix, location, options or ReadOptions())
-        except InputError as error:  # it hangs or crashes what reads it
-            return Inspection((), error)
-        return examined
+        return _examine_matrix(location, options or ReadOptions())
     held = set(storage.names_in(location))
     if "format.json" in held:
         return _gathered(location, _table(location))
@@ -111,22 +107,56 @@ def _gathered(location: str, pairs: Pairs) -> Inspection:
             told.append(pair)  # noqa: PERF402  (what is told before the error is kept)
     except (InputError, TableError) as error:
         if told:
-            told.append(("can be used", f"no: {str(error).removeprefix(f'{location}: ')}"))
+            told.append(_verdict(location, error))
         return Inspection(tuple(told), error)
     return Inspection(tuple(told))
 
 
+def _verdict(location: str, error: MedianSparkError) -> tuple[str, str]:
+    return "can be used", f"no: {_sentence(location, error)}"
+
+
+def _sentence(location: str, error: MedianSparkError) -> str:
+    return str(error).removeprefix(f"{location}: ")
+
+
 def _examine_matrix(location: str, options: ReadOptions) -> Inspection:
-    found = _gathered(location, _matrix(location, options))
-    remedies = find_remedies(location, options) if found.problem is not None and found.pairs else []
-    advice = (("would be with", " ".join(remedies)),) if remedies else ()
-    return Inspection(found.pairs + advice, found.problem)
+    """Examine a matrix in the guarded child, step by step: if one hangs or crashes it, the results of others remain."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    problem: MedianSparkError | None = None
+    try:
+        for step in (_described, _judged):
+            found: Inspection = read_guarded(location, step, location, options)
+            problem = found.problem
+            pairs += found.pairs
+            if problem is not None:
+                if pairs and not found.pairs:
+                    pairs += (_verdict(location, problem),)
+                break
+        remedies = read_guarded(location, find_remedies, location, options) if pairs and problem is not None else []
+    except InputError as error:  # it hangs or crashes what reads it
+        if problem is not None:
+            return Inspection((*pairs, ("would be with", f"unknown: {_sentence(location, error)}")), problem)
+        return Inspection((*pairs, _verdict(location, error)) if pairs else (), error)
+    return Inspection(pairs + ((("would be with", " ".join(remedies)),) if remedies else ()), problem)
 
 
-def _matrix(location: str, options: ReadOptions) -> Pairs:
+def _described(location: str, options: ReadOptions) -> Inspection:
+    return _gathered(location, _description(location, options))
+
+
+def _judged(location: str, options: ReadOptions) -> Inspection:
+    return _gathered(location, _outline(location, options))
+
+
+def _description(location: str, options: ReadOptions) -> Pairs:
     with open_matrix(location, options.names, options.layer) as matrix:
         yield "matrix", location
         yield from matrix.describe()
+
+
+def _outline(location: str, options: ReadOptions) -> Pairs:
+    with open_matrix(location, options.names, options.layer) as matrix:
         seen = check(matrix, options)
         yield from _census(seen.census)
         yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"

@@ -1,6 +1,7 @@
 """Which cells of a matrix pass its filter, and what the filter holds where none does."""
 
 import math
+import sys
 from collections import Counter
 from typing import Any
 
@@ -128,15 +129,20 @@ def _equal_number(found: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
             return np.asarray(found == found.dtype.type(number), dtype=np.bool_)
     if not isinstance(number, int):
         return np.zeros(len(found), dtype=np.bool_)
-    return np.asarray(found == number, dtype=np.bool_)
+    numbers = found.astype(np.uint8) if found.dtype.kind == "b" else found  # NumPy compares no bool with a huge int
+    return np.asarray(numbers == number, dtype=np.bool_)
 
 
 def _number(text: str) -> int | float | None:
-    """Return the number that a text says, an int wherever it is whole, or None."""
+    """Return the number that a text says, an int wherever it is whole, or None; also where no file can hold it."""
+    if text.strip().lower() in _TRUTH:
+        return _TRUTH[text.strip().lower()]
     try:
-        return _TRUTH.get(text.strip().lower()) if text.strip().lower() in _TRUTH else int(text)
+        whole = int(text)
     except ValueError:
         pass
+    else:
+        return whole if abs(whole) <= sys.float_info.max else None
     try:
         number = float(text)
     except ValueError:

@@ -136,6 +136,7 @@ def _of_layers(matrix: CountMatrix) -> Iterator[Remedy]:
 
 def _of_genes(matrix: CountMatrix, options: ReadOptions) -> Iterator[Remedy]:
     for name in [*matrix.attributes("row"), "index"]:
+        beat()
         remedy = _attribute("gene_id", name)
         named = remedy.apply(options)
         try:
@@ -147,6 +148,7 @@ def _of_genes(matrix: CountMatrix, options: ReadOptions) -> Iterator[Remedy]:
     if not options.strip_version:
         yield Remedy("--strip-version", lambda given: replace(given, strip_version=True))
     for name in matrix.attributes("row"):
+        beat()
         remedy = _attribute("gene_type", name)
         named = remedy.apply(options)
         try:
@@ -172,6 +174,7 @@ def _of_cells(matrix: CountMatrix, options: ReadOptions) -> Iterator[Remedy]:
         return
     held = matrix.attributes("cell")
     for name in (name for name in _TOTALS if name in held):
+        beat()
         remedy = _attribute("n_counts", name)
         named = remedy.apply(options)
         try:

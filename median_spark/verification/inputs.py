@@ -1,5 +1,6 @@
 """Comparing the expression table with the matrices that it was converted from."""
 
+import sys
 from typing import Any
 
 import h5py
@@ -134,13 +135,17 @@ def _passed(matrix: H5ad | Loom, name: str, wanted: list[str] | None) -> npt.NDA
 def _is_among(value: Any, wanted: list[str]) -> bool:
     if value is None or isinstance(value, str):
         return value in wanted
+    value = int(value) if isinstance(value, np.bool_) else value
     for text in wanted:
         plain = {"true": "1", "false": "0"}.get(text.strip().lower(), text)
         try:
             number: float = int(plain) if plain.strip().lstrip("+-").isdecimal() else float(plain)
         except ValueError:
             continue
+        if isinstance(number, int) and abs(number) > sys.float_info.max:  # no file holds it
+            continue
         # A float32 of 0.1 is not Python's 0.1: a chosen number is rounded as the stored one was.
-        if value == (type(value)(number) if isinstance(value, np.floating) else number):
-            return True
+        with np.errstate(over="ignore"):
+            if value == (type(value)(number) if isinstance(value, np.floating) else number):
+                return True
     return False

@@ -19,6 +19,7 @@ from median_spark.errors import InputError, UsageError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline
 from median_spark.matrices.passing import passing_cells
 from median_spark.spark import reader_options
+from median_spark.verification.inputs import _is_among
 
 TEXTS = ["full", "minimal", "full", "True", "1", "é, ü", "full"]
 GENE = "ENSG00000000001"
@@ -111,6 +112,15 @@ def test_cells_pass_whose_number_is_one_of_the_values(write, data, kind):
 @pytest.mark.parametrize("values", [(), ("1",), ("1.0",), ("True",), ("full", "true")])
 def test_one_is_one_however_it_is_written(tmp_path, content, values):
     assert taken(h5ad(tmp_path, content), *values) == [True, False, True, False, False, True, True]
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i8", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("value", ["300", "-1", "70001", "0.5", str(2**64), "1" + "0" * 400, "-1" + "0" * 400, "x"])
+def test_numbers_that_the_attribute_cannot_hold_let_no_cell_pass(tmp_path, dtype, value):
+    stored = np.array([1, 0, 1], dtype)
+    path = write_loom(tmp_path / "study.loom", np.ones((2, 3), int), filter_pass=stored)
+    assert taken(path, value) == [False] * 3
+    assert taken(path, value, "1") == [_is_among(label, [value, "1"]) for label in stored] == [True, False, True]
 
 
 @pytest.mark.parametrize("encoding", ["categorical", "nullable"])
