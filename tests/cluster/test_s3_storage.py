@@ -222,6 +222,10 @@ class TestTroubles:
             storage.stat("s3://bucket/file")
 
 
+OWN = ("summary.json", "medians.parquet", "old", "a/b")
+"""Files that earlier results may have had."""
+
+
 class TestPublish:
     @pytest.fixture
     def finished(self, tmp_path):
@@ -230,12 +234,13 @@ class TestPublish:
         (tmp_path / "finished" / "empty").touch()
         return str(tmp_path / "finished")
 
-    def test_a_result_replaces_all_that_was_there_and_is_shown_last(self, folder, server, finished):
-        for name in ("summary.json", "old", "a/b"):
+    def test_a_result_replaces_the_old_one_keeps_what_is_not_its_own_and_is_shown_last(self, folder, server, finished):
+        for name in ("summary.json", "old", "a/b", "notes.txt", "a/mine"):
             storage.write_bytes(f"{folder}/{name}", b"old")
         server.asked()
-        storage.publish(finished, folder)
-        assert below(folder) == ["a/b", "empty", "new", "summary.json"]
+        storage.publish(finished, folder, OWN)
+        assert below(folder) == ["a/b", "a/mine", "empty", "new", "notes.txt", "summary.json"]
+        assert {storage.read_bytes(f"{folder}/{name}") for name in ("a/mine", "notes.txt")} == {b"old"}
         assert {storage.read_bytes(f"{folder}/{name}") for name in ("a/b", "new", "summary.json")} == {b"new"}
         changes = [
             (verb, key.split("?")[0].rsplit("/", 1)[1])
@@ -256,7 +261,7 @@ class TestPublish:
             storage.write_bytes(f"{folder}/{name}", b"{}")
         monkeypatch.setattr(publishing, "_upload_file", lambda file, location: 1 // 0)
         with pytest.raises(ZeroDivisionError):
-            storage.publish(finished, folder)
+            storage.publish(finished, folder, OWN)
         with pytest.raises(Exception, match="this is no result folder"):
             read_summary(folder)
         check_result_target(folder, overwrite=False)
@@ -264,7 +269,7 @@ class TestPublish:
 
     def test_another_run_that_publishes_there_is_kept_out(self, folder, finished):
         with storage.locked(folder, "another run"), pytest.raises(BusyError, match="another run"):
-            storage.publish(finished, folder)
+            storage.publish(finished, folder, OWN)
 
 
 class TestLeases:
