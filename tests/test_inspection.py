@@ -113,7 +113,7 @@ class TestMatrix:
         path = write_loom(tmp_path / "study.loom", np.ones((2, 900)), storage={"chunks": (2, 8)})
         plain = remedies.outline
         monkeypatch.setattr(remedies, "outline", lambda matrix, options: plain(matrix, options, 600))
-        # In this process: a child of its own does not see the change if it is started anew and not forked.
+        # In this process: a child that is a new interpreter, not a fork, does not see the change.
         found = dict(_judged(path, ReadOptions()).pairs)
         assert found["can be used"] == "yes, in 3 units of work; only some of its counts were looked at"
 

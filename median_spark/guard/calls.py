@@ -41,7 +41,7 @@ _FORKS = _Forks()
 
 
 def fork_no_more() -> None:
-    """Start children anew from now on; to be called before a library starts threads that no fork of it survives."""
+    """Start children as new interpreters from now on; call this before a library starts threads that forks lose."""
     _FORKS.allowed = False
 
 

@@ -9,7 +9,6 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,9 +20,6 @@ TIME = struct.Struct("d")
 """When the child made progress last, by the monotonic clock, in memory that parent and child share."""
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
-
-Call = tuple[Callable[..., Any], tuple[object, ...], "Limits"]
-"""What a child is asked: a function, its arguments, and what it may use."""
 
 Answer = tuple[bool, Any, bool]
 """Whether the function returned; what it returned or raised; and whether the child can serve another call."""

@@ -105,7 +105,7 @@ def _strings_at_once(dataset: h5py.Dataset, dtype: np.dtype[Any]) -> int:
         return max(1, min(_MOST_STRINGS, _BLOCK_BYTES // max(1, int(dataset.dtype.itemsize))))
     size: int = file_bytes(dataset)
     wanted = min(max(_LEAST_STRINGS, _STRING_BYTES // max(1, size)), _MOST_STRINGS)
-    # A chunk that is larger than HDF5's cache is decompressed anew for each block.
+    # A chunk that is larger than HDF5's cache is decompressed again for each block.
     chunk = int(dataset.chunks[0]) if dataset.chunks and size > _BLOCK_BYTES else 0
     return int(max(wanted, min(chunk, _MOST_STRINGS)))
 

@@ -67,7 +67,7 @@ def check_dataset(location: str, dataset: h5py.Dataset) -> None:
             # HDF5 crashes where it reads such a dataset: nobody is to try.
             message = (
                 f"{location}: '{name}' is a virtual dataset that is made of itself, so it holds nothing; a matrix must "
-                "be one file: copy it again from where it came, or write its values anew"
+                "be one file: copy it again from where it came, or write its values again"
             )
             raise InputError(message)
         others = [file for file in dict.fromkeys(source.file_name for source in sources) if file != "."]

@@ -97,7 +97,7 @@ def _needed(location: str, options: ReadOptions, found: list[Remedy]) -> list[Re
 
 def _problem(location: str, options: ReadOptions) -> str | None:
     """Say why a matrix cannot be used with some options, None if it can."""
-    beat()  # each attempt opens the file anew
+    beat()  # each attempt opens the file again
     try:
         with open_matrix(location, options.names, options.layer) as matrix:
             check(matrix, options)
@@ -107,7 +107,7 @@ def _problem(location: str, options: ReadOptions) -> str | None:
 
 
 def _kind(problem: str | None) -> list[str]:
-    """Return by what two problems are told apart: their first words, for the others name examples; no numbers."""
+    """Return the first words of a problem without numbers: they identify it, while later words name examples."""
     words = problem.split() if problem else []
     return [word for word in words if not word.replace(",", "").isdecimal()][:5]
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from median_spark.display import printable
 from median_spark.errors import InputError, UsageError, listed
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.matrices import AttributeNames, ReadOptions, SourceFile
@@ -153,7 +154,7 @@ def chosen_sources(options: Mapping[str, str], suffix: str) -> Sequence[SourceFi
         if source.problem is not None:
             raise InputError(source.problem)
     for note in found.notes():
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     return found
 
 

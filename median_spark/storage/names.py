@@ -12,7 +12,7 @@ _ESCAPED = frozenset("\"#%'*/:=?\\{}[]^&<>|`")
 
 
 def encode_name(name: str) -> str:
-    """Return a name as it stands in a folder's or file's name, such as ``source=…``.
+    """Encode a name for use in the name of a folder or file, such as ``source=…``.
 
     The name is url-encoded. Where that is too long for a file system, which is soon so in scripts whose letters take
     three bytes each, letters stand for themselves and only signs with a meaning are encoded. Both are decoded alike.

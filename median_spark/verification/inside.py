@@ -1,6 +1,6 @@
 """What lies in an HDF5 file itself; whatever leads out of it is refused, as a matrix is one file.
 
-Written anew, as all that verifies: shares nothing with the reading that it checks.
+An implementation of its own, as for all verification: it shares nothing with the reading that it checks.
 """
 
 from typing import Any

@@ -126,7 +126,7 @@ def _loom(path: str, options: ReadOptions) -> _Table:
     with loompy.connect(path, "r", validate=False) as file:
         counts = np.asarray(file.layers[""][:, :]).astype(np.float64)
         ids = [str(gene) for gene in file.ra[names.gene_id]]
-        # loompy drops bytes that it cannot decode; here they are told apart.
+        # loompy drops bytes that it cannot decode; here they stay distinct.
         stored = file._file[f"row_attrs/{names.gene_id}"][()].tolist()
         ids = [_undecodable(raw) or gene for raw, gene in zip(stored, ids, strict=True)]
         types = [str(kind) for kind in file.ra[names.gene_type]] if names.gene_type in file.ra else None

@@ -82,7 +82,7 @@ def _read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
     genes: dict[str, tuple[list[Any], list[Any]]] = {}
     cells: list[str] = []
     for unit in found.units:
-        # A task opens the file anew.
+        # Each task opens the file again.
         with open_matrix(path, options.names, options.layer) as matrix:
             runs, cell_ids = read_unit(matrix, select_rows(matrix, options), unit, options)
         cells += cell_ids.tolist()
