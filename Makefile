@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 java:
-	@$(PYTHON) median_spark/spark/java.py
+	@$(PYTHON) median_spark/spark/engine/java.py
 
 run: java setup  ## Write a demo corpus to demo/corpus and compute its medians into demo/result
 	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --out $(DEMO)/corpus; }

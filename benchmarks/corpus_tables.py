@@ -18,9 +18,9 @@ from median_spark.expression import (
     create_table,
     write_part,
 )
-from median_spark.genes import RowCensus
+from median_spark.gene_values import GeneValues
+from median_spark.genes import RowCounts
 from median_spark.matrices import ReadOptions
-from median_spark.runs import GeneRuns
 from median_spark.storage import FileStat
 
 _GENES = 20_000
@@ -73,7 +73,7 @@ def _stage(location: str, number: int, rows: int) -> PartEntry:
     return write_part(staged, runs, barcodes)
 
 
-def _draw_runs(number: int, rows: int) -> tuple[GeneRuns, npt.NDArray[np.str_]]:
+def _draw_runs(number: int, rows: int) -> tuple[GeneValues, npt.NDArray[np.str_]]:
     """Draw a source: counts above 0, over their cell's total; and its barcodes."""
     rng = np.random.default_rng([2, number])
     shares = draw_shares(np.random.default_rng(0), _GENES)
@@ -82,7 +82,7 @@ def _draw_runs(number: int, rows: int) -> tuple[GeneRuns, npt.NDArray[np.str_]]:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     totals = np.bincount(cells, weights=counts, minlength=_CELLS)
     values = counts / totals[cells] * 10_000
-    return GeneRuns(np.array(_gene_ids()), offsets, values, cells), draw_barcodes(rng, _CELLS)
+    return GeneValues(np.array(_gene_ids()), offsets, values, cells), draw_barcodes(rng, _CELLS)
 
 
 def _gene_ids() -> list[str]:
@@ -101,7 +101,7 @@ def _record(number: int, part: PartEntry, gene_list: str) -> SourceRecord:
         genes=_GENES,
         values=part.rows,
         gene_list=gene_list,
-        census=RowCensus(
+        row_counts=RowCounts(
             rows=_GENES,
             selected_rows=_GENES,
             genes=_GENES,

@@ -7,7 +7,7 @@ from corpus import H5ADS, Corpus
 from measure import Way
 from sizes import short
 
-from median_spark.spark.session import local_properties
+from median_spark.spark.engine.session import local_properties
 
 _GIB = 1 << 30
 

@@ -59,7 +59,7 @@ def _write_records(table: ExpressionTable, parts: int) -> None:
             genes=_GENES,
             values=_GROUPS * _GROUP_ROWS,
             gene_list=gene_list,
-            census={},
+            row_counts={},
             warnings=[],
             parameters=ReadOptions().as_json(),
             software={},

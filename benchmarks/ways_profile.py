@@ -36,7 +36,7 @@ def loom(loom: str, scratch: str) -> Iterator[Work]:
 @contextlib.contextmanager
 def sweep(table: str) -> Iterator[Work]:
     """Give the first sweep over a table, in the steps of a worker."""
-    from median_spark.digests import DEFAULT_COMPRESSION, digest_runs, digest_sweep, sort_runs
+    from median_spark.digests import DEFAULT_COMPRESSION, digest_sweep, digest_values, sort_values
     from median_spark.expression import open_table, plan_sweeps
     from median_spark.expression import sweep as swathes_of
 
@@ -46,13 +46,13 @@ def sweep(table: str) -> Iterator[Work]:
 
     def work() -> Found:
         clock, values = _Clock(), 0
-        for swathe in swathes_of(plan, 0):
+        for block in swathes_of(plan, 0):
             clock.lap("reading row groups, bringing the values of each gene together")
-            sort_runs(swathe.runs)
+            sort_values(block.runs)
             clock.lap("sorting each gene's values")
-            digest_runs(swathe.runs, DEFAULT_COMPRESSION)
+            digest_values(block.runs, DEFAULT_COMPRESSION)
             clock.lap("clustering them")
-            values += len(swathe.runs.values)
+            values += len(block.runs.values)
         begin = time.perf_counter()
         for _ in digest_sweep(plan, 0, DEFAULT_COMPRESSION, exact=True):
             pass

@@ -97,7 +97,7 @@ for field, finding in inspect(sources[0].file.path, options):
 import sys
 
 from median_spark import convert
-from median_spark.spark.progress import PlainLines
+from median_spark.progress import PlainLines
 
 report = PlainLines(sys.stdout)
 conversion = convert(
@@ -107,7 +107,7 @@ conversion = convert(
     options=options,
     on_error="skip",
     unit_entries=unit_entries,
-    report=report,
+    progress=progress,
 )
 print(f"{len(conversion.converted):,} sources converted now, {len(conversion.unchanged):,} were up to date")
 for failure in conversion.failures:
@@ -129,7 +129,7 @@ summary = medians(
     window_rows=window_rows,
     gene_table=options.gene_table,
     overwrite=True,
-    report=report,
+    progress=progress,
 )
 print(f"{summary.genes_detected:,} of {summary.genes:,} genes detected in {summary.cells_passed:,} cells that pass")
 

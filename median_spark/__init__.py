@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from median_spark.matrices import ReadOptions as ReadOptions
     from median_spark.merging import merge as merge
     from median_spark.report import write_report as write_report
-    from median_spark.spark.convert import convert as convert
-    from median_spark.spark.data_source import register_formats as register_formats
-    from median_spark.spark.entrance import gene_medians as gene_medians
-    from median_spark.spark.medians import medians as medians
+    from median_spark.spark.convert.convert import convert as convert
+    from median_spark.spark.dataframe.gene_medians import gene_medians as gene_medians
+    from median_spark.spark.datasource.register import register_formats as register_formats
+    from median_spark.spark.engine.session import spark_session as spark_session
+    from median_spark.spark.medians.medians import medians as medians
     from median_spark.spark.run import run as run
-    from median_spark.spark.session import spark_session as spark_session
     from median_spark.verification import verify as verify
 
 
@@ -50,18 +50,18 @@ _HOME = {
     "MedianSparkError": "errors",
     "ReadOptions": "matrices",
     "check_dictionaries": "geneformer",
-    "convert": "spark.convert",
+    "convert": "spark.convert.convert",
     "examine": "inspection",
-    "gene_medians": "spark.entrance",
+    "gene_medians": "spark.dataframe.gene_medians",
     "inspect": "inspection",
-    "medians": "spark.medians",
+    "medians": "spark.medians.medians",
     "merge": "merging",
     "read_gene_map": "genes",
     "read_gene_table": "genes",
-    "register_formats": "spark.data_source",
+    "register_formats": "spark.datasource.register",
     "remove_sources": "expression",
     "run": "spark.run",
-    "spark_session": "spark.session",
+    "spark_session": "spark.engine.session",
     "verify": "verification",
     "write_demo": "demo",
     "write_report": "report",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from median_spark import storage
 from median_spark.errors import InputError, MedianSparkError, TableError, counted, listed
 from median_spark.expression import open_table, require_uniform
-from median_spark.genes import RowCensus
+from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, open_matrix
-from median_spark.matrices.remedies import check, find_remedies
+from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.results import read_provenance, read_summary
 
 _LISTED = 50
@@ -133,7 +133,7 @@ def _examine_matrix(location: str, options: ReadOptions) -> Inspection:
                 if pairs and not found.pairs:
                     pairs += (_verdict(location, problem),)
                 break
-        remedies = read_guarded(location, find_remedies, location, options) if pairs and problem is not None else []
+        remedies = read_guarded(location, find_suggestions, location, options) if pairs and problem is not None else []
     except InputError as error:  # it hangs or crashes what reads it
         if problem is not None:
             return Inspection((*pairs, ("would be with", f"unknown: {_sentence(location, error)}")), problem)
@@ -158,7 +158,7 @@ def _description(location: str, options: ReadOptions) -> Pairs:
 def _outline(location: str, options: ReadOptions) -> Pairs:
     with open_matrix(location, options.names, options.layer) as matrix:
         seen = check(matrix, options)
-        yield from _census(seen.census)
+        yield from _row_counts(seen.row_counts)
         yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"
         for warning in seen.warnings:
             yield "warning", warning
@@ -166,20 +166,20 @@ def _outline(location: str, options: ReadOptions) -> Pairs:
         yield "can be used", f"yes, in {counted(len(seen.units), 'unit')} of work{sampled}"
 
 
-def _census(census: RowCensus) -> Pairs:
-    yield "genes chosen", f"{census.genes:,} in {counted(census.selected_rows, 'row')} of {census.rows:,}"
+def _row_counts(row_counts: RowCounts) -> Pairs:
+    yield "genes chosen", f"{row_counts.genes:,} in {counted(row_counts.selected_rows, 'row')} of {row_counts.rows:,}"
     left_out = {
-        "whose id is none, such as " + listed(list(census.no_id_examples), 3): census.no_id_rows,
-        "that the gene map lacks": census.unmapped_rows,
-        "of another gene type": census.other_type_rows,
-        "with an id that the gene table lacks": census.unknown_rows,
-        "of another type than the gene table says": census.disputed_rows,
+        "whose id is none, such as " + listed(list(row_counts.no_id_examples), 3): row_counts.no_id_rows,
+        "that the gene map lacks": row_counts.unmapped_rows,
+        "of another gene type": row_counts.other_type_rows,
+        "with an id that the gene table lacks": row_counts.unknown_rows,
+        "of another type than the gene table says": row_counts.disputed_rows,
     }
     for why, rows in left_out.items():
         if rows:
             yield "rows left out", f"{rows:,} {why}"
-    if census.summed_rows:
-        yield "rows summed", f"{census.summed_rows:,} whose gene stands in another row too"
+    if row_counts.summed_rows:
+        yield "rows summed", f"{row_counts.summed_rows:,} whose gene stands in another row too"
 
 
 def _table(location: str) -> Pairs:

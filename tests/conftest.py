@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def spark():
     """A local session of two cores, started when the first test asks for it."""
-    from median_spark.spark.session import spark_session
+    from median_spark.spark.engine.session import spark_session
 
     with spark_session("local[2]") as session:
         yield session

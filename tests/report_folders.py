@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tables import record_of
 
-from median_spark.digests import digest_runs, sort_runs
+from median_spark.digests import digest_values, sort_values
 from median_spark.expression import FailureRecord
+from median_spark.gene_values import GeneValues
 from median_spark.results import ExactMedian, GeneDigests, figures_of, median_table, provenance_of, write_result
-from median_spark.runs import GeneRuns
 
 COMPRESSION = 200.0
 
@@ -21,9 +21,9 @@ def merged_of(values, compression=COMPRESSION):
     """Return the digests of {gene: values}; a gene without values is undetected."""
     detected = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
     offsets = np.concatenate([[0], np.cumsum([len(found) for found in detected.values()], dtype=np.int64)])
-    runs = GeneRuns(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
-    sort_runs(runs)
-    digests = dict(zip(detected, digest_runs(runs, compression), strict=True))
+    runs = GeneValues(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
+    sort_values(runs)
+    digests = dict(zip(detected, digest_values(runs, compression), strict=True))
     return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, 2), compression)
 
 
@@ -47,9 +47,10 @@ def write(
         for gene, digest in merged.digests.items()
     }
     values_each = sum(len(found) for found in values.values()) // len(names)
-    census = {"rows": 100, "known_rows": 90, "unknown_rows": 10, "other_type_rows": 5, "summed_rows": 3}
+    row_counts = {"rows": 100, "known_rows": 90, "unknown_rows": 10, "other_type_rows": 5, "summed_rows": 3}
     records = [
-        replace(record_of(name, values=values_each), **{"census": census, "warnings": [], **changes}) for name in names
+        replace(record_of(name, values=values_each), **{"row_counts": row_counts, "warnings": [], **changes})
+        for name in names
     ]
     failed = [FailureRecord(name, f"/looms/{name}.loom", reason) for name, reason in failures]
     provenance = provenance_of("/expression", records, failed, {"compression": COMPRESSION, "exact": exact}, "4.0")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from median_spark.digests import digest_runs, sort_runs
+from median_spark.digests import digest_values, sort_values
 from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_part
+from median_spark.gene_values import GeneValues
 from median_spark.results import GeneDigests
-from median_spark.runs import GeneRuns
 from median_spark.storage import FileStat, write_json
 
 COMPRESSION = 100.0
@@ -43,7 +43,7 @@ def record_of(source, conversion="c0", parts=(), **changes):
         genes=5,
         values=sum(part.rows for part in parts),
         gene_list="none",
-        census={"rows": 10, "known_rows": 7},
+        row_counts={"rows": 10, "known_rows": 7},
         warnings=["few cells pass"],
         parameters=PARAMETERS,
         software={"median_spark": "0"},
@@ -54,7 +54,7 @@ def record_of(source, conversion="c0", parts=(), **changes):
 
 def stage_source(table, source, conversion, values, units=2):
     """Stage units of the given values of one gene each, and return the record that would commit them."""
-    runs = GeneRuns(
+    runs = GeneValues(
         np.array(["A"]), np.array([0, len(values)]), np.array(values), np.arange(len(values), dtype=np.int32)
     )
     ids = np.array([f"cell{number}" for number in range(len(values))])
@@ -76,9 +76,9 @@ def digests_of(values, n_sources=1):
     """Return the merged digests of {gene: values}; a gene without values is undetected."""
     detected = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
     offsets = np.concatenate([[0], np.cumsum([len(found) for found in detected.values()], dtype=np.int64)])
-    runs = GeneRuns(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
-    sort_runs(runs)
-    digests = dict(zip(detected, digest_runs(runs, COMPRESSION), strict=True))
+    runs = GeneValues(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
+    sort_values(runs)
+    digests = dict(zip(detected, digest_values(runs, COMPRESSION), strict=True))
     return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION)
 
 

@@ -27,8 +27,8 @@ from median_spark.digests import (
 )
 from median_spark.errors import EngineError, OutputError, TableError, UsageError
 from median_spark.expression import create_table, plan_source, plan_sweeps, rows_at_once, sweep, write_part
+from median_spark.gene_values import GeneValues
 from median_spark.results import BY_SOURCE_SCHEMA, assemble_by_source
-from median_spark.runs import GeneRuns
 
 GENES = [f"ENSG{number:03d}" for number in range(40)]
 
@@ -74,7 +74,7 @@ def write_corpus(folder, sources, row_group_rows=20):
         for number, values in enumerate(part for part in parts if part):
             names = sorted(values)
             lengths = [len(values[gene]) for gene in names]
-            runs = GeneRuns(
+            runs = GeneValues(
                 np.array(names),
                 np.concatenate([[0], np.cumsum(lengths)]),
                 np.concatenate([np.asarray(values[gene], dtype=np.float64) for gene in names]),
@@ -141,10 +141,10 @@ def test_the_sweeps_of_a_source_hold_its_values_once(tmp_path_factory, sources, 
         assert own.bundles == (1 if record.values else 0)
         found = {}
         for number in range(own.sweeps):
-            for swathe in sweep(own, number):
-                for place, gene in enumerate(swathe.runs.genes.tolist()):
+            for block in sweep(own, number):
+                for place, gene in enumerate(block.runs.genes.tolist()):
                     assert gene not in found
-                    found[gene] = np.sort(swathe.runs.run(place)).tolist()
+                    found[gene] = np.sort(block.runs.run(place)).tolist()
         assert found == {g: np.sort(v).tolist() for g, v in corpus.content[record.source].items()}
 
 

@@ -235,7 +235,7 @@ def test_an_old_java_is_named(tmp_path):
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)
     done = subprocess.run(
-        [sys.executable, "-m", "median_spark.spark.java"],
+        [sys.executable, "-m", "median_spark.spark.engine.java"],
         env={"PATH": "/usr/bin:/bin", "JAVA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 
 from median_spark.errors import EngineError, UsageError
-from median_spark.spark.connect import check_reachable, connect_address
+from median_spark.spark.engine.connect import check_reachable, connect_address
 
 
 @pytest.fixture(autouse=True)

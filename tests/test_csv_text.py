@@ -12,7 +12,7 @@ from tables import COMPRESSION, digests_of, record_of
 
 from median_spark.csv_text import harmless_texts, original_text, quoting_of
 from median_spark.expression import FailureRecord
-from median_spark.report.others import read_medians
+from median_spark.report.other_medians import read_medians
 from median_spark.results import figures_of, median_table, provenance_of, write_result
 from median_spark.verification.outcome import Verification
 from median_spark.verification.result import check_files

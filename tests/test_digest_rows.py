@@ -13,15 +13,15 @@ from median_spark.digests import (
     PACKED_SCHEMA,
     Oddity,
     digest_rows,
-    digest_runs,
+    digest_values,
     medians_of,
     merge_batches,
     pack,
-    sort_runs,
+    sort_values,
     unpack_table,
 )
 from median_spark.digests import rows as rows_module
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 COMPRESSION = 100.0
 SCHEMA = pa.schema([("gene", pa.string()), ("value", pa.float64())])
@@ -91,12 +91,12 @@ def test_one_window_is_digested_as_sorted_runs_are(size):
     numbers = rng.lognormal(1.0, 1.0, 50_000)
     order = np.argsort(gene, kind="stable")
     present, counts = np.unique(gene, return_counts=True)
-    runs = GeneRuns(present, np.concatenate([[0], np.cumsum(counts)]), numbers[order])
-    sort_runs(runs)
+    runs = GeneValues(present, np.concatenate([[0], np.cumsum(counts)]), numbers[order])
+    sort_values(runs)
     table, odd = digested(list(zip(gene.tolist(), numbers.tolist(), strict=True)), size, 60_000)
     assert odd == {}
     assert table["gene"].to_pylist() == present.tolist()
-    expected = digest_runs(runs, COMPRESSION)
+    expected = digest_values(runs, COMPRESSION)
     assert table["centroids"].to_pylist() == [pack(digest) for digest in expected]
     assert table["n"].to_pylist() == counts.tolist()
 

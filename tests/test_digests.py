@@ -20,8 +20,8 @@ from median_spark.digests import (
     check_digests,
     cluster_ends,
     count_sources,
-    digest_runs,
     digest_sweep,
+    digest_values,
     from_crick,
     medians_of,
     merge_batches,
@@ -29,7 +29,7 @@ from median_spark.digests import (
     pack,
     quantiles_of,
     rank_error,
-    sort_runs,
+    sort_values,
     sorted_medians,
     to_crick,
     to_cricks,
@@ -37,7 +37,7 @@ from median_spark.digests import (
 )
 from median_spark.errors import DigestError
 from median_spark.expression import plan_sweeps, write_part
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 DISTRIBUTIONS = {
     "lognormal": lambda rng, n: rng.lognormal(1.0, 1.0, n),
@@ -64,17 +64,17 @@ def samples(draw, most=5_000):
 def runs_of(**values):
     lengths = [len(found) for found in values.values()]
     together = np.concatenate([np.asarray(found, dtype=np.float64) for found in values.values()])
-    return GeneRuns(np.array(list(values)), np.concatenate([[0], np.cumsum(lengths)]), together)
+    return GeneValues(np.array(list(values)), np.concatenate([[0], np.cumsum(lengths)]), together)
 
 
 def sorted_runs_of(**values):
     runs = runs_of(**values)
-    sort_runs(runs)
+    sort_values(runs)
     return runs
 
 
 def digest_of(values, compression=100.0):
-    return digest_runs(sorted_runs_of(GENE=values), compression)[0]
+    return digest_values(sorted_runs_of(GENE=values), compression)[0]
 
 
 def median_of(digest):
@@ -145,7 +145,7 @@ class TestDigestRuns:
     @given(st.lists(value_lists, min_size=1, max_size=5), compressions)
     def test_genes_do_not_touch_each_other(self, values, compression):
         genes = {f"GENE{number}": found for number, found in enumerate(values)}
-        for digest, found in zip(digest_runs(sorted_runs_of(**genes), compression), values, strict=True):
+        for digest, found in zip(digest_values(sorted_runs_of(**genes), compression), values, strict=True):
             assert_equal(digest, digest_of(found, compression))
 
     @given(value_lists | samples(), st.integers(0, 2**32))
@@ -155,11 +155,11 @@ class TestDigestRuns:
 
     def test_leaves_the_runs_as_they_are(self):
         runs = runs_of(GENE=np.arange(1.0, 1_001))
-        digest_runs(runs, 100)
+        digest_values(runs, 100)
         assert runs.values.tolist() == list(range(1, 1_001))
 
     def test_no_gene_no_digest(self):
-        assert digest_runs(GeneRuns(np.array([], dtype=np.str_), np.zeros(1, np.int64), np.array([])), 100) == []
+        assert digest_values(GeneValues(np.array([], dtype=np.str_), np.zeros(1, np.int64), np.array([])), 100) == []
 
     def test_equal_values_give_back_that_very_value(self):
         assert set(digest_of(np.full(10_007, 0.1)).means.tolist()) == {0.1}
@@ -392,7 +392,7 @@ class TestSortRuns:
     def test_sorts_each_run_in_place(self, values):
         runs = runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
         held, offsets = runs.values, runs.offsets.copy()
-        sort_runs(runs)
+        sort_values(runs)
         assert runs.values is held
         assert runs.offsets.tolist() == offsets.tolist()
         assert [runs.run(number).tolist() for number in range(len(values))] == [sorted(found) for found in values]

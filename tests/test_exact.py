@@ -9,30 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
 
-from median_spark.digests import digest_runs, medians_of, merge_digests, sort_runs
+from median_spark.digests import digest_values, medians_of, merge_digests, sort_values
 from median_spark.exact import (
     FINDINGS_SCHEMA,
     Queries,
     Query,
     brackets,
-    collect_runs,
     collect_sweep,
+    collect_values,
     median_ranks,
     merge_findings,
 )
 from median_spark.expression import plan_sweeps, write_part
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 COMPRESSION = 20.0  # so that small cases have digests that are off
 
 
 def runs_of(values):
-    return GeneRuns(np.array(["G"]), np.array([0, len(values)]), np.asarray(values, dtype=np.float64))
+    return GeneValues(np.array(["G"]), np.array([0, len(values)]), np.asarray(values, dtype=np.float64))
 
 
 def digest_of(values, compression=COMPRESSION):
     runs = runs_of(np.sort(values))
-    return digest_runs(runs, compression)[0]
+    return digest_values(runs, compression)[0]
 
 
 def refine(parts, most_values=10**6, most_merged=10**6, first=None):
@@ -46,7 +46,7 @@ def refine(parts, most_values=10**6, most_merged=10**6, first=None):
     while len(queries):
         rounds += 1
         assert rounds < 24
-        rows = [row for part in parts for row in collect_runs(runs_of(part), queries, most_values)]
+        rows = [row for part in parts for row in collect_values(runs_of(part), queries, most_values)]
         assert all(len(row.get("values", b"")) <= 8 * most_values for row in rows)
         rows.sort(key=lambda row: row["query"])
         batches = [pa.RecordBatch.from_pylist([row], schema=FINDINGS_SCHEMA) for row in rows]
@@ -134,9 +134,9 @@ def test_one_value_needs_no_round():
 
 
 def test_genes_that_a_digest_knows_exactly_are_not_asked_for():
-    runs = GeneRuns(np.array(["A", "B"]), np.array([0, 20, 5020]), np.random.default_rng(0).lognormal(0, 1, 5020))
-    sort_runs(runs)
-    found = dict(zip("AB", digest_runs(runs, 200.0), strict=True))
+    runs = GeneValues(np.array(["A", "B"]), np.array([0, 20, 5020]), np.random.default_rng(0).lognormal(0, 1, 5020))
+    sort_values(runs)
+    found = dict(zip("AB", digest_values(runs, 200.0), strict=True))
     assert brackets(found, 200.0).genes.tolist() == ["B"]
 
 
@@ -174,7 +174,7 @@ class TestCollectSweep:
         records = []
         for source, values in SOURCES.items():
             lengths = [len(found) for found in values.values()]
-            runs = GeneRuns(
+            runs = GeneValues(
                 np.array(list(values)),
                 np.concatenate([[0], np.cumsum(lengths)]),
                 np.concatenate(list(values.values())),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError
-from median_spark.matrices import SourceFile, equal_contents, find_sources, twins
+from median_spark.matrices import SourceFile, equal_contents, equal_files, find_sources
 
 FOLDERS = ("", "a", "a/b", "c")
 CHINESE = "单细胞转录组测序数据集第一批样本人类心脏组织左"
@@ -250,7 +250,7 @@ class TestEqualContents:
         assert found[3] == "warning: 2 more groups of files have equal content likewise"
 
     def test_no_more_than_so_many_are_compared(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(twins, "_MOST_COMPARED", 3)
+        monkeypatch.setattr(equal_files, "_MOST_COMPARED", 3)
         found = equal_contents(self.sources(tmp_path, a=b"1", b=b"2", c=b"1", d=b"1", e=b"1"))
         assert "a.loom and" in found[0]
         assert found[1] == "note: 2 files of the same size as others were not compared with them"

@@ -17,7 +17,7 @@ from median_spark.errors import GeneTableError, InputError, TableError
 from median_spark.expression import require_uniform
 from median_spark.genes import GeneMap, GeneTable, is_no_id, select_genes, spelling_warnings
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
-from median_spark.matrices.hdf5 import as_strings
+from median_spark.matrices.hdf5.files import as_strings
 from median_spark.verification.naming import Naming
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
@@ -114,19 +114,19 @@ class TestRowsWithoutId:
         table = GeneTable("genes.csv", dict.fromkeys(ids, CODING)) if table else None
         selection = select(ids, [CODING] * 4, table)
         assert (selection.genes.tolist(), selection.rows.tolist()) == (["ENSG1", "ENSG2"], [0, 2])
-        census = selection.census
-        assert (census.no_id_rows, census.no_id_examples) == (2, (text,))
-        assert (census.known_rows, census.unknown_rows, census.summed_rows) == (2, 0, 0)
+        row_counts = selection.row_counts
+        assert (row_counts.no_id_rows, row_counts.no_id_examples) == (2, (text,))
+        assert (row_counts.known_rows, row_counts.unknown_rows, row_counts.summed_rows) == (2, 0, 0)
 
     @pytest.mark.parametrize("text", NO_IDS)
     def test_no_gene_map_makes_them_genes(self, text):
         to_none = GeneMap.from_pairs("map.csv", [("TP53", "ENSG1"), ("ODD", text or "-")])
         selection = select(["tp53", "odd"], [CODING] * 2, gene_map=to_none)
-        assert (selection.genes.tolist(), selection.census.no_id_rows) == (["ENSG1"], 1)
+        assert (selection.genes.tolist(), selection.row_counts.no_id_rows) == (["ENSG1"], 1)
         from_none = GeneMap.from_pairs("map.csv", [("TP53", "ENSG1"), (text or "-", "ENSG2")])
         selection = select(["tp53", text], [CODING] * 2, gene_map=from_none)
         assert selection.genes.tolist() == (["ENSG1", "ENSG2"] if text in NUMBERS else ["ENSG1"])
-        assert selection.census.no_id_rows == (0 if text in NUMBERS else 1)
+        assert selection.row_counts.no_id_rows == (0 if text in NUMBERS else 1)
 
     @pytest.mark.parametrize("gene_map", [None, GeneMap("map.csv", {"TP53": "ENSG1"})])
     def test_a_matrix_without_any_id_is_refused(self, gene_map):
@@ -146,7 +146,7 @@ class TestRowsWithoutId:
         found = values_of(path)
         expected = counts[3] / counts.sum(axis=0) * 10_000
         assert found == {"ENSG1": expected[expected > 0].tolist()}
-        assert seen_of(path).census.no_id_examples == (r"g\xe9", r"g\xe8", r"g\xea")
+        assert seen_of(path).row_counts.no_id_examples == (r"g\xe9", r"g\xe8", r"g\xea")
 
     @pytest.mark.parametrize("kind", ["references", "whole numbers", "floats", "truth values"])
     def test_an_attribute_of_something_else_is_no_list_of_ids(self, tmp_path, kind):
@@ -169,7 +169,7 @@ class TestRowsWithoutId:
 class TestSpelling:
     def warnings(self, ids, table=None):
         selection = select(ids, [CODING] * len(ids), table)
-        return spelling_warnings(selection.census, selection.genes, table)
+        return spelling_warnings(selection.row_counts, selection.genes, table)
 
     @pytest.mark.parametrize("odd", [*ODD_IDS[:-1], "__no_feature", "ENSGx"])
     def test_odd_ids_among_those_of_ensembl_are_named(self, odd):
@@ -233,14 +233,14 @@ class TestVersionsInTheTable:
     def test_a_matrix_without_versions_is_matched_without_and_told(self):
         selection = select([*HUMAN, "ENSG99"], table=VERSIONED)
         assert selection.genes.tolist() == HUMAN
-        assert (selection.census.versions_ignored, selection.census.unknown_examples) == (True, ("ENSG99",))
-        assert "matched without versions" in spelling_warnings(selection.census, selection.genes, VERSIONED)[0]
+        assert (selection.row_counts.versions_ignored, selection.row_counts.unknown_examples) == (True, ("ENSG99",))
+        assert "matched without versions" in spelling_warnings(selection.row_counts, selection.genes, VERSIONED)[0]
 
     def test_a_matrix_with_the_table_s_own_versions_keeps_them(self):
         selection = select(list(VERSIONED.gene_types), table=VERSIONED)
         assert selection.genes.tolist() == sorted(VERSIONED.gene_types)
-        assert not selection.census.versions_ignored
-        assert spelling_warnings(selection.census, selection.genes, VERSIONED) == []
+        assert not selection.row_counts.versions_ignored
+        assert spelling_warnings(selection.row_counts, selection.genes, VERSIONED) == []
 
     def test_other_versions_than_the_table_s_are_known_for_what_they_are(self):
         with pytest.raises(InputError, match=r"take them off on both sides with --strip-version$"):
@@ -274,8 +274,8 @@ class TestVersionsInTheTable:
         assert read_gene_table(str(tmp_path / "genes.csv")).gene_names == names
 
     def test_sources_with_and_without_them_are_not_pooled(self):
-        def record(name, **census):
-            return type("Record", (), {"source": name, "parameters": {}, "census": census, "input": Path(name)})
+        def record(name, **row_counts):
+            return type("Record", (), {"source": name, "parameters": {}, "row_counts": row_counts, "input": Path(name)})
 
         class Path:
             def __init__(self, path):

@@ -157,21 +157,21 @@ class TestSelection:
     def test_rows_that_the_map_leads_to_one_id_make_one_gene(self):
         selection = select(["TP53", "mir1", "p53", "Ensg1", "XIST"])
         assert rows_by_gene(selection) == {"ENSG1": [0, 2, 3], "ENSG2": [1]}
-        assert selection.census.summed_rows == 2
+        assert selection.row_counts.summed_rows == 2
 
     def test_rows_that_the_map_lacks_are_left_out_and_counted_with_examples(self):
-        census = select(["TP53", *"TUVWX", "ENSG2"]).census
-        assert (census.unmapped_rows, census.unmapped_examples) == (6, ("T", "U", "V", "W", "X"))
-        assert (census.known_rows, census.unknown_rows, census.selected_rows) == (1, 0, 1)
+        row_counts = select(["TP53", *"TUVWX", "ENSG2"]).row_counts
+        assert (row_counts.unmapped_rows, row_counts.unmapped_examples) == (6, ("T", "U", "V", "W", "X"))
+        assert (row_counts.known_rows, row_counts.unknown_rows, row_counts.selected_rows) == (1, 0, 1)
 
     def test_ids_that_the_map_leads_to_and_the_table_lacks_are_unknown(self):
-        census = select(["TP53", "odd"], gene_map=GeneMap("", {"TP53": "ENSG1", "ODD": "ENSG9"})).census
-        assert (census.unmapped_rows, census.unknown_rows, census.unknown_examples) == (0, 1, ("ENSG9",))
+        row_counts = select(["TP53", "odd"], gene_map=GeneMap("", {"TP53": "ENSG1", "ODD": "ENSG9"})).row_counts
+        assert (row_counts.unmapped_rows, row_counts.unknown_rows, row_counts.unknown_examples) == (0, 1, ("ENSG9",))
 
     def test_the_types_are_those_of_the_rows_and_of_the_mapped_ids(self):
         selection = select(["TP53", "P53", "MIR1", "XIST"], own=[LNC, CODING, CODING, CODING])
         assert rows_by_gene(selection) == {"ENSG1": [1], "ENSG2": [2]}
-        assert (selection.census.disputed_rows, selection.census.other_type_rows) == (1, 1)
+        assert (selection.row_counts.disputed_rows, selection.row_counts.other_type_rows) == (1, 1)
 
     def test_without_a_table_the_genes_are_the_mapped_ids(self):
         assert rows_by_gene(select(["P53", "A", "XIST"], own=[CODING] * 3, table=None)) == {"ENSG1": [0], "ENSG3": [2]}
@@ -236,21 +236,21 @@ class TestSelection:
                 select(ids, own, table, gene_map, chosen, strip_version=strip)
             return
         selection = select(ids, own, table, gene_map, chosen, strip_version=strip)
-        census = selection.census
+        row_counts = selection.row_counts
         found = np.zeros((len(selection.genes), 3), dtype=int)
         np.add.at(found, selection.gene_of_row, np.array(counts)[selection.rows])
         assert dict(zip(selection.genes.tolist(), found.tolist(), strict=True)) == expected
         assert selection.genes.tolist() == sorted(expected)
         assert {
-            "unmapped": census.unmapped_rows,
-            "unknown": census.unknown_rows,
-            "other type": census.other_type_rows,
-            "disputed": census.disputed_rows,
-            "selected": census.selected_rows,
-            "no id": census.no_id_rows,
+            "unmapped": row_counts.unmapped_rows,
+            "unknown": row_counts.unknown_rows,
+            "other type": row_counts.other_type_rows,
+            "disputed": row_counts.disputed_rows,
+            "selected": row_counts.selected_rows,
+            "no id": row_counts.no_id_rows,
         } == {fate: fates[fate] for fate in ("unmapped", "unknown", "other type", "disputed", "selected", "no id")}
-        without = census.unknown_rows + census.unmapped_rows + census.no_id_rows
-        assert census.known_rows + without == census.rows == len(ids)
+        without = row_counts.unknown_rows + row_counts.unmapped_rows + row_counts.no_id_rows
+        assert row_counts.known_rows + without == row_counts.rows == len(ids)
 
 
 class TestNothingSelected:
@@ -293,8 +293,8 @@ class TestCoverage:
         ],
     )
     def test_less_than_half_is_warned_about_with_the_likely_cause(self, ids, table, gene_map, said):
-        census = select(ids, [CODING] * len(ids), table, gene_map).census
-        found = coverage_warning(census, np.array(ids), table, gene_map)
+        row_counts = select(ids, [CODING] * len(ids), table, gene_map).row_counts
+        found = coverage_warning(row_counts, np.array(ids), table, gene_map)
         assert (found is None) == (said is None)
         assert said is None or re.search(said, found), found
 
@@ -325,5 +325,5 @@ class TestReading:
         options = ReadOptions(gene_table=TABLE, gene_map=few)
         with open_matrix(path, options.names) as matrix:
             seen = outline(matrix, options)
-        assert (seen.census.unmapped_rows, seen.genes.tolist()) == (5, ["ENSG1"])
+        assert (seen.row_counts.unmapped_rows, seen.genes.tolist()) == (5, ["ENSG1"])
         assert any("the gene map knows only 1 of its 6 ids (17%)" in warning for warning in seen.warnings)

@@ -176,25 +176,29 @@ class TestSelection:
     def test_duplicated_rows_make_one_gene(self):
         selection = select(["A", "B", "A", "A", "A"], own=[CODING] * 5)
         assert rows_by_gene(selection) == {"A": [0, 2, 3, 4], "B": [1]}
-        assert (selection.census.selected_rows, selection.census.genes, selection.census.summed_rows) == (5, 2, 3)
+        assert (selection.row_counts.selected_rows, selection.row_counts.genes, selection.row_counts.summed_rows) == (
+            5,
+            2,
+            3,
+        )
 
     def test_a_row_without_an_id_makes_no_gene(self):
         assert rows_by_gene(select(["", "A"], own=[CODING, CODING])) == {"A": [1]}
 
     def test_disputed_rows_are_counted(self):
-        assert select(["ENSG1", "ENSG2"], own=[CODING, LNC], table=TABLE).census.disputed_rows == 1
+        assert select(["ENSG1", "ENSG2"], own=[CODING, LNC], table=TABLE).row_counts.disputed_rows == 1
 
     def test_unknown_rows_are_counted_with_examples(self):
-        census = select(["ENSG1", *"TUVWXYZ"], table=TABLE).census
-        assert (census.unknown_rows, census.known_rows) == (7, 1)
-        assert census.unknown_examples == ("T", "U", "V", "W", "X")
+        row_counts = select(["ENSG1", *"TUVWXYZ"], table=TABLE).row_counts
+        assert (row_counts.unknown_rows, row_counts.known_rows) == (7, 1)
+        assert row_counts.unknown_examples == ("T", "U", "V", "W", "X")
 
     def test_rows_of_other_types_are_counted(self):
-        assert select(["ENSG1", "ENSG3", "X"], table=TABLE).census.other_type_rows == 1
-        assert select(["A", "B"], own=[CODING, LNC]).census.other_type_rows == 1
+        assert select(["ENSG1", "ENSG3", "X"], table=TABLE).row_counts.other_type_rows == 1
+        assert select(["A", "B"], own=[CODING, LNC]).row_counts.other_type_rows == 1
 
     def test_its_census_is_plain_json(self):
-        found = select(["ENSG1", "X"], table=TABLE).census.as_json()
+        found = select(["ENSG1", "X"], table=TABLE).row_counts.as_json()
         assert {type(value) for value in found.values()} == {int, tuple, bool}
 
     @given(st.data())
@@ -228,19 +232,19 @@ class TestSelection:
                 select(ids, own, table, chosen)
             return
         selection = select(ids, own, table, chosen)
-        census = selection.census
+        row_counts = selection.row_counts
         assert rows_by_gene(selection) == expected
         assert selection.genes.tolist() == sorted(expected)
         assert selection.rows.tolist() == sorted(selection.rows.tolist())
-        assert (census.rows, census.genes) == (len(ids), len(expected))
+        assert (row_counts.rows, row_counts.genes) == (len(ids), len(expected))
         assert {
-            "unknown": census.unknown_rows,
-            "other type": census.other_type_rows,
-            "disputed": census.disputed_rows,
-            "selected": census.selected_rows,
-            "no id": census.no_id_rows,
+            "unknown": row_counts.unknown_rows,
+            "other type": row_counts.other_type_rows,
+            "disputed": row_counts.disputed_rows,
+            "selected": row_counts.selected_rows,
+            "no id": row_counts.no_id_rows,
         } == {fate: fates[fate] for fate in ("unknown", "other type", "disputed", "selected", "no id")}
-        assert census.known_rows == census.rows - census.unknown_rows - census.no_id_rows
+        assert row_counts.known_rows == row_counts.rows - row_counts.unknown_rows - row_counts.no_id_rows
 
 
 class TestNothingSelected:

@@ -14,16 +14,16 @@ from tables import PARAMETERS, record_of
 
 from median_spark import inspection
 from median_spark.cli.main import main
-from median_spark.digests import digest_runs
+from median_spark.digests import digest_values
 from median_spark.errors import InputError, TableError
 from median_spark.expression import FailureRecord, committed_name, create_table, write_part
+from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneTable
 from median_spark.inspection import _judged, examine, inspect
-from median_spark.matrices import ReadOptions, remedies
+from median_spark.matrices import ReadOptions, suggestions
 from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, write_result
-from median_spark.runs import GeneRuns
 
-RUNS = GeneRuns(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
+RUNS = GeneValues(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
 FAILURE = FailureRecord("db/broken", "/looms/db/broken.loom", "is cut off")
 
 
@@ -59,7 +59,7 @@ def write_table(folder):
 
 
 def write_medians(folder):
-    digests = dict(zip(RUNS.genes.tolist(), digest_runs(RUNS, 100), strict=True))
+    digests = dict(zip(RUNS.genes.tolist(), digest_values(RUNS, 100), strict=True))
     merged = GeneDigests(("A", "B", "C"), digests, {"A": 1, "B": 1}, 100.0)
     records = [record_of("db/a")]
     provenance = provenance_of("/expression", records, [FAILURE], {}, "4.0")
@@ -111,8 +111,8 @@ class TestMatrix:
 
     def test_of_several_units_only_some_counts_are_looked_at(self, tmp_path, monkeypatch):
         path = write_loom(tmp_path / "study.loom", np.ones((2, 900)), storage={"chunks": (2, 8)})
-        plain = remedies.outline
-        monkeypatch.setattr(remedies, "outline", lambda matrix, options: plain(matrix, options, 600))
+        plain = suggestions.outline
+        monkeypatch.setattr(suggestions, "outline", lambda matrix, options: plain(matrix, options, 600))
         # In this process: a child that is a new interpreter, not a fork, does not see the change.
         found = dict(_judged(path, ReadOptions()).pairs)
         assert found["can be used"] == "yes, in 3 units of work; only some of its counts were looked at"
@@ -303,7 +303,7 @@ class TestStatus:
         ("step", "known", "unknown"),
         [
             ("_judged", "2 rows × 3 cells", "would be with"),
-            ("find_remedies", "filter_pass' holds texts", "--filter-value full"),
+            ("find_suggestions", "filter_pass' holds texts", "--filter-value full"),
         ],
     )
     def test_of_a_matrix_that_crashes_a_step(self, tmp_path, capsys, monkeypatch, step, known, unknown):

@@ -22,13 +22,13 @@ from tables import PARAMETERS, record_of
 
 from median_spark import merge, read_gene_table
 from median_spark.cli import main
-from median_spark.digests import digest_runs, sort_runs
+from median_spark.digests import digest_values, sort_values
 from median_spark.errors import DigestError, InputError, OutputError, TableError, UsageError
+from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneTable
 from median_spark.merging import find_digests
 from median_spark.merging.pool import DigestPool
 from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, read_provenance, write_result
-from median_spark.runs import GeneRuns
 
 SUFFIX = ".gene_median_digest_dict.pickle"
 TOTAL = "total_gene_tdigest_dict.pickle"
@@ -38,14 +38,14 @@ def runs_of(values):
     """Return the sorted runs of {gene: values}."""
     held = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
     offsets = np.concatenate([[0], np.cumsum([len(found) for found in held.values()], dtype=np.int64)])
-    runs = GeneRuns(np.array(list(held), dtype=np.str_), offsets, np.concatenate([[], *held.values()]))
-    sort_runs(runs)
+    runs = GeneValues(np.array(list(held), dtype=np.str_), offsets, np.concatenate([[], *held.values()]))
+    sort_values(runs)
     return runs
 
 
 def digests_of(values, compression):
     runs = runs_of(values)
-    return dict(zip(runs.genes.tolist(), digest_runs(runs, compression), strict=True))
+    return dict(zip(runs.genes.tolist(), digest_values(runs, compression), strict=True))
 
 
 def write_earlier(folder, sources, compression=200.0, **parameters):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from median_spark.spark.remedies import explained, reason_of
+from median_spark.spark.engine.spark_errors import explained, reason_of
 
 MISSING = """An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):

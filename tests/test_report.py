@@ -24,7 +24,7 @@ from median_spark.errors import InputError, MedianSparkError, OutputError, Table
 from median_spark.report.comparison import MANY_CELLS, OtherMedians, compare, least_cells
 from median_spark.report.content import READABLE_FORMAT_VERSION
 from median_spark.report.figures import LEVELS, embedded, log_histogram, quantile_codes, quantiles
-from median_spark.report.others import read_medians
+from median_spark.report.other_medians import read_medians
 from median_spark.report.texts import byte_size, factor, percent, setting, value, whole
 from median_spark.results import RESULT_FORMAT_VERSION
 from median_spark.results.medians import digest_table

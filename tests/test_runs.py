@@ -1,4 +1,4 @@
-"""GeneRuns against dictionaries of lists: what they accept, and what joining and cutting them yields."""
+"""GeneValues against dictionaries of lists: what they accept, and what joining and cutting them yields."""
 
 from collections import defaultdict
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.runs import GeneRuns, join_runs
+from median_spark.gene_values import GeneValues, join_gene_values
 
 values_of_genes = st.dictionaries(
     st.sampled_from("ABCDEFGHIJ").map(lambda letter: "ENSG" + letter) | st.text("AB.é", min_size=1, max_size=5),
@@ -21,7 +21,7 @@ def runs_of(values, with_cells=False):
     together = np.array([value for gene in genes for value in values[gene]], dtype=np.float64)
     offsets = np.cumsum([0] + [len(values[gene]) for gene in genes], dtype=np.int64)
     cells = np.array([cell for gene in genes for cell in range(len(values[gene]))], dtype=np.int32)
-    return GeneRuns(np.array(genes, dtype=np.str_), offsets, together, cells if with_cells else None)
+    return GeneValues(np.array(genes, dtype=np.str_), offsets, together, cells if with_cells else None)
 
 
 def as_lists(runs):
@@ -29,7 +29,7 @@ def as_lists(runs):
 
 
 def build(genes=("A", "B"), offsets=(0, 1, 3), values=(1.0, 2.0, 3.0), cells=None):
-    return GeneRuns(
+    return GeneValues(
         np.array(genes, dtype=np.str_),
         np.array(offsets, dtype=np.int64),
         np.array(values),
@@ -98,23 +98,25 @@ class TestJoinRuns:
         for part in parts:
             for gene, values in part.items():
                 expected[gene] += values
-        assert as_lists(join_runs([runs_of(part) for part in parts])) == expected
+        assert as_lists(join_gene_values([runs_of(part) for part in parts])) == expected
 
     @given(st.lists(values_of_genes, max_size=5))
     def test_it_is_sound_in_type_and_order(self, parts):
-        joined = join_runs([runs_of(part) for part in parts])
+        joined = join_gene_values([runs_of(part) for part in parts])
         assert joined.genes.tolist() == sorted(set().union(*parts))
         assert (joined.offsets.dtype, joined.values.dtype) == (np.int64, np.float64)
 
     @given(st.lists(values_of_genes, max_size=5), st.integers(0, 5))
     def test_joining_in_steps_is_joining_at_once(self, parts, cut):
         runs = [runs_of(part) for part in parts]
-        assert as_lists(join_runs([join_runs(runs[:cut]), join_runs(runs[cut:])])) == as_lists(join_runs(runs))
+        assert as_lists(join_gene_values([join_gene_values(runs[:cut]), join_gene_values(runs[cut:])])) == as_lists(
+            join_gene_values(runs)
+        )
 
     @pytest.mark.parametrize("parts", [1, 2])
     def test_cells_are_not_carried_over(self, parts):
-        assert join_runs([runs_of({"A": [1.0]}, with_cells=True)] * parts).cells is None
+        assert join_gene_values([runs_of({"A": [1.0]}, with_cells=True)] * parts).cells is None
 
     def test_genes_of_different_lengths_are_not_cut_off(self):
-        joined = join_runs([runs_of({"A": [1.0]}), runs_of({"ABCDEFGH": [2.0]})])
+        joined = join_gene_values([runs_of({"A": [1.0]}), runs_of({"ABCDEFGH": [2.0]})])
         assert as_lists(joined) == {"A": [1.0], "ABCDEFGH": [2.0]}

@@ -320,7 +320,7 @@ class TestMoveAndRemove:
     def test_files_are_brought_to_their_final_names(self, place, tmp_path):
         for name in ("a", "b"):
             storage.write_bytes(f"{place}/{name}", name.encode())
-        storage.bring([(f"{place}/a", f"{place}/x/1"), (f"{place}/b", f"{place}/x/2")])
+        storage.move_all([(f"{place}/a", f"{place}/x/1"), (f"{place}/b", f"{place}/x/2")])
         assert below(tmp_path) == ["x", "x/1", "x/2"]
         assert (tmp_path / "x/2").read_bytes() == b"b"
 

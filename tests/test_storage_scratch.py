@@ -49,7 +49,7 @@ def far(tmp_path, content):
     """A file as a URI, which goes the way of the object stores."""
     (tmp_path / "file").write_bytes(content)
     yield f"file://{tmp_path}/file"
-    storage.let_go(f"file://{tmp_path}/file")
+    storage.release(f"file://{tmp_path}/file")
 
 
 class Requests:
@@ -85,7 +85,7 @@ class TestReading:
         with storage.open_random(location) as stream:
             for offset, length in places:
                 assert stream.read_at(length, offset) == content[offset : offset + length]
-        storage.let_go(location)
+        storage.release(location)
 
     def test_it_is_read_like_any_python_file(self, far, content):
         with storage.open_random(far) as stream:
@@ -223,7 +223,7 @@ class TestHdf5:
             assert file["obs/n_counts"][-1] == 999
             assert np.array_equal(file["X/data"][:1_000], numbers[:1_000])
         assert requests.bytes < 0.15 * (tmp_path / "x.h5ad").stat().st_size
-        storage.let_go(f"file://{tmp_path}/x.h5ad")
+        storage.release(f"file://{tmp_path}/x.h5ad")
 
     def test_a_matrix_reads_the_same_from_a_path_and_a_uri(self, demo):
         path = next(demo.rglob("*.loom"))

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from median_spark.display import TolerantStream, printable
 from median_spark.errors import InputError, MedianSparkError, TableError
-from median_spark.spark.progress import ConvertState, PlainLines, TerminalBar
+from median_spark.progress import ConvertState, PlainLines, TerminalBar
 from median_spark.verification.outcome import Verification
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}

@@ -10,7 +10,7 @@ import pyspark
 import pytest
 from looms import random_counts, write_loom
 
-from median_spark.spark.surroundings import NEEDED_FILES, use_loopback, use_own_spark
+from median_spark.spark.engine.surroundings import NEEDED_FILES, use_loopback, use_own_spark
 
 OWN = Path(pyspark.__file__).parent
 ENOUGH = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}

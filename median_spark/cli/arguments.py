@@ -10,7 +10,7 @@ from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
-from median_spark.matrices.counts import AUTO_LAYER, DEFAULT_TARGET_SUM
+from median_spark.matrices.options import AUTO_LAYER, DEFAULT_TARGET_SUM
 from median_spark.storage import without_secrets
 
 _ABOUT = """\

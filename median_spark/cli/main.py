@@ -28,7 +28,7 @@ from median_spark.storage import without_secrets
 if TYPE_CHECKING:  # commands that need no Spark start without it
     from pyspark.sql import SparkSession
 
-    from median_spark.spark.progress import Reporter
+    from median_spark.progress import ProgressReporter
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -95,26 +95,26 @@ def _unexpected(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, Reporter]]":
+def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, ProgressReporter]]":
     """Give a Spark session, and someone to tell how it goes."""
     if find_spec("pyspark") is None:
         message = "pyspark is not installed: pip install 'median_spark[spark]', or use a platform that has its own"
         raise EngineError(message)
-    from median_spark.spark.progress import reporter
-    from median_spark.spark.session import spark_session
+    from median_spark.progress import reporter
+    from median_spark.spark.engine.session import spark_session
 
     with (
-        reporter(quiet=given.quiet) as report,
-        spark_session(given.master, debug=given.debug, report=report) as spark,
+        reporter(quiet=given.quiet) as progress,
+        spark_session(given.master, debug=given.debug, progress=progress) as spark,
     ):
-        yield spark, report
+        yield spark, progress
 
 
 def _run(given: argparse.Namespace) -> int:
     options = read_options(given)
     check_compression(given.compression)
     find_sources(given.inputs)
-    with _engine(given) as (spark, report):
+    with _engine(given) as (spark, progress):
         from median_spark.spark.run import run
 
         done = run(
@@ -129,7 +129,7 @@ def _run(given: argparse.Namespace) -> int:
             digest_pickles=given.digest_pickles,
             on_error=given.on_error,
             overwrite=given.overwrite,
-            report=report,
+            progress=progress,
         )
     if not given.quiet:
         result = f"{given.out}/medians"
@@ -142,8 +142,8 @@ def _convert(given: argparse.Namespace) -> int:
     options = read_options(given)
     find_sources(given.inputs)
     check_target(given.out)
-    with _engine(given) as (spark, report):
-        from median_spark.spark.convert import convert
+    with _engine(given) as (spark, progress):
+        from median_spark.spark.convert.convert import convert
 
         done = convert(
             given.inputs,
@@ -152,7 +152,7 @@ def _convert(given: argparse.Namespace) -> int:
             options=options,
             on_error=given.on_error,
             overwrite=given.overwrite,
-            report=report,
+            progress=progress,
         )
     if not given.quiet:
         say(conversion_text(done, given.out), kept=given.out)
@@ -172,8 +172,8 @@ def _medians(given: argparse.Namespace) -> int:
     gene_table = read_gene_table(given.gene_table) if given.gene_table else None
     gene_map = read_gene_map(given.gene_map) if given.gene_map else None
     open_table(given.expression)
-    with _engine(given) as (spark, report):
-        from median_spark.spark.medians import medians
+    with _engine(given) as (spark, progress):
+        from median_spark.spark.medians.medians import medians
 
         summary = medians(
             given.expression,
@@ -187,7 +187,7 @@ def _medians(given: argparse.Namespace) -> int:
             by_source=given.by_source,
             digest_pickles=given.digest_pickles,
             overwrite=given.overwrite,
-            report=report,
+            progress=progress,
         )
     if not given.quiet:
         say(_result_lines(summary, given.out, by_source=given.by_source), kept=given.out)
@@ -200,10 +200,10 @@ def _result_lines(summary: ResultSummary, result: str, *, by_source: bool) -> li
 
 def _merge(given: argparse.Namespace) -> int:
     from median_spark.merging import merge
-    from median_spark.spark.progress import reporter
+    from median_spark.progress import reporter
 
     gene_table = read_gene_table(given.gene_table) if given.gene_table else None
-    with reporter(quiet=given.quiet) as report:
+    with reporter(quiet=given.quiet) as progress:
         summary = merge(
             given.digests,
             given.out,
@@ -212,7 +212,7 @@ def _merge(given: argparse.Namespace) -> int:
             compression=given.compression,
             geneformer=geneformer_options(given),
             overwrite=given.overwrite,
-            report=report,
+            progress=progress,
         )
     if not given.quiet:
         say([*merged_text(summary, read_provenance(given.out)), *result_text(summary, given.out)], kept=given.out)

@@ -14,7 +14,7 @@ from median_spark.report import FEW_CELLS
 from median_spark.results import ResultSummary
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
-    from median_spark.spark.convert import ConvertReport
+    from median_spark.spark.convert.convert import ConversionSummary
 
 _SHOWN_GENES = 6
 
@@ -25,7 +25,7 @@ def pairs_text(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{field:<{width}}  {found}" for field, found in pairs]
 
 
-def conversion_text(done: "ConvertReport", expression: str) -> list[str]:
+def conversion_text(done: "ConversionSummary", expression: str) -> list[str]:
     """Return the lines that say what a conversion did, what was left out, and what failed."""
     passed = sum(record.cells_passed for record in done.records)
     cells = sum(record.cells for record in done.records)
@@ -40,16 +40,16 @@ def conversion_text(done: "ConvertReport", expression: str) -> list[str]:
         ("unknown_rows", "with an id that the gene table lacks"),
         ("disputed_rows", "of another gene type than the gene table says"),
     ):
-        affected = [record.source for record in done.records if record.census.get(field)]
+        affected = [record.source for record in done.records if record.row_counts.get(field)]
         if affected:
-            rows = sum(record.census.get(field, 0) for record in done.records)
-            examples = [text for record in done.records for text in record.census.get("no_id_examples", ())]
+            rows = sum(record.row_counts.get(field, 0) for record in done.records)
+            examples = [text for record in done.records for text in record.row_counts.get("no_id_examples", ())]
             such = f" ({listed(list(dict.fromkeys(examples)), 3)})" if field == "no_id_rows" else ""
             lines.append(
                 f"left out: {counted(rows, 'row')} {why}{such}, in {counted(len(affected), 'source')}: "
                 f"{listed(affected, 3)}"
             )
-    summed = sum(record.census["summed_rows"] for record in done.records)
+    summed = sum(record.row_counts["summed_rows"] for record in done.records)
     if summed:
         lines.append(f"summed: {counted(summed, 'row')} whose gene stands in another row of its source too")
     lines += [f"warning: {record.source}: {warning}" for record in done.records for warning in record.warnings]

@@ -3,7 +3,7 @@
 Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 """
 
-from median_spark.digests.build import Digest, cluster_ends, digest_runs, sort_runs, sorted_medians
+from median_spark.digests.build import Digest, cluster_ends, digest_values, sort_values, sorted_medians
 from median_spark.digests.by_source import (
     PIECE_SCHEMA,
     Share,
@@ -56,8 +56,8 @@ __all__ = [
     "count_sources",
     "cut_shares",
     "digest_rows",
-    "digest_runs",
     "digest_sweep",
+    "digest_values",
     "from_crick",
     "medians_of",
     "merge_batches",
@@ -67,7 +67,7 @@ __all__ = [
     "quantiles_of",
     "rank_error",
     "read_pieces",
-    "sort_runs",
+    "sort_values",
     "sorted_medians",
     "to_crick",
     "to_cricks",

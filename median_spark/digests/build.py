@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ def _cluster_ends(
     return run[order], end[order]
 
 
-def sort_runs(runs: GeneRuns) -> None:
+def sort_values(runs: GeneValues) -> None:
     """Sort the values of each gene, in place."""
     values = runs.values
     for begin, end in pairwise(runs.offsets.tolist()):
         values[begin:end].sort()
 
 
-def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
+def digest_values(runs: GeneValues, compression: float) -> list[Digest]:
     """Digest every gene's values: cluster them by the scale function, take means and weights.
 
     This is what a crick digest that is given the sorted values at once would keep.
 
     Parameters
     ----------
-    runs : GeneRuns
+    runs : GeneValues
         Every gene with at least one value, and its values ascending.
     compression : float
         Of the digests.
@@ -125,12 +125,12 @@ def digest_runs(runs: GeneRuns, compression: float) -> list[Digest]:
     ]
 
 
-def sorted_medians(runs: GeneRuns) -> npt.NDArray[np.float64]:
+def sorted_medians(runs: GeneValues) -> npt.NDArray[np.float64]:
     """Return `numpy.median` of each gene's values, bit for bit, shape (genes,).
 
     Parameters
     ----------
-    runs : GeneRuns
+    runs : GeneValues
         Every gene with at least one value, and its values ascending.
     """
     lower = runs.values[runs.offsets[:-1] + (runs.lengths - 1) // 2]

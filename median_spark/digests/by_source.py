@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
-from median_spark.digests.build import Digest, digest_runs, sort_runs, sorted_medians
+from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
 from median_spark.digests.source_files import DigestFiles
 from median_spark.errors import EngineError, TableError
 from median_spark.expression import SweepPlan, plan_source, sweep
@@ -141,13 +141,13 @@ def _read_share(plan: SweepPlan, share: Share, compression: float | None) -> tup
     found: list[pa.Table] = []
     digests: dict[str, Digest] = {}
     # Of a source with few genes there may be fewer sweeps than shares were asked for.
-    for swathe in sweep(own, share.number) if share.number < own.sweeps else ():
-        runs = swathe.runs
-        sort_runs(runs)
+    for block in sweep(own, share.number) if share.number < own.sweeps else ():
+        runs = block.runs
+        sort_values(runs)
         places = np.searchsorted(plan.genes, runs.genes)
         found.append(piece_table(share.source, places, runs.lengths, sorted_medians(runs)))
         if compression is not None:
-            digests.update(zip(runs.genes.tolist(), digest_runs(runs, compression), strict=True))
+            digests.update(zip(runs.genes.tolist(), digest_values(runs, compression), strict=True))
     return pa.concat_tables(found) if found else PIECE_SCHEMA.empty_table(), digests
 
 

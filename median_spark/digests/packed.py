@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests.build import Digest, digest_runs, sort_runs, sorted_medians
+from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
 from median_spark.digests.merge import medians_of, merge_digests, rank_error
 from median_spark.errors import DigestError, MedianSparkError
-from median_spark.expression import Swathe, SweepPlan, sweep
-from median_spark.runs import GeneRuns
+from median_spark.expression import GeneBlock, SweepPlan, sweep
+from median_spark.gene_values import GeneValues
 
 PACKED_SCHEMA = pa.schema(
     [
@@ -54,17 +54,17 @@ def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: boo
     """
     bundle = int(plan.bundle_of_sweep[number])
     try:
-        for swathe in sweep(plan, number):
-            yield digest_swathe(swathe, bundle, compression, exact=exact and plan.bundles == 1)
+        for block in sweep(plan, number):
+            yield digest_block(block, bundle, compression, exact=exact and plan.bundles == 1)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": str(error)}], schema=PACKED_SCHEMA)
 
 
-def digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
-    """Return the digest of every gene of a swathe, of `PACKED_SCHEMA`; its values are sorted in place."""
-    runs = swathe.runs
-    sort_runs(runs)
-    digests = digest_runs(runs, compression)
+def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
+    """Return the digest of every gene of a block, of `PACKED_SCHEMA`; its values are sorted in place."""
+    runs = block.runs
+    sort_values(runs)
+    digests = digest_values(runs, compression)
     genes = len(digests)
     return pa.RecordBatch.from_pydict(
         {
@@ -74,7 +74,7 @@ def digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: boo
             "min": [digest.min for digest in digests],
             "max": [digest.max for digest in digests],
             "centroids": [pack(digest) for digest in digests],
-            "sources": swathe.sources,
+            "sources": block.sources,
             "median": sorted_medians(runs) if exact else pa.nulls(genes, pa.float64()),
             "rank_error": _rank_errors(runs, digests) if exact else pa.nulls(genes, pa.float64()),
             "error": pa.nulls(genes, pa.string()),
@@ -83,7 +83,7 @@ def digest_swathe(swathe: Swathe, bundle: int, compression: float, *, exact: boo
     )
 
 
-def _rank_errors(runs: GeneRuns, digests: list[Digest]) -> list[float]:
+def _rank_errors(runs: GeneValues, digests: list[Digest]) -> list[float]:
     """Return how far the digests' medians are from the middle ranks of the sorted values that they were made of."""
     errors = []
     for place, (digest, estimate) in enumerate(zip(digests, medians_of(digests).tolist(), strict=True)):

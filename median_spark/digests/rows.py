@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from median_spark.digests.packed import PACKED_SCHEMA, digest_swathe
-from median_spark.expression import Swathe
+from median_spark.digests.packed import PACKED_SCHEMA, digest_block
+from median_spark.expression import GeneBlock
 from median_spark.expression.parts import cut_at_genes
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 ROWS_AT_ONCE = 16_000_000
 """Rows that are digested together: 12 bytes each as they come in, and about 40 while they are brought in order. Half as
@@ -133,19 +133,19 @@ def _digest_window(
     genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float64]], compression: float
 ) -> Iterator[pa.RecordBatch]:
     """Bring the values of each gene together, and digest them; the lists are emptied on the way."""
-    runs = _runs_of(genes, values)
+    runs = _values_of(genes, values)
     without = runs.genes[runs.lengths == 0].tolist()
     runs = runs.detected()
     for first, last in cut_at_genes(runs.offsets, _STEP_ROWS):
         begin, end = runs.offsets[first], runs.offsets[last]
-        some = GeneRuns(runs.genes[first:last], runs.offsets[first : last + 1] - begin, runs.values[begin:end])
-        yield digest_swathe(Swathe(some, [b""] * (last - first)), 0, compression, exact=False)
+        some = GeneValues(runs.genes[first:last], runs.offsets[first : last + 1] - begin, runs.values[begin:end])
+        yield digest_block(GeneBlock(some, [b""] * (last - first)), 0, compression, exact=False)
     if without:
         empty = {"bundle": 0, "n": 0, "min": np.nan, "max": np.nan, "centroids": b"", "sources": b""}
         yield pa.RecordBatch.from_pylist([{"gene": gene, **empty} for gene in without], schema=PACKED_SCHEMA)
 
 
-def _runs_of(genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float64]]) -> GeneRuns:
+def _values_of(genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float64]]) -> GeneValues:
     """Return the values above 0 by gene, also of genes that have none."""
     unified = pa.chunked_array(genes).unify_dictionaries()
     genes.clear()
@@ -162,4 +162,4 @@ def _runs_of(genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float6
         gene, numbers = gene[above], numbers[above]
     lengths = np.bincount(gene, minlength=len(names))
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return GeneRuns(names[order], offsets, numbers[np.argsort(gene, kind="stable")])
+    return GeneValues(names[order], offsets, numbers[np.argsort(gene, kind="stable")])

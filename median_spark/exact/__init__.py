@@ -4,7 +4,7 @@ Pure functions over numpy and Arrow. A bracket that holds too many values is nar
 that misses its rank is widened. Knows nothing of Spark.
 """
 
-from median_spark.exact.collect import FINDINGS_SCHEMA, collect_runs, collect_sweep
+from median_spark.exact.collect import FINDINGS_SCHEMA, collect_sweep, collect_values
 from median_spark.exact.queries import Queries, Query, brackets, median_ranks
 from median_spark.exact.resolve import OUTCOME_SCHEMA, merge_findings, resolve
 
@@ -14,8 +14,8 @@ __all__ = [
     "Queries",
     "Query",
     "brackets",
-    "collect_runs",
     "collect_sweep",
+    "collect_values",
     "median_ranks",
     "merge_findings",
     "resolve",

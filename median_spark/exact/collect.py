@@ -11,7 +11,7 @@ import pyarrow as pa
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
 from median_spark.expression import SweepPlan, sweep
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 FINDINGS_SCHEMA = pa.schema(
     [
@@ -27,10 +27,10 @@ FINDINGS_SCHEMA = pa.schema(
     ]
 )
 """What one sweep found for one query. `values` are the distinct ones inside the bracket, ascending float64, and
-`counts` how often each occurs, int64, or nothing if each occurs once; or else `grid` has the counts of `GRID_CELLS`
+`counts` how often each occurs, int64, or nothing if each occurs once; or else `grid` has the counts of `GRID_BINS`
 cells."""
 
-GRID_CELLS = 256
+GRID_BINS = 256
 """Cells into which a bracket is cut when it holds too many values: each round of counting narrows it so much."""
 
 MOST_VALUES = 262_144
@@ -59,14 +59,14 @@ class Grid:
     def over(cls, query: Query) -> "Grid":
         """Cut the bracket of a query."""
         first, last = np.array([query.low, query.high]).view(np.int64).tolist()
-        return cls(first, (last - first) // GRID_CELLS + 1)
+        return cls(first, (last - first) // GRID_BINS + 1)
 
     def count(
         self, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64] | None = None
     ) -> npt.NDArray[np.int64]:
-        """Count values by cell, each as often as `counts` says; shape (GRID_CELLS,)."""
+        """Count values by cell, each as often as `counts` says; shape (GRID_BINS,)."""
         cells = (values.view(np.int64) - self.first) // self.width
-        found = np.bincount(cells, weights=counts, minlength=GRID_CELLS)
+        found = np.bincount(cells, weights=counts, minlength=GRID_BINS)
         return found.astype(np.int64)
 
     def ends(self, cell: int, query: Query) -> tuple[float, float]:
@@ -85,18 +85,18 @@ def collect_sweep(plan: SweepPlan, number: int, queries: Queries) -> Iterator[pa
         Of `FINDINGS_SCHEMA`; one row with an error if a part cannot be read.
     """
     try:
-        for swathe in sweep(plan, number):
-            yield pa.RecordBatch.from_pylist(list(collect_runs(swathe.runs, queries)), schema=FINDINGS_SCHEMA)
+        for block in sweep(plan, number):
+            yield pa.RecordBatch.from_pylist(list(collect_values(block.runs, queries)), schema=FINDINGS_SCHEMA)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": str(error)}], schema=FINDINGS_SCHEMA)
 
 
-def collect_runs(runs: GeneRuns, queries: Queries, most_values: int = MOST_VALUES) -> Iterator[dict[str, Any]]:
+def collect_values(runs: GeneValues, queries: Queries, most_values: int = MOST_VALUES) -> Iterator[dict[str, Any]]:
     """Answer what some runs can of every query.
 
     Parameters
     ----------
-    runs : GeneRuns
+    runs : GeneValues
         Some of the corpus's values.
     queries : Queries
         What is sought.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from median_spark.exact.collect import GRID_CELLS, Grid
+from median_spark.exact.collect import GRID_BINS, Grid
 from median_spark.exact.queries import Queries, Query
 
 OUTCOME_SCHEMA = pa.schema(
@@ -65,7 +65,7 @@ class _Gathered:
     def _to_grid(self) -> npt.NDArray[np.int64]:
         """Return the counts by cell of all there is so far, and hold the values no longer."""
         grid = Grid.over(self.query)
-        counted = np.zeros(GRID_CELLS, dtype=np.int64) if self.grid is None else self.grid
+        counted = np.zeros(GRID_BINS, dtype=np.int64) if self.grid is None else self.grid
         for values, counts in zip(self.values, self.counts, strict=True):
             counted = counted + grid.count(values, counts)
         self.values, self.counts, self.held = [], [], 0
@@ -74,7 +74,7 @@ class _Gathered:
     def outcomes(self) -> list[tuple[Query, bool]]:
         if self.grid is not None:
             grid = Grid.over(self.query)
-            ends = [grid.ends(cell, self.query) for cell in range(GRID_CELLS)]
+            ends = [grid.ends(cell, self.query) for cell in range(GRID_BINS)]
             return resolve(self.query, self.below, self.grid, ends)
         values = np.concatenate([np.zeros(0), *self.values])
         counts = np.concatenate([np.zeros(0, dtype=np.int64), *self.counts])

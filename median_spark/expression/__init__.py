@@ -22,7 +22,7 @@ from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, pl
 from median_spark.expression.pooling import naming_changes, require_uniform
 from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
 from median_spark.expression.staging import Staging, reason_of, stage_unit, told_if_slow
-from median_spark.expression.sweep import Swathe, sweep
+from median_spark.expression.sweep import GeneBlock, sweep
 from median_spark.expression.table import ExpressionTable, committed_name, conversion_fingerprint
 
 __all__ = [
@@ -32,12 +32,12 @@ __all__ = [
     "WINDOW_ROWS",
     "ExpressionTable",
     "FailureRecord",
+    "GeneBlock",
     "PartEntry",
     "PartReader",
     "RowGroup",
     "SourceRecord",
     "Staging",
-    "Swathe",
     "SweepPlan",
     "UnitRecord",
     "check_target",

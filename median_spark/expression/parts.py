@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
-from median_spark.runs import GeneRuns, join_runs
+from median_spark.gene_values import GeneValues, join_gene_values
 
 VALUES_SCHEMA = pa.schema(
     [
@@ -91,7 +91,7 @@ class PartEntry:
 
 
 def write_part(
-    location: str, runs: GeneRuns, cell_ids: npt.NDArray[np.str_], row_group_rows: int = ROW_GROUP_ROWS
+    location: str, runs: GeneValues, cell_ids: npt.NDArray[np.str_], row_group_rows: int = ROW_GROUP_ROWS
 ) -> PartEntry:
     """Write runs as one Parquet file that appears whole or not at all.
 
@@ -99,7 +99,7 @@ def write_part(
     ----------
     location : str
         Path or URI of the file.
-    runs : GeneRuns
+    runs : GeneValues
         With cells, and at least one value.
     cell_ids : ndarray of str, shape (cells,)
         The id of each cell that `runs` counts.
@@ -213,7 +213,7 @@ class PartReader:
         self._part.close()
         self._stream.close()
 
-    def read(self, row_group: int, expected_rows: int) -> GeneRuns:
+    def read(self, row_group: int, expected_rows: int) -> GeneValues:
         """Read the genes and values of a row group.
 
         Parameters
@@ -225,7 +225,7 @@ class PartReader:
 
         Returns
         -------
-        GeneRuns
+        GeneValues
             Without cells.
 
         Raises
@@ -247,7 +247,7 @@ class PartReader:
                 f"{expected_rows:,}: convert the source again"
             )
             raise TableError(message)
-        return join_runs([_runs_of(self.location, batch) for batch in table.to_batches()])
+        return join_gene_values([_values_of(self.location, batch) for batch in table.to_batches()])
 
     @contextlib.contextmanager
     def _naming_damage(self) -> Iterator[None]:
@@ -263,7 +263,7 @@ class PartReader:
             raise TableError(message) from error
 
 
-def _runs_of(location: str, batch: pa.RecordBatch) -> GeneRuns:
+def _values_of(location: str, batch: pa.RecordBatch) -> GeneValues:
     """Find the runs of a row group, or of a piece of it: Arrow may hand it over in several."""
     genes, values = batch.column(0), batch.column(1).to_numpy(zero_copy_only=False)
     sound = not len(values) or (values.min() > 0 and values.max() < np.inf)  # NaN is neither
@@ -276,4 +276,4 @@ def _runs_of(location: str, batch: pa.RecordBatch) -> GeneRuns:
     if np.any(names[1:] <= names[:-1]):
         message = f"{location}: genes do not ascend within a row group; convert the source again"
         raise TableError(message)
-    return GeneRuns(names, np.concatenate([starts, [len(codes)]]).astype(np.int64), values)
+    return GeneValues(names, np.concatenate([starts, [len(codes)]]).astype(np.int64), values)

@@ -89,9 +89,9 @@ def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> I
 
 def _require_one_naming(location: str, records: Sequence[SourceRecord]) -> None:
     """Refuse sources of which some have genes with versions, as in their gene table, and others the same without."""
-    bare = [record.source for record in records if record.census.get("versions_ignored")]
+    bare = [record.source for record in records if record.row_counts.get("versions_ignored")]
     if bare and len(bare) < len(records):
-        others = [record.source for record in records if not record.census.get("versions_ignored")]
+        others = [record.source for record in records if not record.row_counts.get("versions_ignored")]
         message = (
             f"{location}: the gene table's ids have versions, and so have the genes of {listed(others, 2)}, but not "
             f"those of {listed(bare, 2)}: convert them again with --strip-version, which takes versions off everywhere"

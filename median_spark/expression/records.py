@@ -73,8 +73,8 @@ class SourceRecord:
         Rows of the table.
     gene_list : str
         Fingerprint of its gene universe, stored under ``genes/``.
-    census : dict
-        What became of its rows; see `median_spark.genes.RowCensus`.
+    row_counts : dict
+        What became of its rows; see `median_spark.genes.RowCounts`.
     warnings : list of str
         What is likely to be wrong with it.
     parameters : dict
@@ -97,7 +97,7 @@ class SourceRecord:
     genes: int
     values: int
     gene_list: str
-    census: dict[str, Any]
+    row_counts: dict[str, Any]
     warnings: list[str]
     parameters: dict[str, Any]
     software: dict[str, str]
@@ -117,7 +117,7 @@ class SourceRecord:
             "genes": self.genes,
             "values": self.values,
             "gene_list": self.gene_list,
-            "census": self.census,
+            "census": self.row_counts,
             "warnings": self.warnings,
             "parameters": self.parameters,
             "software": self.software,
@@ -160,7 +160,7 @@ class SourceRecord:
                 genes=found["genes"],
                 values=found["values"],
                 gene_list=found["gene_list"],
-                census=found["census"],
+                row_counts=found["census"],
                 warnings=found["warnings"],
                 parameters=found["parameters"],
                 software=found["software"],

@@ -171,6 +171,6 @@ def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOption
     runs, cell_ids, cells = values_of(path, unit, options)
     beat()
     if unit.first == 0 and unit.last == cells:
-        storage.let_go(path)  # no other unit will come for it
+        storage.release(path)  # no other unit will come for it
     part = write_part(part_location, runs, cell_ids) if len(runs.values) else None
     return UnitRecord(unit.first, unit.last, len(runs.values), part)

@@ -17,8 +17,8 @@ from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
+from median_spark.gene_values import GeneValues
 from median_spark.guard import end_reader
-from median_spark.runs import GeneRuns
 
 STEP_ROWS = 4_000_000
 """Rows that a sweep hands over at once: 32 MB, enough to make little of what a step costs."""
@@ -28,18 +28,18 @@ _READ_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Swathe:
+class GeneBlock:
     """All values that the parts of a sweep have of some consecutive genes.
 
     Attributes
     ----------
-    runs : GeneRuns
+    runs : GeneValues
         Without cells; the values of a gene by part.
     sources : list of bytes, one a gene
         The numbers of the sources that have a value of it, ascending int32.
     """
 
-    runs: GeneRuns
+    runs: GeneValues
     sources: list[bytes]
 
 
@@ -53,7 +53,7 @@ class _Piece:
     values: npt.NDArray[np.float64]
 
 
-def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[Swathe]:
+def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[GeneBlock]:
     """Read all values of a sweep's genes.
 
     Parameters
@@ -63,12 +63,12 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
     number : int
         Which one.
     step_rows : int
-        Rows that a swathe has: at least half as many, but for the last, and at most half as many again, but for a gene
+        Rows that a block has: at least half as many, but for the last, and at most half as many again, but for a gene
         that has more.
 
     Yields
     ------
-    Swathe
+    GeneBlock
         Genes ascend from one to the next; genes without a value are left out.
 
     Raises
@@ -83,7 +83,7 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
         far = not all(map(storage.is_local, plan.parts))
         readers = stack.enter_context(ThreadPoolExecutor(_READ_AT_ONCE)) if far else None
         lanes = [
-            _Lane(plan, part, begin, end, stack)
+            _PartCursor(plan, part, begin, end, stack)
             for part in range(plan.parts_of_bundle[bundle], plan.parts_of_bundle[bundle + 1])
         ]
         gathered: list[_Piece] = []
@@ -106,13 +106,13 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
             yield _joined(plan, gathered)
 
 
-def _filled(lanes: list["_Lane"], readers: Executor | None) -> list["_Lane"]:
+def _filled(lanes: list["_PartCursor"], readers: Executor | None) -> list["_PartCursor"]:
     """Return the lanes that have anything left, having read on where need be: side by side from a store."""
-    found: Iterable[bool] = map(_Lane.fill, lanes) if readers is None else readers.map(_Lane.fill, lanes)
+    found: Iterable[bool] = map(_PartCursor.fill, lanes) if readers is None else readers.map(_PartCursor.fill, lanes)
     return [lane for lane, filled in zip(lanes, found, strict=True) if filled]
 
 
-def _limited(lanes: list["_Lane"], complete: int, step_rows: int) -> int:
+def _limited(lanes: list["_PartCursor"], complete: int, step_rows: int) -> int:
     """Return the last gene of a step of at most so many rows, or of one gene; at most `complete`."""
     least = min(lane.next_gene for lane in lanes)
     while complete > least and sum(lane.rows_up_to(complete) for lane in lanes) > step_rows:
@@ -120,7 +120,7 @@ def _limited(lanes: list["_Lane"], complete: int, step_rows: int) -> int:
     return complete
 
 
-class _Lane:
+class _PartCursor:
     """One part of a sweep, and what is left of the row group that it is at."""
 
     def __init__(self, plan: SweepPlan, part: int, begin: int, end: int, stack: ExitStack) -> None:
@@ -191,7 +191,7 @@ class _Lane:
         return places
 
 
-def _joined(plan: SweepPlan, pieces: list[_Piece]) -> Swathe:
+def _joined(plan: SweepPlan, pieces: list[_Piece]) -> GeneBlock:
     """Bring the runs of each gene together."""
     gene = np.concatenate([piece.genes for piece in pieces])
     source = np.repeat([piece.source for piece in pieces], [len(piece.genes) for piece in pieces])
@@ -210,4 +210,4 @@ def _joined(plan: SweepPlan, pieces: list[_Piece]) -> Swathe:
     numbers = source[order].astype("<i4")
     bounds = [*starts.tolist(), len(ordered)]
     sources = [np.unique(numbers[a:b]).tobytes() for a, b in pairwise(bounds)]
-    return Swathe(GeneRuns(plan.genes[ordered[starts]], offsets, values), sources)
+    return GeneBlock(GeneValues(plan.genes[ordered[starts]], offsets, values), sources)

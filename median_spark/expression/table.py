@@ -130,7 +130,7 @@ class ExpressionTable:
         for part in record.parts:
             staged, _ = self.staging.unit(record.conversion, _unit_of(part.name))
             moves.append((staged, part_location(self.values, record.source, part.name)))
-        storage.bring(moves)
+        storage.move_all(moves)
         storage.write_json(self._document("sources", record.source), record.as_json())
         self._remove_strays(record.source, record)
         storage.remove(self._document("failed", record.source))

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import counted, listed
-from median_spark.genes.census import RowCensus
 from median_spark.genes.ids import VERSIONS, has_version, like_ensembl, version_off, why_unlike, without_version
 from median_spark.genes.map import GeneMap, RowIds, row_ids
+from median_spark.genes.row_counts import RowCounts
 from median_spark.genes.table import GeneTable
 
 _LEAST_KNOWN = 0.5
@@ -24,7 +24,7 @@ _TABLE_HAS_VERSIONS = (
 
 
 def coverage_warning(
-    census: RowCensus,
+    row_counts: RowCounts,
     gene_ids: npt.NDArray[np.str_],
     table: GeneTable | None,
     gene_map: GeneMap | None = None,
@@ -35,7 +35,7 @@ def coverage_warning(
 
     Parameters
     ----------
-    census : RowCensus
+    row_counts : RowCounts
         Of the matrix.
     gene_ids : ndarray of str, shape (rows,)
         Its ids.
@@ -51,16 +51,16 @@ def coverage_warning(
     str or None
         None if they know enough, or if there is neither.
     """
-    with_id = census.rows - census.no_id_rows
+    with_id = row_counts.rows - row_counts.no_id_rows
     least = with_id * _LEAST_KNOWN
-    mapped = with_id - census.unmapped_rows
+    mapped = with_id - row_counts.unmapped_rows
     if gene_map is not None and mapped < least:
-        what, known, examples = "map", mapped, census.unmapped_examples
-    elif table is not None and census.known_rows < least:
-        what, known, examples = "table", census.known_rows, census.unknown_examples
+        what, known, examples = "map", mapped, row_counts.unmapped_examples
+    elif table is not None and row_counts.known_rows < least:
+        what, known, examples = "table", row_counts.known_rows, row_counts.unknown_examples
     else:
         return None
-    if table is not None and census.versions_ignored:
+    if table is not None and row_counts.versions_ignored:
         table = table.without_versions
     rows = row_ids(gene_ids, gene_map, strip_version=strip_version)
     why = _why_unmapped(rows, gene_map) if gene_map and what == "map" else _why_unknown(rows, table, gene_map)
@@ -69,12 +69,12 @@ def coverage_warning(
     return f"the gene {what} knows only {share}{unlike}: {why}"
 
 
-def spelling_warnings(census: RowCensus, genes: npt.NDArray[np.str_], table: GeneTable | None) -> list[str]:
+def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table: GeneTable | None) -> list[str]:
     """Return warnings about how the genes of a matrix are spelled.
 
     Parameters
     ----------
-    census : RowCensus
+    row_counts : RowCounts
         Of the matrix.
     genes : ndarray of str, shape (genes,)
         Those that were selected.
@@ -83,7 +83,7 @@ def spelling_warnings(census: RowCensus, genes: npt.NDArray[np.str_], table: Gen
     """
     if table is not None:
         ignored = "the gene table's ids have versions and this matrix's have none: they were matched without versions"
-        return [ignored] if census.versions_ignored else []
+        return [ignored] if row_counts.versions_ignored else []
     names = genes.tolist()
     # Most are plain Ensembl ids, which regular expressions would be slow to confirm.
     unusual = [gene for gene in names if not (gene.startswith("ENS") and gene.isalnum() and gene[-1].isdigit())]
@@ -106,7 +106,7 @@ def spelling_warnings(census: RowCensus, genes: npt.NDArray[np.str_], table: Gen
 
 
 def why_none(
-    census: RowCensus,
+    row_counts: RowCounts,
     rows: RowIds,
     own_types: npt.NDArray[np.str_] | None,
     table: GeneTable | None,
@@ -117,27 +117,28 @@ def why_none(
 
     Parameters
     ----------
-    census : RowCensus
+    row_counts : RowCounts
         Of the matrix.
     rows : RowIds
         What its rows are called, and under which id they would count.
     own_types, table, gene_types, gene_map
         See `median_spark.genes.select_genes`.
     """
-    if not census.rows:
+    if not row_counts.rows:
         return "the matrix has no row"
-    if census.no_id_rows == census.rows:
+    if row_counts.no_id_rows == row_counts.rows:
         return (
-            f"none of its {counted(census.rows, 'row')} has an id that can be a gene's; it has "
-            f"{listed(list(census.no_id_examples), 3)}: name the attribute that holds Ensembl ids with --gene-id-attr"
+            f"none of its {counted(row_counts.rows, 'row')} has an id that can be a gene's; it has "
+            f"{listed(list(row_counts.no_id_examples), 3)}: name the attribute that holds Ensembl ids with "
+            "--gene-id-attr"
         )
-    if gene_map is not None and census.unmapped_rows + census.no_id_rows == census.rows:
+    if gene_map is not None and row_counts.unmapped_rows + row_counts.no_id_rows == row_counts.rows:
         names = rows.names[~rows.lacking]
         return (
             f"none of its {counted(len(names), 'gene id')} is in the gene map {gene_map.path}; "
             f"it has {listed(names.tolist(), 3)}: {_why_unmapped(rows, gene_map)}"
         )
-    if table is not None and not census.known_rows:
+    if table is not None and not row_counts.known_rows:
         which = "gene id" if gene_map is None else "mapped gene id"
         ids = rows.ids[rows.ids != ""]
         return (

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import GeneTableError, InputError, UsageError
-from median_spark.genes.census import RowCensus
 from median_spark.genes.coverage import why_none
 from median_spark.genes.ids import has_version
 from median_spark.genes.map import GeneMap, row_ids
+from median_spark.genes.row_counts import RowCounts
 from median_spark.genes.table import GeneTable
 
 
@@ -25,14 +25,14 @@ class GeneSelection:
         Row numbers in the matrix, ascending.
     gene_of_row : ndarray of int64, shape (selected rows,)
         Index into `genes` for each selected row.
-    census : RowCensus
+    row_counts : RowCounts
         What was left out, and why.
     """
 
     genes: npt.NDArray[np.str_]
     rows: npt.NDArray[np.int64]
     gene_of_row: npt.NDArray[np.int64]
-    census: RowCensus
+    row_counts: RowCounts
 
 
 def select_genes(
@@ -101,7 +101,7 @@ def select_genes(
     genes, gene_of_row = np.unique(ids[rows], return_inverse=True)
     unknown, unmapped = ids[mapped & ~known], rows_called.names[~mapped & ~rows_called.lacking]
     no_id = rows_called.names[rows_called.lacking]
-    census = RowCensus(
+    row_counts = RowCounts(
         rows=len(gene_ids),
         selected_rows=len(rows),
         genes=len(genes),
@@ -118,8 +118,8 @@ def select_genes(
         versions_ignored=versions_ignored,
     )
     if not len(rows):
-        raise InputError(f"{source}: {why_none(census, rows_called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
-    return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), census)
+        raise InputError(f"{source}: {why_none(row_counts, rows_called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
+    return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
 
 
 def _without_versions(source: str, table: GeneTable) -> GeneTable:

@@ -1,4 +1,4 @@
-"""Reading count matrices into GeneRuns.
+"""Reading count matrices into GeneValues.
 
 A format is one module with a class that satisfies `CountMatrix`, and one line in `_FORMATS`.
 """
@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError
+from median_spark.gene_values import GeneValues
 from median_spark.guard import beat
 from median_spark.matrices import sources
-from median_spark.matrices.counts import AUTO_LAYER, AttributeNames, CountMatrix, Entries, ReadOptions
-from median_spark.matrices.h5ad import open_h5ad
+from median_spark.matrices.anndata.h5ad import open_h5ad
+from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.loom import open_loom
+from median_spark.matrices.options import AUTO_LAYER, AttributeNames, ReadOptions
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, plan_units
 from median_spark.matrices.sources import FoundSources, SourceFile
-from median_spark.matrices.twins import equal_contents
 from median_spark.matrices.units import Unit, read_unit, select_rows
-from median_spark.runs import GeneRuns
 
 _FORMATS: dict[str, Callable[[str, AttributeNames, str], CountMatrix]] = {
     ".loom": open_loom,
@@ -87,12 +88,12 @@ def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENT
         return outline(matrix, options, unit_entries)
 
 
-def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneRuns, npt.NDArray[np.str_], int]:
+def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValues, npt.NDArray[np.str_], int]:
     """Open a matrix and read a range of its cells; see `read_unit`. To be called by `read_guarded`, as `outline_of`.
 
     Returns
     -------
-    GeneRuns
+    GeneValues
         The normalised values.
     ndarray of str, shape (unit.last - unit.first,)
         The cells' ids.

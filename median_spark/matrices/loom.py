@@ -11,23 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
-from median_spark.matrices.bands import gather_entries, total_counts
-from median_spark.matrices.counts import (
-    AUTO_LAYER,
-    BYTES_PER_ENTRY,
-    CELL_ID_CANDIDATES,
-    OPTIONS,
-    REMEDIES,
-    AttributeNames,
-    Entries,
-)
-from median_spark.matrices.grid import Grid
-from median_spark.matrices.hdf5 import as_strings, naming_damage, open_hdf5
-from median_spark.matrices.lists import read_list
-from median_spark.matrices.members import find_member, small_attribute
-from median_spark.matrices.sizes import require_lines
-from median_spark.matrices.tiles import Words
-from median_spark.matrices.whole import dataset_holds_counts
+from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries
+from median_spark.matrices.hdf5.files import as_strings, naming_damage, open_hdf5
+from median_spark.matrices.hdf5.grid import Grid
+from median_spark.matrices.hdf5.lists import read_list
+from median_spark.matrices.hdf5.members import find_member, small_attribute
+from median_spark.matrices.hdf5.row_blocks import gather_entries, total_counts
+from median_spark.matrices.hdf5.sizes import require_lines
+from median_spark.matrices.hdf5.tiles import AxisLabels
+from median_spark.matrices.integer_counts import dataset_holds_counts
+from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, OPTIONS, REMEDIES, AttributeNames
 
 
 def open_loom(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> "LoomMatrix":
@@ -62,7 +55,7 @@ class LoomMatrix:
         self._layer = layer
         self._file, self._stream = open_hdf5(location)
         try:
-            self._grid = Grid(location, self._find_matrix(), Words(self.place))
+            self._grid = Grid(location, self._find_matrix(), AxisLabels(self.place))
         except BaseException:
             self.__exit__(None, None, None)
             raise

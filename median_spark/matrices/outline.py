@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import counted
-from median_spark.genes import RowCensus, coverage_warning, spelling_warnings
-from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
-from median_spark.matrices.passing import passing_cells, require_passing
+from median_spark.genes import RowCounts, coverage_warning, spelling_warnings
+from median_spark.matrices.cell_filter import passing_cells, require_passing
+from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, refuse_fractions, select_rows
 
 UNIT_ENTRIES = 20_000_000
@@ -34,7 +35,7 @@ class SourceOutline:
         Cells that pass the filter.
     genes : ndarray of str, shape (genes,)
         The genes that its rows make, ascending.
-    census : RowCensus
+    row_counts : RowCounts
         What became of its rows.
     units : tuple of Unit
         How its cells are cut.
@@ -48,7 +49,7 @@ class SourceOutline:
     cells: int
     cells_passed: int
     genes: npt.NDArray[np.str_]
-    census: RowCensus
+    row_counts: RowCounts
     units: tuple[Unit, ...]
     warnings: tuple[str, ...]
     median_n_counts: float | None
@@ -81,13 +82,13 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
     warnings = [
         *matrix.warnings(),
         coverage_warning(
-            selection.census,
+            selection.row_counts,
             matrix.gene_ids(),
             options.gene_table,
             options.gene_map,
             strip_version=options.strip_version,
         ),
-        *spelling_warnings(selection.census, selection.genes, options.gene_table),
+        *spelling_warnings(selection.row_counts, selection.genes, options.gene_table),
         None if options.compute_n_counts else _totals_warning(matrix, sample.first, sample.last, passed, options),
     ]
     return SourceOutline(
@@ -95,7 +96,7 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
         cells=matrix.shape[1],
         cells_passed=int(passed.sum()),
         genes=selection.genes,
-        census=selection.census,
+        row_counts=selection.row_counts,
         units=tuple(_cut(matrix, len(selection.rows), passed, sample, unit_entries)),
         warnings=tuple(warning for warning in warnings if warning is not None),
         median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),

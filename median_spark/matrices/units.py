@@ -1,4 +1,4 @@
-"""From a count matrix of any format to GeneRuns: selection, checks, normalisation, one unit of cells at a time.
+"""From a count matrix of any format to GeneValues: selection, checks, normalisation, one unit of cells at a time.
 
 value = count / n_counts[cell] * target_sum, in float64 and in that order, for the cells that pass and the genes chosen.
 """
@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
+from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, select_genes
-from median_spark.matrices.counts import CountMatrix, Entries, ReadOptions
-from median_spark.matrices.passing import passing_cells
-from median_spark.matrices.whole import first_fraction, fractions
-from median_spark.runs import GeneRuns
+from median_spark.matrices.cell_filter import passing_cells
+from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.integer_counts import first_fraction, fractions
+from median_spark.matrices.options import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
 
 def read_unit(
     matrix: CountMatrix, selection: GeneSelection, unit: Unit, options: ReadOptions
-) -> tuple[GeneRuns, npt.NDArray[np.str_]]:
+) -> tuple[GeneValues, npt.NDArray[np.str_]]:
     """Read a range of cells as normalised gene-major runs.
 
     Parameters
@@ -64,7 +65,7 @@ def read_unit(
 
     Returns
     -------
-    GeneRuns
+    GeneValues
         All genes of the selection that have a value, cells counted from ``unit.first``.
     ndarray of str, shape (unit.last - unit.first,)
         The cells' ids.
@@ -196,12 +197,12 @@ def _check_totals(
 
 def _by_gene(
     selection: GeneSelection, entries: Entries, n_counts: npt.NDArray[np.float64], target_sum: float
-) -> tuple[GeneRuns, npt.NDArray[np.int32]]:
+) -> tuple[GeneValues, npt.NDArray[np.int32]]:
     """Put row-major entries in gene order, sum the rows of one gene per cell, and normalise.
 
     Returns the runs of all genes of the selection, and their cells.
     """
-    from median_spark.matrices.compiled import normalise_by_gene  # numba takes half a second: only who reads waits
+    from median_spark.matrices.loops.dense import normalise_by_gene  # numba takes half a second: only who reads waits
 
     cells, values = np.empty(len(entries.cells), dtype=np.int32), np.empty(len(entries.cells), dtype=np.float64)
     lengths = np.zeros(len(selection.genes), dtype=np.int64)
@@ -224,4 +225,4 @@ def _by_gene(
         lengths = np.diff(np.concatenate([[0], np.cumsum(kept)])[np.cumsum(lengths)], prepend=0)
         values, cells = values[kept], cells[kept]
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return GeneRuns(selection.genes, offsets, values, cells), cells
+    return GeneValues(selection.genes, offsets, values, cells), cells

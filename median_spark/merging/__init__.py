@@ -3,7 +3,7 @@
 Knows nothing of matrices and expression tables: digests are all that there is.
 """
 
+from median_spark.merging.combine import merge
 from median_spark.merging.find import DigestFile, find_digests
-from median_spark.merging.run import merge
 
 __all__ = ["DigestFile", "find_digests", "merge"]

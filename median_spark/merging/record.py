@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from median_spark.merging.find import DigestFile, Kind
-from median_spark.merging.ledger import Ledger
 from median_spark.merging.read import FileDigests, FileHead
+from median_spark.merging.register import Ledger
 from median_spark.results import CorpusFigures
 from median_spark.versions import software_versions
 

@@ -1,6 +1,6 @@
 """Medians of a result beside those of another result or dictionary: how much is shared, in what order, and what moved.
 
-Pure functions over numpy; what is compared with is read in `median_spark.report.others`.
+Pure functions over numpy; what is compared with is read in `median_spark.report.other_medians`.
 """
 
 from dataclasses import dataclass

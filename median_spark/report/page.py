@@ -17,9 +17,9 @@ from median_spark.genes import GeneTable
 from median_spark.report import texts
 from median_spark.report.comparison import MANY_CELLS, Comparison, compare
 from median_spark.report.content import ResultContent, read_result, result_folder
+from median_spark.report.corpus import MOST_LISTED, Origins, origins_of
 from median_spark.report.figures import LEVELS, Histogram, embedded, quantile_codes, quantiles
-from median_spark.report.origins import MOST_LISTED, Origins, origins_of
-from median_spark.report.others import read_medians
+from median_spark.report.other_medians import read_medians
 from median_spark.report.sections import (
     FEW_CELLS,
     Genes,
@@ -31,7 +31,7 @@ from median_spark.report.sections import (
     median_histogram,
     short_name,
 )
-from median_spark.report.together import together
+from median_spark.report.source_comparison import together
 
 REPORT_NAME = "report.html"
 """Of the page in a result folder."""

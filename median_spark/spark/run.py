@@ -12,25 +12,25 @@ from median_spark.expression import check_target, open_table
 from median_spark.geneformer import GeneformerOptions
 from median_spark.guard import DEFAULT_LIMITS, Limits
 from median_spark.matrices import ReadOptions, find_sources
+from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ResultSummary, check_result_target
-from median_spark.spark.convert import ConvertReport, convert
-from median_spark.spark.medians import medians
-from median_spark.spark.progress import Reporter, Silent
+from median_spark.spark.convert.convert import ConversionSummary, convert
+from median_spark.spark.medians.medians import medians
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunSummary:
     """What a run did.
 
     Attributes
     ----------
-    conversion : ConvertReport
+    conversion : ConversionSummary
         What is in the expression table.
     summary : ResultSummary
         What the result holds.
     """
 
-    conversion: ConvertReport
+    conversion: ConversionSummary
     summary: ResultSummary
 
 
@@ -48,8 +48,8 @@ def run(
     on_error: str = "fail",
     overwrite: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    report: Reporter | None = None,
-) -> RunReport:
+    progress: ProgressReporter | None = None,
+) -> RunSummary:
     """Convert matrices to ``out/expression`` and write their medians to ``out/medians``.
 
     The medians are those of the inputs named here, also where the expression table holds other sources of earlier runs.
@@ -78,12 +78,12 @@ def run(
         Whether sources that are up to date are converted again.
     limits : Limits
         See `median_spark.convert`.
-    report : Reporter, optional
+    progress : ProgressReporter, optional
         Who is told how it goes.
 
     Returns
     -------
-    RunReport
+    RunSummary
         Sources converted and failed, and the result's figures.
 
     Raises
@@ -91,7 +91,7 @@ def run(
     MedianSparkError
         See `median_spark.convert` and `median_spark.medians`.
     """
-    report = report or Silent()
+    progress = progress or SilentProgress()
     check_compression(compression)
     # What is not there is said before anything is made.
     given = find_sources([inputs] if isinstance(inputs, str) else inputs)
@@ -111,12 +111,12 @@ def run(
             on_error=on_error,
             overwrite=overwrite,
             limits=limits,
-            report=report,
+            progress=progress,
         )
         names = [record.source for record in conversion.records]
         others = sorted(open_table(expression).source_names() - set(names))
         if others:
-            report.note(
+            progress.note(
                 f"note: {expression} also holds {counted(len(others), 'source')} of earlier runs that these medians "
                 f"leave out: {listed(others, 3)}; take them out of it with 'median-spark remove'"
             )
@@ -134,10 +134,10 @@ def run(
             by_source=by_source,
             digest_pickles=digest_pickles,
             overwrite=True,
-            report=report,
+            progress=progress,
             stages=conversion.stages,
         )
-    return RunReport(conversion, summary)
+    return RunSummary(conversion, summary)
 
 
 def _check_folder(out: str) -> None:

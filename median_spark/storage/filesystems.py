@@ -38,7 +38,7 @@ class _Filesystems:
         self._inherited: list[_Made] = []
         self._making = threading.Lock()
         # Registered after pyarrow's own, and so called before: it waits for filesystems that are still in use.
-        atexit.register(self.let_go)
+        atexit.register(self.release)
         os.register_at_fork(after_in_child=self._leave_to_parent)
 
     def get(self, uri: Uri) -> tuple[fs.FileSystem, str]:
@@ -50,7 +50,7 @@ class _Filesystems:
                 self._made[key] = _make(uri)
             return self._made[key]
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Forget them."""
         self._made.clear()
 

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from median_spark.errors import BusyError, MedianSparkError, OutputError, StorageError
+from median_spark.storage.atomic_write import write_json
 from median_spark.storage.locations import join
 from median_spark.storage.machine import host_name
 from median_spark.storage.paths import FileStat, files_below, read_bytes, remove, stat
-from median_spark.storage.whole import write_json
 
 _RENEWED_SECONDS = 30.0
 _VOID_SECONDS = 300.0

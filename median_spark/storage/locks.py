@@ -25,7 +25,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What a disk answers that cannot lock."""
 
 
-class Right(Protocol):
+class Lease(Protocol):
     """The right to write to a folder."""
 
     def require(self) -> None:
@@ -46,7 +46,7 @@ class _Kept:
 
 
 @contextlib.contextmanager
-def locked(folder: str, purpose: str) -> Iterator[Right]:
+def locked(folder: str, purpose: str) -> Iterator[Lease]:
     """Hold the only right to write to a folder while the block runs.
 
     On a disk the right is an advisory lock of the operating system on ``folder/lock``: it ends with the process that
@@ -63,7 +63,7 @@ def locked(folder: str, purpose: str) -> Iterator[Right]:
 
     Yields
     ------
-    Right
+    Lease
         To be asked, now and then, whether it is still held.
 
     Raises
@@ -81,7 +81,7 @@ def locked(folder: str, purpose: str) -> Iterator[Right]:
 
 
 @contextlib.contextmanager
-def _flocked(folder: str, holder: str) -> Iterator[Right]:
+def _flocked(folder: str, holder: str) -> Iterator[Lease]:
     """Hold the operating system's lock on a local folder while the block runs."""
     with _open_lock(folder) as handle:
         try:

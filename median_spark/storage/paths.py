@@ -206,7 +206,7 @@ def move(origin: str, target: str) -> None:
     attempted(origin, lambda: filesystem.move(path, target_path))
 
 
-def bring(moves: Sequence[tuple[str, str]]) -> None:
+def move_all(moves: Sequence[tuple[str, str]]) -> None:
     """Give files their final names, by pairs of origin and target of the same filesystem; whole, or not at all.
 
     Where there are folders this is a rename each. An object store has none: there the files are copied by the store,

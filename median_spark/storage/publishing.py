@@ -7,13 +7,13 @@ from functools import partial
 
 import pyarrow as pa
 
+from median_spark.storage.atomic_write import upload, write_bytes
 from median_spark.storage.attempts import attempted
 from median_spark.storage.exchange import check_exchangeable, exchange, neighbour, new_neighbour
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.locations import has_folders, is_local, join
 from median_spark.storage.locks import locked
 from median_spark.storage.paths import FileStat, files_below, make_folder, remove
-from median_spark.storage.whole import upload, write_bytes
 
 __all__ = ["UNFINISHED", "check_exchangeable", "new_folder_for", "publish"]
 

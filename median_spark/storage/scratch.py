@@ -67,7 +67,7 @@ def open_random(location: str) -> Any:
     return ScratchFile(_COPIES.borrow(location))
 
 
-def let_go(location: str) -> None:
+def release(location: str) -> None:
     """Free the scratch space of a file that will not be read again soon; nothing happens while it is open."""
     _COPIES.drop(location)
 

@@ -5,7 +5,7 @@ import time
 
 from median_spark.cli import main
 from median_spark.digests import digest_sweep
-from median_spark.spark import medians
+from median_spark.spark.medians import medians
 
 
 def slowly(*arguments, **options):

@@ -31,7 +31,7 @@ from median_spark import (
 )
 from median_spark.errors import EngineError, InputError, TableError
 from median_spark.expression import SweepPlan, open_table
-from median_spark.spark.tasks import collect, run_and_merge, run_tasks
+from median_spark.spark.engine.tasks import collect, run_and_merge, run_tasks
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
 

@@ -8,7 +8,7 @@ from connect_server import connect_server, remote_session
 from looms import random_counts, write_loom
 
 from median_spark import convert, medians
-from median_spark.spark.described import described
+from median_spark.spark.engine.job_description import described
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
 

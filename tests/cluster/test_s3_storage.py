@@ -18,7 +18,7 @@ from looms import random_counts, write_loom
 from median_spark import storage
 from median_spark.errors import BusyError, InputError, OutputError, StorageError, UsageError
 from median_spark.matrices import AttributeNames, open_matrix
-from median_spark.storage import attempts, filesystems, leases, whole
+from median_spark.storage import atomic_write, attempts, filesystems, leases
 
 pytestmark = [pytest.mark.cluster, pytest.mark.s3]
 
@@ -90,7 +90,7 @@ class TestFiles:
         assert f"{location.removeprefix(server.bucket)[1:]}" in server.objects()
         assert storage.names_in(folder).count(name) == 1
         assert f"{name}/part.parquet" in below(folder)
-        storage.bring([(location, f"{folder}/{name}/copy")])
+        storage.move_all([(location, f"{folder}/{name}/copy")])
         assert storage.read_bytes(f"{folder}/{name}/copy") == b"1"
         storage.remove(f"{folder}/{name}")
         assert storage.kind(f"{folder}/{name}") == "nothing"
@@ -139,7 +139,7 @@ class TestUploads:
         assert storage.read_bytes(f"{folder}/file") == content
 
     def test_parts_that_fail_now_and_then_are_sent_again(self, folder, server, monkeypatch):
-        monkeypatch.setattr(whole, "_SLICE_BYTES", 20 << 20)
+        monkeypatch.setattr(atomic_write, "_SLICE_BYTES", 20 << 20)
         content = np.random.default_rng(0).bytes(45 << 20)
         server.fail(3)
         storage.write_bytes(f"{folder}/file", content)
@@ -164,7 +164,7 @@ class TestUploads:
         with pytest.raises(StorageError, match=r"does not answer as it should .*run this again"):
             storage.write_bytes(f"{folder}/file", bytes(25 << 20))
         server.fail(0)
-        whole._ABANDONED.clear()  # what letting go of a failed stream does
+        atomic_write._ABANDONED.clear()  # what letting go of a failed stream does
         assert storage.read_bytes(f"{folder}/file") == b"old"
 
     @pytest.mark.parametrize("wait", [0.0, 0.1, 0.3])
@@ -196,7 +196,7 @@ class TestTroubles:
         for number in range(5):
             storage.write_bytes(f"{folder}/a/{number}", str(number).encode())
         assert [storage.read_bytes(f"{folder}/a/{number}") for number in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
-        storage.bring([(f"{folder}/a/{number}", f"{folder}/b/{number}") for number in range(5)])
+        storage.move_all([(f"{folder}/a/{number}", f"{folder}/b/{number}") for number in range(5)])
         storage.move(f"{folder}/a/0", f"{folder}/c")
         storage.remove(f"{folder}/a")
         assert below(folder) == ["b/0", "b/1", "b/2", "b/3", "b/4", "c"]

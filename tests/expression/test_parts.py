@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from median_spark.errors import TableError
 from median_spark.expression import VALUES_SCHEMA, PartReader, RowGroup, write_part
 from median_spark.expression.parts import cut_at_genes
-from median_spark.runs import GeneRuns, join_runs
+from median_spark.gene_values import GeneValues, join_gene_values
 
 CELLS = np.array(["AAAC-1", "AAAG-1", "AACT-1"])
 
@@ -25,7 +25,7 @@ def runs_of(values, cells=None):
     """Return runs from {gene: values}; the cells of a run are numbered from 0 unless {gene: cells} is given."""
     lengths = [len(found) for found in values.values()]
     numbers = [cells[gene] if cells else range(len(found)) for gene, found in values.items()]
-    return GeneRuns(
+    return GeneValues(
         np.array(list(values)),
         np.concatenate([[0], np.cumsum(lengths)]),
         np.concatenate([np.asarray(found, dtype=np.float64) for found in values.values()]),
@@ -74,7 +74,7 @@ class TestRoundTrip:
             groups = [reader.read(number, group.rows) for number, group in enumerate(entry.row_groups)]
         for runs_of_group, group in zip(groups, entry.row_groups, strict=True):
             assert (runs_of_group.genes[0], runs_of_group.genes[-1]) == (group.gene_min, group.gene_max)
-        found = join_runs(groups)
+        found = join_gene_values(groups)
         wanted = runs.detected()
         assert found.genes.tolist() == wanted.genes.tolist()
         assert found.offsets.tolist() == wanted.offsets.tolist()
@@ -128,7 +128,7 @@ class TestRoundTrip:
         runs = runs_of({"A": [1.0]}) if lacking == "cells" else runs_of({"A": []})
         cells = None if lacking == "cells" else runs.cells
         with pytest.raises(ValueError, match="with cells, and at least one value"):
-            write_part(str(tmp_path / "part.parquet"), GeneRuns(runs.genes, runs.offsets, runs.values, cells), CELLS)
+            write_part(str(tmp_path / "part.parquet"), GeneValues(runs.genes, runs.offsets, runs.values, cells), CELLS)
         assert list(tmp_path.iterdir()) == []
 
     def test_part_that_cannot_be_finished_leaves_nothing(self, tmp_path):

@@ -15,7 +15,7 @@ from tables import record_of
 
 from median_spark.errors import TableError
 from median_spark.expression import PartEntry, PartReader, RowGroup, plan_sweeps, sweep, write_part
-from median_spark.runs import GeneRuns
+from median_spark.gene_values import GeneValues
 
 GENES = [f"G{number:02d}" for number in range(14)]
 
@@ -23,7 +23,7 @@ GENES = [f"G{number:02d}" for number in range(14)]
 def write(folder, source, number, values, row_group_rows):
     """Write {gene: values} as a part of a source, and return its entry."""
     lengths = [len(found) for found in values.values()]
-    runs = GeneRuns(
+    runs = GeneValues(
         np.array(list(values)),
         np.concatenate([[0], np.cumsum(lengths)]),
         np.concatenate([np.asarray(found, dtype=np.float64) for found in values.values()]),
@@ -98,14 +98,14 @@ def swept(plan, step_rows=10**9):
     found = {}
     for number in range(plan.sweeps):
         genes = []
-        for swathe in sweep(plan, number, step_rows):
-            runs = swathe.runs
-            assert len(swathe.sources) == len(runs.genes) > 0
+        for block in sweep(plan, number, step_rows):
+            runs = block.runs
+            assert len(block.sources) == len(runs.genes) > 0
             genes += runs.genes.tolist()
             for place, gene in enumerate(runs.genes.tolist()):
                 key = (int(plan.bundle_of_sweep[number]), gene)
                 assert key not in found
-                found[key] = (sorted(runs.run(place).tolist()), np.frombuffer(swathe.sources[place], "<i4").tolist())
+                found[key] = (sorted(runs.run(place).tolist()), np.frombuffer(block.sources[place], "<i4").tolist())
         assert all(low < high for low, high in pairwise(genes))
         assert set(genes) <= set(GENES[plan.begin[number] : plan.end[number]])
     return found
@@ -162,11 +162,11 @@ class TestUnion:
     def test_does_not_depend_on_the_order_of_parts_but_for_the_order_of_values(self, tmp_path):
         values = [{"G01": [3.0, 1.0], "G05": [2.0]}, {"G01": [7.0]}]
         table = table_of(tmp_path, [[values[0]], [values[1]]], [1])
-        (swathe,) = sweep(table.plan(), 0)
-        assert swathe.runs.values.tolist() == [3.0, 1.0, 7.0, 2.0]
+        (block,) = sweep(table.plan(), 0)
+        assert block.runs.values.tolist() == [3.0, 1.0, 7.0, 2.0]
         turned = plan_sweeps(table.values, table.records[::-1], GENES)
-        (swathe,) = sweep(turned, 0)
-        assert swathe.runs.values.tolist() == [7.0, 3.0, 1.0, 2.0]
+        (block,) = sweep(turned, 0)
+        assert block.runs.values.tolist() == [7.0, 3.0, 1.0, 2.0]
 
 
 class TestSwathes:
@@ -174,16 +174,16 @@ class TestSwathes:
     def test_have_about_the_rows_wanted(self, folder, drawn, step_rows):
         plan = table_of(folder, *drawn).plan()
         for number in range(plan.sweeps):
-            swathes = list(sweep(plan, number, step_rows))
-            sizes = [len(swathe.runs.values) for swathe in swathes]
-            largest = [int(swathe.runs.lengths.max()) for swathe in swathes]
+            blocks = list(sweep(plan, number, step_rows))
+            sizes = [len(block.runs.values) for block in blocks]
+            largest = [int(block.runs.lengths.max()) for block in blocks]
             assert all(size >= step_rows // 2 for size in sizes[:-1])
             assert all(size <= 1.5 * step_rows + gene for size, gene in zip(sizes, largest, strict=True))
 
     def test_hold_no_more_than_is_wanted_though_row_groups_are_larger(self, tmp_path):
         table = table_of(tmp_path, [[{gene: np.ones(10) for gene in GENES}] for _ in range(5)], [10**6])
-        swathes = list(sweep(table.plan(), 0, 100))
-        assert [len(swathe.runs.values) for swathe in swathes] == [100] * 7
+        blocks = list(sweep(table.plan(), 0, 100))
+        assert [len(block.runs.values) for block in blocks] == [100] * 7
 
     def test_a_gene_larger_than_a_step_is_not_cut(self, tmp_path):
         table = table_of(tmp_path, [[{"G00": [1.0], "G01": np.ones(500), "G02": [1.0]}] for _ in range(3)], [1])
@@ -192,15 +192,15 @@ class TestSwathes:
 
     def test_values_of_swathes_that_were_handed_over_do_not_change(self, tmp_path):
         table = table_of(tmp_path, [[{gene: [float(number + 1)] for number, gene in enumerate(GENES)}]], [1])
-        swathes = list(sweep(table.plan(), 0, 2))
-        assert len(swathes) > 5
-        assert np.concatenate([swathe.runs.values for swathe in swathes]).tolist() == list(range(1, 15))
+        blocks = list(sweep(table.plan(), 0, 2))
+        assert len(blocks) > 5
+        assert np.concatenate([block.runs.values for block in blocks]).tolist() == list(range(1, 15))
 
     def test_may_be_sorted_in_place(self, tmp_path):
         table = table_of(tmp_path, [[{"G00": [3.0, 1.0], "G01": [2.0]}]], [10**6])
-        (swathe,) = sweep(table.plan(), 0)
-        swathe.runs.values.sort()
-        assert swathe.runs.values.tolist() == [1.0, 2.0, 3.0]
+        (block,) = sweep(table.plan(), 0)
+        block.runs.values.sort()
+        assert block.runs.values.tolist() == [1.0, 2.0, 3.0]
 
 
 class TestReading:

@@ -12,7 +12,7 @@ from median_spark.guard import Limits, read_guarded
 from median_spark.matrices import ReadOptions, open_matrix, outline, read_unit, select_rows
 from median_spark.merging.find import find_digests
 from median_spark.merging.read import read_digests, read_head
-from median_spark.report.others import read_medians
+from median_spark.report.other_medians import read_medians
 
 LIMITS = Limits(processor_seconds=5, memory=500 << 20)
 """What the guard allows for one of these small files."""

@@ -48,7 +48,7 @@ def package(tmp_path):
 
 def make_unwritable(package):
     """Let numba find no folder beside the package; the owner of all, root, may write to a read-only one."""
-    (package / "matrices" / "__pycache__").touch()
+    (package / "matrices" / "loops" / "__pycache__").touch()
 
 
 def read(package, loom, tmp_path, home):
@@ -94,7 +94,7 @@ def private(tmp_path):
 
 def test_beside_the_package_where_that_can_be_written(package, loom, counts, tmp_path, private, nowhere):
     assert_read(read(package, loom, tmp_path, nowhere), counts)
-    assert any("scatter" in name for name in compiled_in(package / "matrices" / "__pycache__"))
+    assert any("scatter" in name for name in compiled_in(package / "matrices" / "loops" / "__pycache__"))
     assert not private.exists()
 
 

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 import pytest
 
-from median_spark.matrices import inflate
-from median_spark.matrices.inflate import DamagedTileError, inflate_tiles
+from median_spark.matrices.hdf5 import inflate
+from median_spark.matrices.hdf5.inflate import DamagedTileError, inflate_tiles
 
 TILE = 4096
 

@@ -234,10 +234,10 @@ class TestRows:
         table = GeneTable("genes.csv", {"A": "miRNA", "B": "miRNA", "C": "lncRNA", "D": "miRNA"})
         with open_matrix(path, AttributeNames()) as matrix:
             found = outline(matrix, ReadOptions(gene_table=table))
-        census = found.census
+        row_counts = found.row_counts
         assert (found.rows, found.cells, found.cells_passed, found.genes.tolist()) == (6, 4, 3, ["A", "B"])
-        assert (census.selected_rows, census.summed_rows, census.unknown_rows) == (3, 1, 1)
-        assert (census.other_type_rows, census.disputed_rows, census.unknown_examples) == (1, 1, ("X",))
+        assert (row_counts.selected_rows, row_counts.summed_rows, row_counts.unknown_rows) == (3, 1, 1)
+        assert (row_counts.other_type_rows, row_counts.disputed_rows, row_counts.unknown_examples) == (1, 1, ("X",))
 
 
 class TestCells:

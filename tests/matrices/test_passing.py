@@ -17,8 +17,8 @@ from median_spark.cli.arguments import _COMMANDS as COMMANDS
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline
-from median_spark.matrices.passing import passing_cells
-from median_spark.spark import reader_options
+from median_spark.matrices.cell_filter import passing_cells
+from median_spark.spark.datasource import options
 from median_spark.verification.inputs import _is_among
 
 TEXTS = ["full", "minimal", "full", "True", "1", "é, ü", "full"]
@@ -236,17 +236,17 @@ class TestOptions:
         ],
     )
     def test_of_a_reader(self, text, values):
-        assert reader_options.read_options({"filter-value": text}).filter_values == values
+        assert options.read_options({"filter-value": text}).filter_values == values
 
     def test_of_a_reader_that_cannot_be_read(self):
         with pytest.raises(UsageError, match="'filter_value' must be values with commas between them, not '\"a'"):
-            reader_options.read_options({"filter_value": '"a'})
+            options.read_options({"filter_value": '"a'})
 
     def test_every_cell_and_some_cells_contradict_each_other(self):
         with pytest.raises(UsageError, match="--filter-value and --no-cell-filter contradict each other"):
             self.parsed("--filter-value", "full", "--no-cell-filter")
         with pytest.raises(UsageError, match="contradict"):
-            reader_options.read_options({"filter_value": "full", "no_cell_filter": "true"})
+            options.read_options({"filter_value": "full", "no_cell_filter": "true"})
 
     def test_are_recorded_only_where_they_are_given(self):
         """Tables that were converted before there was this option keep their fingerprints."""

@@ -17,7 +17,7 @@ from test_loom import read as read_loom
 
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix
-from median_spark.matrices.tiles import _GAP_BYTES, _MOST_BAND_BYTES, tiles_of
+from median_spark.matrices.hdf5.tiles import _GAP_BYTES, _MOST_BAND_BYTES, tiles_of
 
 ROWS, CELLS = 53, 41
 BIG = (300, 200)

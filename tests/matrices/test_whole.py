@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.matrices.whole import first_fraction, fractions
+from median_spark.matrices.integer_counts import first_fraction, fractions
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u8", "f4", "f8"])

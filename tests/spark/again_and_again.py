@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from median_spark.spark.engine.session import spark_session
 from median_spark.spark.run import run
-from median_spark.spark.session import spark_session
 
 corpus, folder = sys.argv[1], Path(sys.argv[2])
 with spark_session("local[2,1000]") as spark:

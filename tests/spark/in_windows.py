@@ -3,7 +3,7 @@
 import sys
 
 from median_spark.cli import main
-from median_spark.spark.medians import medians
+from median_spark.spark.medians.medians import medians
 
 medians.__kwdefaults__["window_rows"] = int(sys.argv.pop(1))
 sys.exit(main(sys.argv[1:]))

@@ -252,6 +252,6 @@ def test_a_file_that_changed_under_the_tasks_is_refused(reader, corpus):
 
 def test_an_older_spark_is_told_what_it_lacks(spark, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark.sql.datasource", None)
-    monkeypatch.delitem(sys.modules, "median_spark.spark.formats", raising=False)
+    monkeypatch.delitem(sys.modules, "median_spark.spark.datasource.matrices", raising=False)
     with pytest.raises(EngineError, match=r"Spark 4 or newer is needed; on this one, use median_spark\.convert"):
         register_formats(spark)

@@ -77,7 +77,7 @@ def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_
 
 def test_brackets_too_wide_for_memory_are_narrowed_by_counting(spark, tmp_path, monkeypatch):
     from median_spark.exact import queries
-    from median_spark.spark import refine
+    from median_spark.spark.medians import refine
 
     rounds = []
     once = refine._refine_once

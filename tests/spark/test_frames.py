@@ -19,11 +19,11 @@ from tables import digests_of
 
 from median_spark import ReadOptions, convert, gene_medians, read_gene_table
 from median_spark.errors import DigestError, FrameError, UsageError
+from median_spark.progress import SilentProgress
 from median_spark.results import MEDIANS_SCHEMA
-from median_spark.spark import frames as frames_module
-from median_spark.spark.frame_rounds import exact_medians_of_rows
-from median_spark.spark.progress import Silent
-from median_spark.spark.tasks import collect, ddl_of, local_frame
+from median_spark.spark.dataframe import digests as frames_module
+from median_spark.spark.dataframe.rounds import exact_medians_of_rows
+from median_spark.spark.engine.tasks import collect, ddl_of, local_frame
 
 pytestmark = pytest.mark.spark
 
@@ -93,14 +93,14 @@ def assert_medians(found, values, *, exact=True):
 def rounds(monkeypatch):
     """Note the Spark jobs: one for digests, and one for each round of the second pass."""
     jobs = []
-    from median_spark.spark import frame_rounds
+    from median_spark.spark.dataframe import rounds
 
     def collected(frame, schema, what, *more):
         jobs.append(what)
         return collect(frame, schema, what, *more)
 
     with monkeypatch.context() as patched:
-        for module in (frames_module, frame_rounds):
+        for module in (frames_module, rounds):
             patched.setattr(module, "collect", collected)
         yield jobs
 
@@ -217,7 +217,7 @@ def test_a_bracket_that_misses_is_widened(spark, monkeypatch, far):
     }
     rows = frame_of(spark, values, 3)
     with rounds(monkeypatch) as jobs:
-        found = exact_medians_of_rows(rows, replace(merged, digests=wrong), Silent())
+        found = exact_medians_of_rows(rows, replace(merged, digests=wrong), SilentProgress())
     assert len(jobs) == 2
     assert {gene: exact.median for gene, exact in found.items()} == {g: np.median(v) for g, v in values.items()}
 
@@ -227,7 +227,7 @@ def test_middle_values_on_both_sides_of_a_bracket_are_both_found(spark):
     merged = digests_of(values)
     digest = merged.digests["A"]
     middle = replace(digest, means=np.clip(np.linspace(40, 60, len(digest.means)), 1, 100))
-    found = exact_medians_of_rows(frame_of(spark, values, 2), replace(merged, digests={"A": middle}), Silent())
+    found = exact_medians_of_rows(frame_of(spark, values, 2), replace(merged, digests={"A": middle}), SilentProgress())
     assert found["A"].median == 50.5
 
 
@@ -273,7 +273,7 @@ def test_sources_are_counted_where_a_gene_has_a_value(spark, source):
     assert {name: row["n_sources"] for name, row in found.items()} == {"A": 2, "B": 1}
 
 
-class Notes(Silent):
+class Notes(SilentProgress):
     def __init__(self):
         self.said = []
 

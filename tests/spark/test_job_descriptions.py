@@ -6,8 +6,8 @@ from windows import bundles
 
 from median_spark import convert, gene_medians, medians, run
 from median_spark.errors import EngineError, InputError
-from median_spark.spark import tasks
-from median_spark.spark.described import described
+from median_spark.spark.engine import tasks
+from median_spark.spark.engine.job_description import job_description
 
 pytestmark = pytest.mark.spark
 
@@ -109,8 +109,8 @@ def test_a_description_ends_with_a_job_that_failed(spark, jobs):
 
 def test_descriptions_nest(spark):
     context = spark.sparkContext
-    with described(spark, "outer"):
-        with described(spark, "inner"):
+    with job_description(spark, "outer"):
+        with job_description(spark, "inner"):
             assert context.getLocalProperty("spark.job.description") == "median_spark: inner"
         assert context.getLocalProperty("spark.job.description") == "median_spark: outer"
     assert context.getLocalProperty("spark.job.description") is None

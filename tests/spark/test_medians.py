@@ -10,8 +10,9 @@ from windows import bundles
 from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import WINDOW_ROWS, open_table
-from median_spark.spark import medians as medians_module
-from median_spark.spark import refine, tasks
+from median_spark.spark.engine import tasks
+from median_spark.spark.medians import medians as medians_module
+from median_spark.spark.medians import refine
 
 pytestmark = pytest.mark.spark
 

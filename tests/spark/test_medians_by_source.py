@@ -235,7 +235,7 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
 
 
 def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):
-    from median_spark.spark import by_source
+    from median_spark.spark.medians import by_source
 
     def fail(*_):
         message = "the disk is full"
@@ -252,7 +252,7 @@ def test_nothing_is_left_behind_when_it_is_done(result):
 
 
 def test_a_part_that_vanished_is_named(spark, tmp_path, monkeypatch):
-    from median_spark.spark import medians as medians_module
+    from median_spark.spark.medians import medians as medians_module
 
     corpus = plate_among(tmp_path / "corpus", droplets=2)
     convert(str(corpus), str(tmp_path / "x"), spark=spark)

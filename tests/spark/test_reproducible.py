@@ -15,7 +15,7 @@ from tables import SAME_BYTES
 from windows import bundles
 
 from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
-from median_spark.spark import tasks
+from median_spark.spark.engine import tasks
 
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__

@@ -19,7 +19,7 @@ from median_spark import convert
 from median_spark.errors import InputError
 from median_spark.expression import open_table
 from median_spark.guard import Limits
-from median_spark.spark.progress import Silent
+from median_spark.progress import SilentProgress
 
 pytestmark = pytest.mark.spark
 
@@ -53,7 +53,7 @@ def corpus(request, tmp_path):
     return folder
 
 
-class Told(Silent):
+class Told(SilentProgress):
     """Keeps what is said; does something when a conversion begins to read counts."""
 
     def __init__(self, at_reading=lambda: None):

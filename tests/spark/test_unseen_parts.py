@@ -11,7 +11,7 @@ from median_spark import ReadOptions, convert, storage
 from median_spark.errors import EngineError
 from median_spark.expression import create_table, open_table, stage_unit
 from median_spark.matrices import Unit
-from median_spark.spark import conversion, unit_job
+from median_spark.spark.convert import conversion, unit_job
 
 CELLS = 300
 

@@ -1,0 +1,53 @@
+"""Dense matrices as AnnData writes them, cells × genes, read as entries of genes × cells."""
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries
+from median_spark.matrices.hdf5.grid import Grid
+from median_spark.matrices.hdf5.row_blocks import gather_entries
+from median_spark.matrices.hdf5.tiles import AxisLabels
+from median_spark.matrices.transpose import row_numbers, transposed
+
+
+class Dense:
+    """One dense matrix; satisfies `Storage`."""
+
+    def __init__(self, location: str, dataset: h5py.Dataset, place: str) -> None:
+        self._grid = Grid(location, dataset, AxisLabels(place, "cells", "genes"))
+        self.shape: tuple[int, int] = self._grid.shape
+        self.cells_per_tile = int(self._grid.tile[0])
+        self.text = f"dense, {self._grid.text}"
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        genes = self.shape[1]
+        numbers = np.flatnonzero(taken)
+        wanted = np.zeros(genes, dtype=np.bool_)
+        wanted[rows] = True
+        expected = min(int(self.stored_bytes(first, last) / BYTES_PER_ENTRY), len(rows) * len(numbers)) + 1
+        bands = self._grid.bands(first + numbers, 0, genes, wanted)
+        held = gather_entries(bands, self._grid.dtype, first + numbers, 0, wanted, expected)
+        chosen = row_numbers(rows, genes)[held.cells]
+        lengths = np.bincount(chosen, minlength=len(rows)).astype(np.int64)
+        return transposed(numbers, np.cumsum(held.lengths), chosen, held.counts, lengths)
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        from median_spark.matrices.loops.sparse import add_row_totals  # numba takes half a second
+
+        totals = np.zeros(last - first, dtype=np.float64)
+        for band in self._grid.bands(np.arange(first, last), 0, self.shape[1]):
+            begin, end = max(band.start, first), min(band.stop, last)
+            add_row_totals(
+                band.tiles[:, begin - band.start : end - band.start], self.shape[1], totals[begin - first : end - first]
+            )
+        return totals
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
+        return self._grid.stored_bytes(0, first, last)
+
+    def close(self) -> None:
+        """Nothing stays open."""

@@ -1,0 +1,251 @@
+"""AnnData files (.h5ad): HDF5 with counts of cells by genes, and data frames about both.
+
+Read with h5py and not with anndata, which loads whole frames, and is slow to import. The format is described at
+https://anndata.readthedocs.io/en/latest/fileformat-prose.html.
+"""
+
+import contextlib
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, counted, listed
+from median_spark.matrices.anndata.columns import STRINGS, Frame
+from median_spark.matrices.anndata.layers import MAIN, RAW, choose_layer, find_layers
+from median_spark.matrices.contract import Entries, like_ensembl
+from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
+from median_spark.matrices.hdf5.members import find_member
+from median_spark.matrices.options import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames
+
+INDEX = "index"
+"""What a frame's index is called where one of its columns could be named."""
+
+_BIOTYPES = ("feature_type", "protein_coding")
+"""CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
+
+_DEFAULT = AttributeNames()
+
+
+def open_h5ad(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> "H5adMatrix":
+    """Open an AnnData file for reading.
+
+    Parameters
+    ----------
+    location : str
+        Canonical path or URI.
+    names : AttributeNames
+        Columns of var and obs; ``"index"`` is the index.
+    layer : str
+        ``"X"``, ``"raw.X"``, a layer's name, or ``"auto"``: X, unless only raw.X or only a layer 'counts' holds counts.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
+    """
+    return H5adMatrix(location, names, layer)
+
+
+class H5adMatrix:
+    """One AnnData file; satisfies `CountMatrix`."""
+
+    cell_attribute = "obs column"
+
+    def __init__(self, location: str, names: AttributeNames, layer: str) -> None:
+        self.location = location
+        self._names = names
+        self._wanted = layer
+        self._file, stream = open_hdf5(location)
+        self._closing = contextlib.ExitStack()
+        if stream is not None:
+            self._closing.callback(stream.close)
+        self._closing.callback(self._file.close)
+        try:
+            self._check_contents()
+            self._layers = find_layers(location, self._file)
+            self._layer = choose_layer(location, self._layers, layer)
+            self.place = self._layer.place
+            self._counts = self._layer.open()
+            self._closing.callback(self._counts.close)
+            self.shape: tuple[int, int] = (self._counts.shape[1], self._counts.shape[0])
+            self._obs = self._frame("obs", "cells", self.shape[1])
+            self._var = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def gene_ids(self) -> npt.NDArray[np.str_]:
+        """Ensembl id of each row, shape (rows,)."""
+        name = self._names.gene_id
+        if name == INDEX:
+            return self._var.index()
+        if name in self._var.columns:
+            return self._var.strings(name)
+        if name == _DEFAULT.gene_id and self._var.has_index:
+            index = self._var.index()
+            if like_ensembl(index):
+                return index
+        return self._refuse_missing(self._var, "gene_id", name, ", or the index with --gene-id-attr index")
+
+    def gene_types(self) -> npt.NDArray[np.str_] | None:
+        """Gene type of each row, shape (rows,), or None if the file does not tell."""
+        name = self._names.gene_type
+        if name in self._var.columns:
+            return self._var.strings(name)
+        column, telling = _BIOTYPES
+        if name == _DEFAULT.gene_type and column in self._var.columns:
+            found = self._var.strings(column)
+            return found if np.any(found == telling) else None
+        return None
+
+    def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
+        """Names of the cells ``first <= cell < last``, by default of all."""
+        name = self._names.cell_id
+        if name is None or name == INDEX:
+            return self._obs.index(first, last)
+        if name not in self._obs.columns:
+            return self._refuse_missing(self._obs, "cell_id", name)
+        return self._obs.strings(name, first, last)
+
+    def filter_pass(self) -> npt.NDArray[Any]:
+        """Quality filter of each cell, numbers or strings, shape (cells,)."""
+        name = self._names.filter_pass
+        if name in self._obs.columns and self._obs.kind(name) == STRINGS:
+            return self._obs.labels(name)
+        return self._numbers("filter_pass", name)
+
+    def n_counts(self) -> npt.NDArray[np.float64]:
+        """Total counts of each cell over all rows, shape (cells,)."""
+        return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        return self._counts.cell_totals(first, last)
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        return self._counts.entries(rows, first, last, taken)
+
+    def cells_per_tile(self) -> int:
+        """Cells that are read together; 1 where it does not matter."""
+        return self._counts.cells_per_tile
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Bytes that the cells ``first <= cell < last`` take in the file."""
+        return self._counts.stored_bytes(first, last)
+
+    def attributes(self, side: str) -> list[str]:
+        """Return the columns of var or raw.var (``"row"``), or of obs (``"cell"``), ascending."""
+        return (self._var if side == "row" else self._obs).columns
+
+    def count_layers(self) -> list[str]:
+        """Return the other matrices of the file that look like counts, as ``--layer`` names them."""
+        return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
+
+    def warnings(self) -> list[str]:
+        """Return what was chosen without being asked for: a layer other than X, or X where raw.X has more genes."""
+        if self._wanted != AUTO_LAYER:
+            return []
+        name = self._layer.name
+        if name != MAIN:
+            if MAIN not in self._layers:
+                return [f"there is no X, so {self.place} was read: --layer {name} says so"]
+            return [
+                f"X holds no counts (its numbers are not whole, or below 0) and {self.place} does, so that was read: "
+                f"--layer {name} says so, --layer X takes X"
+            ]
+        if RAW in self.count_layers():
+            try:
+                raw = self._layers[RAW].open()
+            except InputError:  # only a damaged raw.X, which nobody asked for
+                return []
+            raw.close()
+            if raw.shape[1] > self.shape[0]:
+                return [
+                    f"both X and raw.X hold counts, X of {counted(self.shape[0], 'gene')} and raw.X of "
+                    f"{raw.shape[1]:,}; X was read: --layer raw.X takes the other"
+                ]
+        return []
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what the file holds, as pairs of field and finding, for people."""
+        found = [
+            ("format", "h5ad (AnnData)"),
+            ("matrix", f"{self.place}: {self.shape[0]:,} genes × {self.shape[1]:,} cells, {self._counts.text}"),
+        ]
+        for name, layer in self._layers.items():
+            try:
+                storage = layer.open()
+                storage.close()
+                holds = "looks like counts" if layer.holds_counts() else "does not hold counts"
+                found.append((f"--layer {name}", f"{holds}; {storage.shape[1]:,} genes, {storage.text}"))
+            except InputError as error:
+                found.append((f"--layer {name}", f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"))
+        return [
+            *found,
+            (f"{self._var.name} index", self._example(self._var)),
+            (f"{self._var.name} columns", ", ".join(self._var.columns) or "none"),
+            ("obs index", self._example(self._obs)),
+            ("obs columns", ", ".join(self._obs.columns) or "none"),
+        ]
+
+    def _check_contents(self) -> None:
+        with naming_damage(self.location, "its list of contents"):
+            held = list(self._file)
+        if "obs" not in held or not {"var", "raw", "raw.var"} & set(held):
+            found = listed(held, 8) or "nothing"
+            message = f"{self.location}: this HDF5 file is no h5ad: it must have 'obs', 'var' and 'X'; it has {found}"
+            raise InputError(message)
+
+    def _frame(self, name: str, axis: str, length: int) -> Frame:
+        held = find_member(self.location, self._file, name.replace(".", "/"))
+        if held is None:  # before version 0.7 anndata wrote raw.var at the root
+            held = find_member(self.location, self._file, name)
+        if not isinstance(held, (h5py.Group, h5py.Dataset)):
+            there = listed(list(self._file), 8)
+            message = f"{self.location}: {name}, the data frame of its {axis}, is missing; it has {there}"
+            raise InputError(message)
+        return Frame(self.location, held, name, axis, length)
+
+    def _holds_counts(self, layer: str) -> bool:
+        """Say whether a layer that was not chosen looks like counts; one that cannot be read does not."""
+        try:
+            return self._layers[layer].holds_counts()
+        except InputError:
+            return False
+
+    def _example(self, frame: Frame) -> str:
+        try:
+            return ", ".join(frame.index(0, 3).tolist()) or "empty"
+        except InputError as error:
+            return f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"
+
+    def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
+        if name not in self._obs.columns:
+            return self._refuse_missing(self._obs, field, name)
+        found = self._obs.numbers(name)
+        if found is None:
+            message = (
+                f"{self.location}: obs column '{name}' must be numeric, not {self._obs.kind(name)}: "
+                f"name another with {OPTIONS[field]}"
+            )
+            raise InputError(message)
+        return found
+
+    def _refuse_missing(self, frame: Frame, field: str, name: str, also: str = "") -> NoReturn:
+        message = (
+            f"{self.location}: {frame.name} column '{name}' is missing; it has "
+            f"{listed(frame.columns, 12) or 'none'}: {REMEDIES[field]}{also}"
+        )
+        raise InputError(message)

@@ -1,0 +1,204 @@
+"""The matrices that an AnnData file has, X, raw.X and its layers, and which of them holds counts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, listed
+from median_spark.matrices.anndata.dense import Dense
+from median_spark.matrices.anndata.sparse import ByCell, ByGene
+from median_spark.matrices.contract import Entries
+from median_spark.matrices.hdf5.files import naming_damage
+from median_spark.matrices.hdf5.members import find_member, text_attribute
+from median_spark.matrices.hdf5.sizes import require_lines
+from median_spark.matrices.integer_counts import dataset_holds_counts
+from median_spark.matrices.options import AUTO_LAYER
+
+MAIN, RAW, COUNTS = "X", "raw.X", "counts"
+
+_SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
+    "csr_matrix": ByCell,
+    "csr": ByCell,
+    "csc_matrix": ByGene,
+    "csc": ByGene,
+}
+"""Kinds of sparse matrices, as attribute 'encoding-type' calls them, and 'h5sparse_format' in old files."""
+
+
+class Storage(Protocol):
+    """Where the counts of an AnnData file are.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Cells and genes.
+    cells_per_tile : int
+        See `CountMatrix`.
+    text : str
+        How it is stored, for people.
+    """
+
+    shape: tuple[int, int]
+    cells_per_tile: int
+    text: str
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """See `CountMatrix`."""
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """See `CountMatrix`."""
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """See `CountMatrix`."""
+
+    def close(self) -> None:
+        """Close what reading has opened."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One matrix of a file.
+
+    Attributes
+    ----------
+    location : str
+        The file.
+    name : str
+        As ``--layer`` calls it: ``"X"``, ``"raw.X"``, or a layer's name.
+    file : h5py.File
+        The open file.
+    path : str
+        Where in it the matrix is.
+    """
+
+    location: str
+    name: str
+    file: h5py.File
+    path: str
+
+    @cached_property
+    def held(self) -> h5py.Group | h5py.Dataset | None:
+        """The matrix, None if there is none; found when it is asked for, for others may lie outside the file.
+
+        Raises
+        ------
+        InputError
+            If it is not in the file.
+        """
+        found = find_member(self.location, self.file, self.path)
+        return found if _is_matrix(found) else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something of this name, readable or not."""
+        try:
+            return self.held is not None
+        except InputError:  # who reads it is told why it cannot be
+            return True
+
+    @property
+    def place(self) -> str:
+        """What it is called in messages."""
+        return self.name if self.name in {MAIN, RAW} else f"layer '{self.name}'"
+
+    def open(self) -> Storage:
+        """Open it for reading.
+
+        Raises
+        ------
+        InputError
+            If it is of no known kind, or damaged.
+        """
+        if isinstance(self.held, h5py.Dataset):
+            with naming_damage(self.location, f"the type of {self.place}"):
+                sound = self.held.ndim == 2 and self.held.dtype.kind in "iufb"
+            if not sound:
+                message = (
+                    f"{self.location}: {self.place} must be numeric with 2 dimensions, cells and genes; it is "
+                    f"{self.held.dtype} with {self.held.ndim}"
+                )
+                raise InputError(message)
+            require_lines(self.location, self.path, self.held, self.held.shape)
+            return Dense(self.location, self.held, self.place)
+        kind = None
+        if self.held is not None:
+            kind = text_attribute(self.location, self.held, "encoding-type")
+            kind = kind or text_attribute(self.location, self.held, "h5sparse_format")
+        if kind not in _SPARSE:
+            found = f"'{kind}'" if kind is not None else "missing"
+            message = (
+                f"{self.location}: {self.place} is a group whose attribute 'encoding-type' is {found}; it must be "
+                "csr_matrix or csc_matrix, or X must be a dense dataset"
+            )
+            raise InputError(message)
+        return _SPARSE[kind](self.location, self.held, self.place)
+
+    def holds_counts(self) -> bool:
+        """Say whether some of its numbers, at its beginning, middle and end, could be counts.
+
+        Raises
+        ------
+        InputError
+            If these cannot be read.
+        """
+        held = self.held
+        numbers = find_member(self.location, held, "data") if isinstance(held, h5py.Group) else held
+        if not isinstance(numbers, h5py.Dataset) or numbers.ndim not in (1, 2):
+            return False
+        return dataset_holds_counts(self.location, numbers)
+
+
+def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
+    """Return the matrices of a file by name, X first, then raw.X, then the layers ascending.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    group = find_member(location, file, "layers")
+    with naming_damage(location, "its list of matrices"):
+        others = {name: f"layers/{name}" for name in sorted(group)} if isinstance(group, h5py.Group) else {}
+    # Before version 0.7 anndata wrote raw.X at the root.
+    raw = Layer(location, RAW, file, "raw/X")
+    paths = others | {MAIN: "X", RAW: raw.path if raw.exists else "raw.X"}
+    layers = [Layer(location, name, file, paths[name]) for name in (MAIN, RAW, *others)]
+    return {layer.name: layer for layer in layers if layer.exists}
+
+
+def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
+    """Return the layer that is wanted; `auto` is X, unless only raw.X or only a layer 'counts' holds counts.
+
+    Parameters
+    ----------
+    location : str
+        The file, for messages.
+    layers : dict of str to Layer
+        From `find_layers`.
+    wanted : str
+        A name, or ``"auto"``.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or none at all.
+    """
+    if wanted == AUTO_LAYER:
+        candidates = [layers[name] for name in (MAIN, RAW, COUNTS) if name in layers]
+        if candidates:
+            return next((layer for layer in candidates if layer.holds_counts()), candidates[0])
+    elif wanted in layers:
+        return layers[wanted]
+    name = "X" if wanted == AUTO_LAYER else f"layer '{wanted}'"
+    there = listed(list(layers), 12) or "none"
+    message = f"{location}: there is no {name} in this file; it has {there}: name it with --layer"
+    raise InputError(message)
+
+
+def _is_matrix(held: Any) -> bool:
+    """Say whether there is something; anndata writes an X that is None as a dataset without extent."""
+    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)

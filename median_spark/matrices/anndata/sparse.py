@@ -1,0 +1,227 @@
+"""Sparse matrices as AnnData writes them: data, indices and indptr, by cell (CSR) or by gene (CSC).
+
+Read in stretches, so that what is held does not grow with the file. Cells × genes in the file, genes × cells here.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError
+from median_spark.guard import beat
+from median_spark.matrices.contract import Entries
+from median_spark.matrices.hdf5.files import naming_damage, require_filters
+from median_spark.matrices.hdf5.lists import read_list
+from median_spark.matrices.hdf5.members import find_member, small_attribute
+from median_spark.matrices.hdf5.row_blocks import with_room
+from median_spark.matrices.hdf5.sizes import require_lines
+from median_spark.matrices.hdf5.vectors import Vector
+from median_spark.matrices.transpose import row_numbers, summed, transposed
+
+_STRETCH = 1 << 18
+"""Entries that are read at once: few enough to stay in the processor's cache, enough to amortise the call."""
+
+_SAMPLED_BY_GENE = 256
+"""Cells that are read together of a matrix stored by gene, where a few cost as much as many."""
+
+
+class _Sparse:
+    """What both kinds share: finding the three lists, and checking that they fit together."""
+
+    def __init__(self, location: str, group: h5py.Group, place: str, kind: str) -> None:
+        self._location = location
+        self._place = place
+        self.shape = self._find_shape(group)
+        self._lines = self.shape[0] if kind == "csr" else self.shape[1]
+        self._data, self._indices = (self._find(group, name) for name in ("data", "indices"))
+        self._indptr = self._find_indptr(group)
+        if not len(self._data) == len(self._indices) == self._indptr[-1]:
+            self._refuse(
+                f"has {len(self._data):,} data, {len(self._indices):,} indices, and an indptr that ends at "
+                f"{self._indptr[-1]:,}; these three must be the same"
+            )
+        self.text = f"{kind.upper()}, {len(self._data):,} entries, {self._data.text}, indices {self._indices.text}"
+
+    def close(self) -> None:
+        """Close what reading has opened."""
+        self._data.close()
+        self._indices.close()
+
+    def _refuse(self, found: str) -> NoReturn:
+        message = f"{self._location}: {self._place} {found}; the file is damaged, or was not written by anndata"
+        raise InputError(message)
+
+    def _find_shape(self, group: h5py.Group) -> tuple[int, int]:
+        found = small_attribute(self._location, group, "shape")
+        if found is None:
+            found = small_attribute(self._location, group, "h5sparse_shape")
+        with naming_damage(self._location, f"the shape of {self._place}"):
+            shape = tuple(np.asarray(found).ravel().tolist()) if found is not None else ()
+        if len(shape) != 2 or not all(isinstance(extent, int) and extent >= 0 for extent in shape):
+            self._refuse(f"must have an attribute 'shape' of two whole numbers, cells and genes; it is {found}")
+        require_lines(self._location, self._place, group, shape)
+        return shape[0], shape[1]
+
+    def _find(self, group: h5py.Group, name: str) -> Vector:
+        held = find_member(self._location, group, name)
+        with naming_damage(self._location, f"'{name}' of {self._place}"):
+            kinds = "iu" if name == "indices" else "iufb"
+            sound = isinstance(held, h5py.Dataset) and held.ndim == 1 and held.dtype.kind in kinds
+        if not sound:
+            found = (
+                f"it is {held.dtype} with {held.ndim} dimensions" if isinstance(held, h5py.Dataset) else "it has none"
+            )
+            wanted = "whole numbers" if name == "indices" else "numbers"
+            self._refuse(f"must have a list of {wanted} '{name}'; {found}")
+        return Vector(self._location, held)
+
+    def _find_indptr(self, group: h5py.Group) -> npt.NDArray[np.int64]:
+        held = find_member(self._location, group, "indptr")
+        with naming_damage(self._location, f"'indptr' of {self._place}"):
+            if not isinstance(held, h5py.Dataset) or held.ndim != 1 or held.dtype.kind not in "iu":
+                self._refuse("must have a list of whole numbers 'indptr'")
+            require_filters(self._location, held)
+            if len(held) != self._lines + 1:
+                self._refuse(
+                    f"has an indptr of {len(held):,} numbers, where its shape {self.shape} asks for {self._lines + 1:,}"
+                )
+            found = read_list(self._location, held, f"'indptr' of {self._place}").astype(np.int64, copy=False)
+        if found[0] != 0:
+            self._refuse(f"has an indptr that begins with {found[0]:,}, where it must with 0")
+        falls = np.flatnonzero(found[1:] < found[:-1])
+        if len(falls):
+            self._refuse(
+                f"has an indptr that falls from {found[falls[0]]:,} to {found[falls[0] + 1]:,}; it must never fall"
+            )
+        return found
+
+    def _stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Cut the entries ``begin <= entry < end`` into stretches of whole chunks."""
+        chunk = self._data.chunk
+        step = -(-_STRETCH // chunk) * chunk
+        start = begin
+        while start < end:
+            beat()
+            stop = min((start // step + 1) * step, end)
+            yield start, stop
+            start = stop
+
+    def _read_indices(self, start: int, stop: int) -> npt.NDArray[Any]:
+        found = self._indices.read(start, stop)
+        return found if found.dtype in (np.int32, np.int64) else found.astype(np.int64)
+
+    def _refuse_index(self, what: str, index: int, entry: int, limit: int) -> NoReturn:
+        self._refuse(f"has the {what} number {index:,} at entry {entry:,}, where it has {limit:,} {what}s")
+
+
+class ByCell(_Sparse):
+    """A matrix stored by cell (CSR)."""
+
+    cells_per_tile = 1
+
+    def __init__(self, location: str, group: h5py.Group, place: str) -> None:
+        super().__init__(location, group, place, "csr")
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        from median_spark.matrices.loops.sparse import choose  # numba takes half a second: only who reads counts waits
+
+        indptr = self._indptr[first : last + 1]
+        row_of_column = row_numbers(rows, self.shape[1])
+        room = int(indptr[-1] - indptr[0]) + 1
+        held_rows, held_counts = np.empty(room, dtype=np.int32), np.empty(room, dtype=self._data.dtype)
+        ends, lengths = np.zeros(last - first, dtype=np.int64), np.zeros(len(rows) + 1, dtype=np.int64)
+        filled, line = 0, 0
+        for start, stop in self._stretches(int(indptr[0]), int(indptr[-1])):
+            lines = np.searchsorted(indptr, [start, stop - 1], side="right") - 1
+            if not taken[lines[0] : lines[1] + 1].any():
+                continue
+            columns, counts = self._read_indices(start, stop), self._data.read(start, stop)
+            filled, line, wrong = choose(
+                columns, counts, start, indptr, line, taken, row_of_column, len(rows), filled, held_rows, held_counts,
+                ends, lengths,
+            )  # fmt: skip
+            if wrong >= 0:
+                self._refuse_index("gene", int(columns[wrong]), start + wrong, self.shape[1])
+        # Lines without entries end where the one before them does.
+        ends = np.maximum.accumulate(ends)
+        return transposed(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        from median_spark.matrices.loops.sparse import add_line_totals  # see above
+
+        totals, line = np.zeros(last - first, dtype=np.float64), first
+        for start, stop in self._stretches(int(self._indptr[first]), int(self._indptr[last])):
+            line = add_line_totals(self._data.read(start, stop), start, self._indptr, line, first, totals)
+        return totals
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Bytes that the cells ``first <= cell < last`` take in the file, by the entries that they have."""
+        share = (self._indptr[last] - self._indptr[first]) / max(1, len(self._data))
+        return int((self._data.stored_bytes() + self._indices.stored_bytes()) * share)
+
+
+class ByGene(_Sparse):
+    """A matrix stored by gene (CSC): the entries of a range of cells lie all over it, so each reads all indices."""
+
+    def __init__(self, location: str, group: h5py.Group, place: str) -> None:
+        super().__init__(location, group, place, "csc")
+        self.cells_per_tile = max(1, min(_SAMPLED_BY_GENE, self.shape[0]))
+
+    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        from median_spark.matrices.loops.sparse import choose_cells, disorder  # see above
+
+        row_of_line = row_numbers(rows, self.shape[1])
+        lengths = np.zeros(len(rows), dtype=np.int64)
+        room = int(len(self._data) * (last - first) / max(1, self.shape[0]) * 1.1) + 1
+        cells, counts = np.empty(room, dtype=np.int32), np.empty(room, dtype=self._data.dtype)
+        filled, line = 0, 0
+        for start, stop in self._stretches(0, len(self._data)):
+            lines = np.searchsorted(self._indptr, [start, stop - 1], side="right") - 1
+            if row_of_line[lines[0] : lines[1] + 1].min() == len(rows):
+                continue
+            found = self._read_indices(start, stop)
+            self._check_cells(found, start)
+            if not np.any((found >= first) & (found < last)):
+                continue
+            if filled + len(found) > len(cells):
+                room = max(filled + len(found), len(cells) + len(cells) // 2)
+                cells, counts = with_room(cells, filled, room), with_room(counts, filled, room)
+            filled, line = choose_cells(
+                found, self._data.read(start, stop), start, self._indptr, line, row_of_line, len(rows), first, taken,
+                filled, cells, counts, lengths,
+            )  # fmt: skip
+        cells, counts = cells[:filled], counts[:filled]
+        disordered, repeated = disorder(lengths, cells)
+        if disordered:
+            order = np.lexsort((cells, np.repeat(np.arange(len(rows)), lengths)))
+            cells, counts = cells[order], counts[order]
+            _, repeated = disorder(lengths, cells)
+        entries = Entries(lengths, cells, counts)
+        return summed(entries) if repeated else entries
+
+    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        from median_spark.matrices.loops.sparse import add_cell_totals  # see above
+
+        totals = np.zeros(last - first, dtype=np.float64)
+        for start, stop in self._stretches(0, len(self._data)):
+            cells = self._read_indices(start, stop)
+            self._check_cells(cells, start)
+            add_cell_totals(cells, self._data.read(start, stop), first, totals)
+        return totals
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Bytes that the cells ``first <= cell < last`` take in the file, as if all took the same."""
+        stored = self._data.stored_bytes() + self._indices.stored_bytes()
+        return int(stored * (last - first) / max(1, self.shape[0]))
+
+    def _check_cells(self, cells: npt.NDArray[Any], start: int) -> None:
+        if len(cells) and (cells.min() < 0 or cells.max() >= self.shape[0]):
+            wrong = int(np.flatnonzero((cells < 0) | (cells >= self.shape[0]))[0])
+            self._refuse_index("cell", int(cells[wrong]), start + wrong, self.shape[0])

@@ -1,0 +1,151 @@
+"""Which cells of a matrix pass its filter, and what the filter holds where none does."""
+
+import math
+import sys
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, counted
+from median_spark.matrices.contract import CountMatrix
+from median_spark.matrices.options import OPTIONS, ReadOptions
+
+_SHOWN = 8
+_LONGEST = 40
+_TRUTH = {"true": 1, "false": 0}
+
+
+def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
+    """Return which cells are taken, shape (cells,).
+
+    Raises
+    ------
+    InputError
+        If the filter is missing or damaged, or holds texts and the options do not say which of them pass.
+    """
+    if not options.cell_filter:
+        return np.ones(matrix.shape[1], dtype=np.bool_)
+    found = matrix.filter_pass()
+    if _textual(found) and not options.filter_values and filter_values(found):
+        message = (
+            f"{matrix.location}: {_name(matrix, options)} holds texts and not 1 for the cells that pass: "
+            f"{describe_filter(found)}: choose among them with --filter-value, or name another with "
+            f"{OPTIONS['filter_pass']}"
+        )
+        raise InputError(message)
+    passed = np.zeros(len(found), dtype=np.bool_)
+    for value in options.filter_values or ("1",):
+        passed |= _equal_text(found, value) if _textual(found) else _equal_number(found, value)
+    return passed
+
+
+def require_passing(matrix: CountMatrix, options: ReadOptions, passed: npt.NDArray[np.bool_]) -> None:
+    """Refuse a matrix of which no cell is taken.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+        An open matrix.
+    options : ReadOptions
+        With which `passed` was found.
+    passed : ndarray of bool, shape (cells,)
+        From `passing_cells`.
+
+    Raises
+    ------
+    InputError
+        If no cell is taken; it says which values the filter has.
+    """
+    if passed.any():
+        return
+    if not len(passed):
+        message = f"{matrix.location}: the matrix has no cell"
+        raise InputError(message)
+    wanted = " or ".join(shown(value) for value in sorted(set(options.filter_values))) or "1"
+    message = (
+        f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: {_name(matrix, options)} is never "
+        f"{wanted}; it holds {describe_filter(matrix.filter_pass())}: choose among these with --filter-value, name "
+        f"another with {OPTIONS['filter_pass']}, or take every cell with --no-cell-filter"
+    )
+    raise InputError(message)
+
+
+def describe_filter(found: npt.NDArray[Any]) -> str:
+    """Return the values of a filter and how many cells have each, the most frequent ones, for people."""
+    counts = filter_values(found)
+    held = [f"{shown(value)} ({counted(cells, 'cell')})" for value, cells in counts[:_SHOWN]]
+    if len(counts) > _SHOWN:
+        held.append(f"{len(counts) - _SHOWN:,} more")
+    missing = len(found) - sum(cells for _, cells in counts)
+    if missing:
+        held.append(f"no value ({counted(missing, 'cell')})")
+    return ", ".join(held)
+
+
+def filter_values(found: npt.NDArray[Any]) -> list[tuple[Any, int]]:
+    """Return the distinct values of a filter but for missing ones, and the cells of each, the most frequent first.
+
+    Parameters
+    ----------
+    found : ndarray, shape (cells,)
+        From `CountMatrix.filter_pass`.
+    """
+    if _textual(found):
+        counts = Counter(found.tolist())
+        counts.pop(None, None)
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    values, cells = np.unique(found[~np.isnan(found)] if found.dtype.kind == "f" else found, return_counts=True)
+    order = np.argsort(-cells, kind="stable")
+    return list(zip(values[order], cells[order].tolist(), strict=True))
+
+
+def shown(value: Any) -> str:
+    """Return a value as people would write it: a text quoted and cut if it is long."""
+    if not isinstance(value, str):
+        return str(value)
+    return repr(value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…")
+
+
+def _name(matrix: CountMatrix, options: ReadOptions) -> str:
+    return f"{matrix.cell_attribute} '{options.names.filter_pass}'"
+
+
+def _textual(found: npt.NDArray[Any]) -> bool:
+    return found.dtype.kind in "OU"
+
+
+def _equal_text(found: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(found == value, dtype=np.bool_)
+
+
+def _equal_number(found: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+    """Return which numbers or truth values are what a text says, in the precision that they are stored in."""
+    number = _number(value)
+    if number is None:  # another file's filter may hold such a text
+        return np.zeros(len(found), dtype=np.bool_)
+    if found.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.asarray(found == found.dtype.type(number), dtype=np.bool_)
+    if not isinstance(number, int):
+        return np.zeros(len(found), dtype=np.bool_)
+    numbers = found.astype(np.uint8) if found.dtype.kind == "b" else found  # NumPy compares no bool with a huge int
+    return np.asarray(numbers == number, dtype=np.bool_)
+
+
+def _number(text: str) -> int | float | None:
+    """Return the number that a text says, an int wherever it is whole, or None; also where no file can hold it."""
+    if text.strip().lower() in _TRUTH:
+        return _TRUTH[text.strip().lower()]
+    try:
+        whole = int(text)
+    except ValueError:
+        pass
+    else:
+        return whole if abs(whole) <= sys.float_info.max else None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if math.isfinite(number) and number.is_integer() else number

@@ -1,0 +1,1 @@
+"""Loops over single entries, compiled by numba."""

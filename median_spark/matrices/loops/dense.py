@@ -1,0 +1,230 @@
+"""Loops over single entries, compiled by numba: what no vectorised call does in one pass.
+
+Imported by tasks that read matrices and by nothing else, for numba takes half a second to import.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from median_spark.matrices.loops.jit import compiled
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _zlib_decompress(
+    _: Any, function: Any, decompressor: Any, source: Any, size: Any, target: Any, room: Any
+) -> tuple[Any, Any]:
+    """Call ``libdeflate_zlib_decompress(decompressor, source, size, target, room, NULL)`` by its address."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        pointer = ir.FunctionType(ir.IntType(32), [word] * 6).as_pointer()
+        return builder.call(builder.inttoptr(arguments[0], pointer), [*arguments[1:], ir.Constant(word, 0)])
+
+    return types.int32(function, decompressor, source, size, target, room), generate
+
+
+@compiled
+def inflate_all(
+    function: int,
+    decompressor: int,
+    stored: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    slots: npt.NDArray[np.int64],
+    tiles: npt.NDArray[np.uint8],
+) -> int:
+    """Inflate zlib streams; see `median_spark.matrices.hdf5.inflate.inflate_tiles`.
+
+    Parameters
+    ----------
+    function, decompressor : int
+        Addresses of libdeflate's ``libdeflate_zlib_decompress`` and of its first argument.
+    stored, offsets, sizes, slots, tiles : ndarray
+        See there.
+
+    Returns
+    -------
+    int
+        The number of the first stream that does not fill its tile, -1 if all do.
+    """
+    step = tiles.shape[1]
+    source, target = np.int64(stored.ctypes.data), np.int64(tiles.ctypes.data)
+    for number in range(len(offsets)):
+        result = _zlib_decompress(
+            np.int64(function),
+            np.int64(decompressor),
+            source + offsets[number],
+            np.int64(sizes[number]),
+            target + slots[number] * step,
+            np.int64(step),
+        )
+        if result != 0:
+            return number
+    return -1
+
+
+@compiled
+def scatter(
+    band: npt.NDArray[Any],
+    bits: npt.NDArray[Any],
+    first_cell: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.bool_],
+    shift: int,
+    filled: int,
+    cells: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    lengths: npt.NDArray[np.int64],
+) -> int:
+    """Append the entries other than zero of some rows of a band of tiles.
+
+    Parameters
+    ----------
+    band : ndarray, shape (tiles, rows of a tile, cells of a tile)
+        Counts, NaN and negative ones included.
+    bits : ndarray, same shape
+        The same memory as integers.
+    first_cell : ndarray of int64, shape (tiles,)
+        Place in `taken` of each tile's first cell.
+    rows : ndarray of int64, shape (rows,)
+        Rows within the band to take.
+    taken : ndarray of bool
+        Which cells to take.
+    shift : int
+        Subtracted from a cell's place in `taken`.
+    filled : int
+        Entries that `cells` and `counts` hold already; each has room for all of the band's, and one more.
+    cells, counts : ndarray
+        Where cells and counts are appended, row by row and then by cell.
+    lengths : ndarray of int64, shape (rows,)
+        Receives the entries of each row.
+
+    Returns
+    -------
+    int
+        Entries held now.
+    """
+    tiles, _, width = band.shape
+    whole = width - width % 8
+    for number in range(len(rows)):
+        row = rows[number]
+        begun = filled
+        for tile in range(tiles):
+            first = first_cell[tile]
+            for group in range(0, whole, 8):
+                # Most groups of eight are empty in sparse data: one test passes over them.
+                if (
+                    bits[tile, row, group]
+                    | bits[tile, row, group + 1]
+                    | bits[tile, row, group + 2]
+                    | bits[tile, row, group + 3]
+                    | bits[tile, row, group + 4]
+                    | bits[tile, row, group + 5]
+                    | bits[tile, row, group + 6]
+                    | bits[tile, row, group + 7]
+                ):
+                    for column in range(group, group + 8):
+                        count = band[tile, row, column]
+                        cells[filled] = first + column - shift
+                        counts[filled] = count
+                        filled += (count != 0) & taken[first + column]
+            for column in range(whole, width):
+                count = band[tile, row, column]
+                cells[filled] = first + column - shift
+                counts[filled] = count
+                filled += (count != 0) & taken[first + column]
+        lengths[number] = filled - begun
+    return filled
+
+
+@compiled
+def add_totals(band: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
+    """Add every row of a band of tiles to the totals of its cells, one row after the other."""
+    tiles, rows, width = band.shape
+    for tile in range(tiles):
+        first = first_cell[tile]
+        for row in range(rows):
+            for column in range(width):
+                totals[first + column] += band[tile, row, column]
+
+
+@compiled
+def normalise_by_gene(
+    order: npt.NDArray[np.int64],
+    gene_of_row: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    cells: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    n_counts: npt.NDArray[np.float64],
+    target_sum: float,
+    gene_cells: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float64],
+    gene_lengths: npt.NDArray[np.int64],
+) -> tuple[int, float]:
+    """Put the entries of rows in gene order, sum the rows of one gene per cell, and normalise.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (rows,)
+        The rows by gene, and those of one gene as they come.
+    gene_of_row, starts, lengths : ndarray of int64, shape (rows,)
+        The gene of each row, and where its entries begin and how many they are.
+    cells, counts : ndarray, shape (entries,)
+        As `scatter` leaves them; counts finite and not below 0.
+    n_counts : ndarray of float64, shape (cells,)
+        Total of each cell.
+    target_sum : float
+        Counts that every cell is scaled to.
+    gene_cells, values : ndarray, shape (entries,)
+        Receive cell and ``count / n_counts[cell] * target_sum``, by gene and then by cell.
+    gene_lengths : ndarray of int64, shape (genes,)
+        Zeros; receives the entries of each gene.
+
+    Returns
+    -------
+    int
+        Values written.
+    float
+        The smallest.
+    """
+    sums = np.zeros(len(n_counts), dtype=np.float64)
+    seen = np.zeros(len(n_counts), dtype=np.bool_)
+    filled = 0
+    smallest = np.inf
+    at = 0
+    while at < len(order):
+        gene = gene_of_row[order[at]]
+        after = at + 1
+        while after < len(order) and gene_of_row[order[after]] == gene:
+            after += 1
+        begun = filled
+        if after - at == 1:
+            row = order[at]
+            for entry in range(starts[row], starts[row] + lengths[row]):
+                gene_cells[filled] = cells[entry]
+                values[filled] = counts[entry] / n_counts[cells[entry]] * target_sum
+                filled += 1
+        else:
+            for place in range(at, after):
+                row = order[place]
+                for entry in range(starts[row], starts[row] + lengths[row]):
+                    sums[cells[entry]] += counts[entry]
+                    seen[cells[entry]] = True
+            for cell in range(len(n_counts)):
+                if seen[cell]:
+                    gene_cells[filled] = cell
+                    values[filled] = sums[cell] / n_counts[cell] * target_sum
+                    filled += 1
+                    sums[cell] = 0.0
+                    seen[cell] = False
+        for entry in range(begun, filled):
+            smallest = min(smallest, values[entry])
+        gene_lengths[gene] = filled - begun
+        at = after
+    return filled, smallest

@@ -1,0 +1,318 @@
+"""Loops over the entries of sparse matrices, compiled by numba: choosing, checking, and turning cells into genes.
+
+Imported by tasks that read matrices and by nothing else, for numba takes half a second to import.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.matrices.loops.jit import compiled
+
+
+@compiled
+def choose(
+    columns: npt.NDArray[Any],
+    counts: npt.NDArray[Any],
+    begin: int,
+    indptr: npt.NDArray[np.int64],
+    line: int,
+    wanted: npt.NDArray[np.bool_],
+    row_of_column: npt.NDArray[np.int32],
+    rows: int,
+    filled: int,
+    held_rows: npt.NDArray[np.int32],
+    held_counts: npt.NDArray[Any],
+    ends: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+) -> tuple[int, int, int]:
+    """Append the entries other than zero of the chosen columns, from a stretch of a matrix stored line by line.
+
+    Parameters
+    ----------
+    columns, counts : ndarray, shape (entries,)
+        Column and count of each entry of the stretch.
+    begin : int
+        The stretch's first entry, counted as in `indptr`.
+    indptr : ndarray of int64, shape (lines + 1,)
+        Ascending; the entries of line i are those from ``indptr[i]`` to ``indptr[i + 1]``.
+    line : int
+        The line that the stretch's first entry is in, or one before it.
+    wanted : ndarray of bool, shape (lines,)
+        Which lines to take.
+    row_of_column : ndarray of int32, shape (columns,)
+        Which row a column becomes; `rows` if it is not chosen.
+    rows : int
+        Number of rows.
+    filled : int
+        Entries that are held already.
+    held_rows, held_counts : ndarray
+        Where rows and counts are appended; there is room for the stretch, and one more.
+    ends : ndarray of int64, shape (lines,)
+        Receives how many entries are held at the end of each line that the stretch touches.
+    lengths : ndarray of int64, shape (rows + 1,)
+        The entries of each row are added to it; the last place is for columns that are not chosen.
+
+    Returns
+    -------
+    int
+        Entries held now.
+    int
+        The line of the stretch's end.
+    int
+        The place in the stretch of the first column that does not exist, -1 if all do.
+    """
+    entry = begin
+    stop = begin + len(columns)
+    limit = np.uint64(len(row_of_column))
+    while entry < stop:
+        while indptr[line + 1] <= entry:
+            line += 1
+            ends[line] = filled
+        upto = min(stop, indptr[line + 1])
+        if wanted[line]:
+            for place in range(entry - begin, upto - begin):
+                column = columns[place]
+                if np.uint64(column) >= limit:
+                    return filled, line, place
+                row = row_of_column[column]
+                count = counts[place]
+                held_rows[filled] = row
+                held_counts[filled] = count
+                there = count != 0
+                lengths[row] += there
+                filled += there & (row < rows)
+        ends[line] = filled
+        entry = upto
+    return filled, line, -1
+
+
+@compiled
+def scatter_pairs(
+    numbers: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    at: npt.NDArray[np.int64],
+    pairs: npt.NDArray[np.void],
+) -> None:
+    """Put entries that are held cell by cell in the order of rows, and then of cells, each as one pair.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (lines,)
+        The cell of each line, ascending.
+    ends : ndarray of int64, shape (lines,)
+        Where the entries of each line end.
+    rows, counts : ndarray, shape (entries,)
+        Row and count of each entry.
+    at : ndarray of int64, shape (rows,)
+        Where the entries of each row begin; receives where they end.
+    pairs : ndarray with fields cell and count, shape (entries,)
+        Receives them. Side by side, for every entry goes to another place: one line of the cache and not two.
+    """
+    entry = 0
+    for line in range(len(numbers)):
+        cell = np.int32(numbers[line])
+        while entry < ends[line]:
+            row = rows[entry]
+            place = at[row]
+            pairs[place]["cell"] = cell
+            pairs[place]["count"] = counts[entry]
+            at[row] = place + 1
+            entry += 1
+
+
+@compiled
+def part_pairs(
+    lengths: npt.NDArray[np.int64],
+    pairs: npt.NDArray[np.void],
+    cells: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+) -> bool:
+    """Part pairs of cell and count into two lists.
+
+    Parameters
+    ----------
+    lengths : ndarray of int64, shape (rows,)
+        Entries of each row.
+    pairs : ndarray with fields cell and count, shape (entries,)
+        By row and then by cell.
+    cells, counts : ndarray, shape (entries,)
+        Receive them.
+
+    Returns
+    -------
+    bool
+        Whether a cell has several entries of one row; they are neighbours.
+    """
+    entry = 0
+    repeated = False
+    for row in range(len(lengths)):
+        before = np.int32(-1)
+        for place in range(entry, entry + lengths[row]):
+            cell = pairs[place]["cell"]
+            repeated |= cell == before
+            cells[place] = cell
+            counts[place] = pairs[place]["count"]
+            before = cell
+        entry += lengths[row]
+    return repeated
+
+
+@compiled
+def choose_cells(
+    cells: npt.NDArray[Any],
+    counts: npt.NDArray[Any],
+    begin: int,
+    indptr: npt.NDArray[np.int64],
+    line: int,
+    row_of_line: npt.NDArray[np.int32],
+    rows: int,
+    first: int,
+    taken: npt.NDArray[np.bool_],
+    filled: int,
+    held_cells: npt.NDArray[np.int32],
+    held_counts: npt.NDArray[Any],
+    lengths: npt.NDArray[np.int64],
+) -> tuple[int, int]:
+    """Append the entries other than zero of some cells, from a stretch of a matrix stored gene by gene.
+
+    Parameters
+    ----------
+    cells, counts : ndarray, shape (entries,)
+        Cell and count of each entry of the stretch; all cells exist.
+    begin, indptr, line
+        As in `choose`; a line is a gene.
+    row_of_line : ndarray of int32, shape (lines,)
+        Which row a line becomes; `rows` if it is not chosen.
+    rows : int
+        Number of rows.
+    first : int
+        The first cell that is asked for; cells are counted from it.
+    taken : ndarray of bool
+        Which cells to take, from `first` on.
+    filled, held_cells, held_counts
+        As in `choose`.
+    lengths : ndarray of int64, shape (rows,)
+        The entries of each row are added to it.
+
+    Returns
+    -------
+    int
+        Entries held now.
+    int
+        The line of the stretch's end.
+    """
+    entry = begin
+    stop = begin + len(cells)
+    last = first + len(taken)
+    while entry < stop:
+        while indptr[line + 1] <= entry:
+            line += 1
+        upto = min(stop, indptr[line + 1])
+        row = row_of_line[line]
+        if row < rows:
+            begun = filled
+            for place in range(entry - begin, upto - begin):
+                cell = cells[place]
+                if first <= cell < last and taken[cell - first] and counts[place] != 0:
+                    held_cells[filled] = cell - first
+                    held_counts[filled] = counts[place]
+                    filled += 1
+            lengths[row] += filled - begun
+        entry = upto
+    return filled, line
+
+
+@compiled
+def disorder(lengths: npt.NDArray[np.int64], cells: npt.NDArray[np.int32]) -> tuple[bool, bool]:
+    """Say whether the cells of some row descend, and whether neighbours are the same."""
+    descends = False
+    repeated = False
+    entry = 0
+    for row in range(len(lengths)):
+        stop = entry + lengths[row]
+        for place in range(entry + 1, stop):
+            descends |= cells[place] < cells[place - 1]
+            repeated |= cells[place] == cells[place - 1]
+        entry = stop
+    return descends, repeated
+
+
+@compiled
+def add_line_totals(
+    counts: npt.NDArray[Any],
+    begin: int,
+    indptr: npt.NDArray[np.int64],
+    line: int,
+    first: int,
+    totals: npt.NDArray[np.float64],
+) -> int:
+    """Add a stretch of a matrix stored by cell to the totals of its cells, as they come; return its last line.
+
+    Parameters
+    ----------
+    counts, begin, indptr, line
+        As in `choose`.
+    first : int
+        The line of the first total.
+    totals : ndarray of float64
+        One a line.
+    """
+    entry = begin
+    stop = begin + len(counts)
+    while entry < stop:
+        while indptr[line + 1] <= entry:
+            line += 1
+        upto = min(stop, indptr[line + 1])
+        total = totals[line - first]
+        for place in range(entry - begin, upto - begin):
+            total += counts[place]
+        totals[line - first] = total
+        entry = upto
+    return line
+
+
+@compiled
+def add_cell_totals(
+    cells: npt.NDArray[Any], counts: npt.NDArray[Any], first: int, totals: npt.NDArray[np.float64]
+) -> None:
+    """Add a stretch of a matrix stored by gene to the totals of some cells, as they come.
+
+    Parameters
+    ----------
+    cells, counts : ndarray, shape (entries,)
+        Cell and count of each entry.
+    first : int
+        The cell of the first total.
+    totals : ndarray of float64
+        One a cell.
+    """
+    last = first + len(totals)
+    for place in range(len(cells)):
+        cell = cells[place]
+        if first <= cell < last:
+            totals[cell - first] += counts[place]
+
+
+@compiled
+def add_row_totals(tiles: npt.NDArray[Any], columns: int, totals: npt.NDArray[np.float64]) -> None:
+    """Add rows of tiles to their totals, each from left to right.
+
+    Parameters
+    ----------
+    tiles : ndarray, shape (tiles, rows, columns of a tile)
+        The tiles stand side by side.
+    columns : int
+        How many columns mean something; the last tile may reach beyond.
+    totals : ndarray of float64, shape (rows,)
+    """
+    width = tiles.shape[2]
+    for row in range(len(totals)):
+        total = totals[row]
+        for tile in range(tiles.shape[0]):
+            for column in range(min(width, columns - tile * width)):
+                total += tiles[tile, row, column]
+        totals[row] = total

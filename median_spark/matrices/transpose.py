@@ -1,0 +1,59 @@
+"""Entries that are held cell by cell, put in the order of genes: a matrix stored by cell is read this way."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.matrices.contract import Entries
+
+
+def row_numbers(rows: npt.NDArray[np.int64], genes: int) -> npt.NDArray[np.int32]:
+    """Return the place in `rows` of each gene of a matrix, ``len(rows)`` where it is not among them, shape (genes,)."""
+    found = np.full(genes, len(rows), dtype=np.int32)
+    found[rows] = np.arange(len(rows), dtype=np.int32)
+    return found
+
+
+def transposed(
+    numbers: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    counts: npt.NDArray[Any],
+    lengths: npt.NDArray[np.int64],
+) -> Entries:
+    """Return entries by row and then by cell, in the memory of what is given.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (lines,)
+        The cell of each line, ascending.
+    ends : ndarray of int64, shape (lines,)
+        Where the entries of each line end.
+    rows, counts : ndarray, shape (entries,)
+        Row and count of each entry, line by line; they are overwritten.
+    lengths : ndarray of int64, shape (rows,)
+        Entries of each row.
+    """
+    from median_spark.matrices.loops.sparse import part_pairs, scatter_pairs  # numba takes half a second to import
+
+    pairs = np.empty(len(rows), dtype=[("cell", np.int32), ("count", counts.dtype)])
+    scatter_pairs(numbers, ends, rows, counts, np.cumsum(lengths) - lengths, pairs)
+    repeated = part_pairs(lengths, pairs, rows, counts)
+    return summed(Entries(lengths, rows, counts)) if repeated else Entries(lengths, rows, counts)
+
+
+def summed(entries: Entries) -> Entries:
+    """Return one entry in place of several of one row and cell, their sum, as scipy does.
+
+    Sums are float64, as those of small integers would overflow. Where a count is negative or not a number, all entries
+    stay, so that whoever checks counts finds it.
+    """
+    if not np.all(entries.counts >= 0):
+        return entries
+    rows = np.repeat(np.arange(len(entries.lengths)), entries.lengths)
+    new = np.ones(len(rows), dtype=np.bool_)
+    new[1:] = (rows[1:] != rows[:-1]) | (entries.cells[1:] != entries.cells[:-1])
+    # One after the other, as scipy does: reduceat adds the first to the sum of the others, which rounds differently.
+    counts = np.bincount(np.cumsum(new) - 1, weights=entries.counts.astype(np.float64))
+    return Entries(np.bincount(rows[new], minlength=len(entries.lengths)), entries.cells[new], counts)

@@ -1,0 +1,1 @@
+"""From matrices to an expression table on Spark."""

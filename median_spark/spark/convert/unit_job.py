@@ -1,0 +1,93 @@
+"""The Spark job of a conversion: one task a unit, beside the driver's own work."""
+
+from collections.abc import Iterator, Sequence
+from inspect import signature
+
+import pyarrow as pa
+from pyspark import InheritableThread
+from pyspark.sql import SparkSession
+
+from median_spark.errors import counted
+from median_spark.expression import Staging, stage_unit
+from median_spark.guard import Limits
+from median_spark.matrices import ReadOptions, Unit
+from median_spark.spark.engine.tasks import collect, run_tasks
+from median_spark.storage import FileStat
+
+_UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
+
+
+class UnitJob:
+    """The Spark job, in a thread of its own, so that the driver can commit while it runs.
+
+    The thread takes over what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        What it runs on.
+    staging : Staging
+        Where each unit's part and record go.
+    units : sequence of (FileStat, str, Unit)
+        Of each task: the matrix, the fingerprint of its source's conversion, and the cells.
+    options : ReadOptions
+        What decides the values.
+    limits : Limits
+        What reading a unit may use.
+    """
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        staging: Staging,
+        units: Sequence[tuple[FileStat, str, Unit]],
+        options: ReadOptions,
+        limits: Limits,
+    ) -> None:
+        # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
+        tags = {"session": spark} if "session" in signature(InheritableThread).parameters else {}
+        self._thread = InheritableThread(self._run, **tags, name="median-spark convert", daemon=True)
+        self._spark = spark
+        self._staging = staging
+        self._units = units
+        self._options = options
+        self._limits = limits
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin to convert all units."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        """Convert all units; what goes wrong is kept for `raise_error`."""
+        if not self._units:
+            return
+        staging, units, options, limits = self._staging, self._units, self._options, self._limits
+
+        def task(number: int) -> Iterator[pa.RecordBatch]:
+            file, conversion, unit = units[number]
+            stage_unit(staging, file, conversion, unit, options, limits)
+            yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
+
+        try:
+            sources = len({conversion for _, conversion, _ in units})
+            description = f"convert {counted(sources, 'source')}, {counted(len(units), 'unit')}"
+            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting", description)
+        except BaseException as error:
+            self._error = error
+
+    def wait(self, seconds: float) -> bool:
+        """Wait a while, and say whether the job has ended."""
+        self._thread.join(seconds)
+        alive: bool = self._thread.is_alive()
+        return not alive
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether nothing has gone wrong."""
+        return self._error is None
+
+    def raise_error(self) -> None:
+        """Raise what the job raised, if it did."""
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,1 @@
+"""Medians of any Spark DataFrame that has genes and values."""

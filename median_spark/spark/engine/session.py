@@ -1,0 +1,206 @@
+"""The Spark session of the command line: the one that is there already, or a local one set up from conf/."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+
+from pyspark.sql import SparkSession
+
+from median_spark.display import TolerantStream, fill_standard_descriptors
+from median_spark.errors import EngineError
+from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.spark.engine.connect import check_reachable, connect_address
+from median_spark.spark.engine.java import java_problem
+from median_spark.spark.engine.surroundings import (
+    surroundings_problem,
+    temporary_folder_option,
+    use_loopback,
+    use_own_spark,
+)
+
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+
+
+@contextlib.contextmanager
+def spark_session(
+    master: str | None = None, *, debug: bool = False, progress: ProgressReporter | None = None
+) -> Iterator[SparkSession]:
+    """Give the session that spark-submit, a notebook or a Connect server provides, else start a local one.
+
+    Parameters
+    ----------
+    master : str, optional
+        Spark's master URL: ``local[4]``, ``spark://host:7077``, ``sc://host:15002``; by default all local cores.
+    debug : bool
+        Whether what the JVM says goes to the console; otherwise it goes to a file that errors name.
+    progress : ProgressReporter, optional
+        Who is told that Spark is being started.
+
+    Yields
+    ------
+    SparkSession
+        One that was started here is stopped when the block ends; one that was there, or is a platform's, goes on.
+
+    Raises
+    ------
+    EngineError
+        If there is no Java 17, nothing answers at a Connect address, or Spark does not start.
+    """
+    found = _existing()
+    if found is not None:
+        yield found
+        return
+    builder = SparkSession.builder.appName("median-spark")
+    remote = connect_address(master)
+    if remote is not None:
+        check_reachable(remote)
+        builder = builder.remote(remote)
+    elif not _provided():
+        problem = java_problem() or surroundings_problem()
+        if problem:
+            raise EngineError(problem)
+        use_own_spark()
+        use_loopback(master)
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        properties = local_properties()
+        properties[_JAVA_OPTIONS] = f"{properties[_JAVA_OPTIONS]} {temporary_folder_option()}".strip()
+        for key, value in properties.items():
+            builder = builder.config(key, value)
+        builder = builder.master(master or "local[*,4]")
+    elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.master(master)
+    (progress or SilentProgress()).note("starting Spark")
+    with _jvm_output_to_file(wanted=not (debug or remote or _provided())) as log:
+        try:
+            spark = builder.getOrCreate()
+        except ImportError as error:  # pyspark tells which of gRPC's packages it lacks
+            message = f"Spark did not start ({_first_line(error)}): pip install 'median_spark[connect]'"
+            raise EngineError(message) from error
+        except Exception as error:
+            said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
+            message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
+            raise EngineError(message) from error
+    with _interrupts_as_such():
+        try:
+            yield spark
+        finally:
+            if not _on_databricks():
+                spark.stop()
+            if log:
+                Path(log).unlink(missing_ok=True)
+
+
+def local_properties() -> dict[str, str]:
+    """Return the properties of ``conf/spark-local.conf``, with the place of ``log4j2.properties`` filled in."""
+    properties = {}
+    for line in _conf_file("spark-local.conf").read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text and not text.startswith("#"):
+            key, value = text.split(None, 1)
+            properties[key] = " ".join(map(_with_place, value.split()))
+    return properties
+
+
+def _with_place(option: str) -> str:
+    """Fill the place of ``log4j2.properties`` into a JVM option; in quotes, for the checkout's path may hold spaces."""
+    name = "conf/log4j2.properties"
+    return f'"{option.replace(name, str(_conf_file("log4j2.properties")))}"' if name in option else option
+
+
+def _existing() -> SparkSession | None:
+    """Return this thread's session or, where another thread has made one, that; it is not ours to stop."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    try:
+        session = SparkSession.active()
+        session.range(0).count()  # pyspark still names one whose context has been stopped
+    except Exception:  # that there is none, or that it is dead: each version and kind has a class of its own for it
+        return None
+    return session
+
+
+def _provided() -> bool:
+    """Say whether whoever started this process has set Spark up: spark-submit, a Connect address, or a platform."""
+    return _on_databricks() or any(name in os.environ for name in ("PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"))
+
+
+def _on_databricks() -> bool:
+    """Say whether Databricks started this process: its one session is shared with whatever else runs there."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
+
+
+def _conf_file(name: str) -> Path:
+    """Return a file of conf/, from the installed package or from the checkout that this file is in."""
+    installed = Path(str(resources.files("median_spark"))) / "conf" / name
+    return installed if installed.exists() else Path(__file__).parents[3] / "conf" / name
+
+
+@contextlib.contextmanager
+def _jvm_output_to_file(*, wanted: bool) -> Iterator[str | None]:
+    """While a JVM is started, let standard error be a file: the JVM inherits it and keeps it while it runs."""
+    if not wanted:
+        yield None
+        return
+    fill_standard_descriptors()
+    descriptor, name = tempfile.mkstemp(prefix="median-spark-", suffix=".log")
+    TolerantStream(sys.stderr).flush()
+    kept = os.dup(2)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    try:
+        yield name
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _interrupts_as_such() -> Iterator[None]:
+    """While the block runs, let Ctrl-C raise KeyboardInterrupt even where pyspark fails to cancel its jobs.
+
+    py4j may be sending a command at that moment: it then raises an error of its own, at once or when Spark is stopped.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        try:
+            previous(number, frame)
+        except Exception as error:  # py4j's: its connection is busy with what is being interrupted
+            raise KeyboardInterrupt from error
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Exception as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _reason_in(log: str) -> str:
+    """Return the line of a JVM's output that says why it ended: its last exception's, else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"(Caused by: |Exception in |Error: )", line)]
+    return (causes or lines or [""])[-1]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""From an expression table to medians on Spark."""

@@ -1,0 +1,178 @@
+"""The second pass: from the digests' brackets to exact medians, in as many rounds as they need, most often one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from median_spark.digests import rank_error
+from median_spark.errors import EngineError, TableError, counted
+from median_spark.exact import OUTCOME_SCHEMA, Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
+from median_spark.expression import SourceRecord, SweepPlan, plan_sweeps
+from median_spark.progress import ProgressReporter
+from median_spark.results import ExactMedian, GeneDigests, Stopwatch
+from median_spark.spark.engine.tasks import collect, run_and_merge
+
+_FINDINGS_DDL = (
+    "gene string, query int, below long, estimate_below long, estimate_up_to long, "
+    "values binary, counts binary, grid binary, error string"
+)
+_OUTCOME_DDL = (
+    "gene string, first_rank long, last_rank long, low double, high double, found boolean, "
+    "estimate_below long, estimate_up_to long, error string"
+)
+
+_MOST_ROUNDS = 24
+"""Every round cuts a bracket into 256, of the 2^63 positive numbers that float64 has, or widens it once: this is never
+reached unless the table changes under way."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round yielded.
+
+    Attributes
+    ----------
+    found : dict of str to dict of int to float
+        Of genes, the values of ranks.
+    errors : dict of str to float
+        Of genes, the rank errors of their digests' medians.
+    left : list of Query
+        What is sought still.
+    """
+
+    found: dict[str, dict[int, float]]
+    errors: dict[str, float]
+    left: list[Query]
+
+
+def exact_medians(
+    spark: SparkSession,
+    values_folder: str,
+    records: Sequence[SourceRecord],
+    plan: SweepPlan,
+    merged: GeneDigests,
+    window_rows: int,
+    progress: ProgressReporter,
+    watch: Stopwatch,
+) -> dict[str, ExactMedian]:
+    """Return the exact median of every detected gene, and the rank error of its digest's.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        What the work runs on.
+    values_folder : str
+        Of the expression table.
+    records : sequence of SourceRecord
+        The sources.
+    plan : SweepPlan
+        All of their parts.
+    merged : GeneDigests
+        Their digests.
+    window_rows : int
+        Values that a worker holds at once.
+    progress : ProgressReporter
+        Who is told how it goes.
+    watch : Stopwatch
+        What times it.
+
+    Returns
+    -------
+    dict of str to ExactMedian
+        Each median is what `numpy.median` makes of all of the gene's values, bit for bit.
+
+    Raises
+    ------
+    TableError
+        If a part cannot be read.
+    EngineError
+        If a Spark job fails.
+    """
+
+    def refine_once(number: int, queries: Queries) -> Round:
+        genes = sorted(set(queries.genes.tolist()))
+        narrowed = plan_sweeps(values_folder, records, merged.universe, genes, window_rows) if number else plan
+        done = _refine_once(spark, narrowed, queries, merged, number + 1)
+        watch.lap("refine", tasks=narrowed.sweeps, rounds=1, values_in=int(narrowed.rows.sum()))
+        return done
+
+    return exact_in_rounds(merged, refine_once, progress)
+
+
+def exact_in_rounds(
+    merged: GeneDigests, refine_once: Callable[[int, Queries], Round], progress: ProgressReporter
+) -> dict[str, ExactMedian]:
+    """Go round until every gene's exact median is known.
+
+    Parameters
+    ----------
+    merged : GeneDigests
+        Digests of all values.
+    refine_once : callable
+        Looks at all values for what queries seek; called with the number of the round, from 0, and the queries. In the
+        first round it also finds the rank errors of the digests' medians.
+    progress : ProgressReporter
+        Who is told how it goes.
+
+    Raises
+    ------
+    EngineError
+        If there is no end to it.
+    """
+    digests = merged.digests
+    exact = {
+        gene: ExactMedian(float(np.median(digest.means)), 0.0)
+        for gene, digest in digests.items()
+        if len(digest.means) == digest.n
+    }
+    queries = brackets(digests, merged.compression)
+    found: dict[str, dict[int, float]] = {}
+    errors: dict[str, float] = {}
+    for number in range(_MOST_ROUNDS):
+        if not len(queries):
+            break
+        with progress.working(f"refining {counted(len(queries), 'bracket')}, round {number + 1}"):
+            done = refine_once(number, queries)
+        for gene, ranks in done.found.items():
+            found.setdefault(gene, {}).update(ranks)
+        if not number:
+            errors = done.errors
+        queries = Queries(done.left)
+    for gene, ranks in found.items():
+        wanted = median_ranks(digests[gene].n)
+        if set(ranks) == set(wanted):
+            exact[gene] = ExactMedian(float(np.mean([ranks[rank] for rank in wanted])), errors[gene])
+    if exact.keys() != digests.keys():
+        message = f"{counted(len(digests) - len(exact), 'gene')} have no exact median after {_MOST_ROUNDS} rounds"
+        raise EngineError(message)
+    return exact
+
+
+def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests, number: int) -> Round:
+    """Run one Spark job: collect in every task, shuffle by gene, resolve."""
+
+    def find(number: int) -> Iterator[pa.RecordBatch]:
+        yield from collect_sweep(plan, number, queries)
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return merge_findings(batches, queries)
+
+    frame = run_and_merge(spark, plan.sweeps, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL)
+    found: dict[str, dict[int, float]] = {}
+    errors: dict[str, float] = {}
+    left = []
+    description = f"refine {counted(len(queries), 'bracket')}, round {number}"
+    for row in collect(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
+        if row["error"] is not None:
+            raise TableError(row["error"])
+        gene, digest = row["gene"], merged.digests[row["gene"]]
+        errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
+        if row["found"]:
+            found.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
+        else:
+            ranks = (row["first_rank"], row["last_rank"])
+            left.append(Query(gene, *ranks, row["low"], row["high"], digest.min, digest.max))
+    return Round(found, errors, left)
