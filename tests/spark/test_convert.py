@@ -246,5 +246,5 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):
             return nullcontext()
 
     with pytest.raises(InputError, match="changed while it was being read"):
-        convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, report=Meddler())
+        convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, progress=Meddler())
     assert open_table(str(tmp_path / "x")).sources() == []

@@ -284,7 +284,7 @@ class Notes(SilentProgress):
 def test_zeros_are_left_out_and_counted(spark):
     values = {"A": [0.0, 1.0, 5.0, -0.0], "B": [0.0], "C": [2.0]}
     notes = Notes()
-    found = rows_of(gene_medians(frame_of(spark, values, 3), report=notes))
+    found = rows_of(gene_medians(frame_of(spark, values, 3), progress=notes))
     assert {gene: (row["median"], row["n_cells"]) for gene, row in found.items()} == {
         "A": (3.0, 2),
         "B": (None, 0),

@@ -75,7 +75,7 @@ class Told(SilentProgress):
 
 def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tmp_path):
     told = Told()
-    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip", limits=LIMITS, report=told)
+    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip", limits=LIMITS, progress=told)
     assert done.converted == ["a", "c"]
     (failure,) = done.failures
     assert failure.source == "b"
@@ -144,7 +144,7 @@ def test_a_source_that_is_replaced_while_it_is_read_fails(spark, tmp_path, shape
 
     once = [replace]
     told = Told(lambda: once and once.pop()())
-    done = convert(str(path.parent), str(tmp_path / "x"), spark=spark, on_error="skip", report=told)
+    done = convert(str(path.parent), str(tmp_path / "x"), spark=spark, on_error="skip", progress=told)
     assert done.converted == ["a"]
     assert done.failures[0].reason == f"{path}: this file was changed while it was being read; convert it again"
     assert convert(str(path.parent), str(tmp_path / "x"), spark=spark).converted == ["b"]
