@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ways_table import notebook_session
 from work import Found, Work, figures
 
+from median_spark import MedianOptions
 from median_spark.expression import WINDOW_ROWS
 
 
@@ -65,7 +66,7 @@ def _medians_warm(
     from median_spark import medians, spark_session
 
     def once(out: str, location: str = table) -> None:
-        medians(location, out, spark=spark, exact=exact, window_rows=window_rows)
+        medians(location, out, spark=spark, options=MedianOptions(exact=exact, window_rows=window_rows))
 
     with spark_session() as spark, _fresh_folders(scratch, once, _median_figures) as work:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -119,7 +120,7 @@ def medians_logged(table: str, scratch: str, window_rows: int = WINDOW_ROWS) -> 
 
         def work() -> Found:
             with spark_session() as spark:
-                medians(table, f"{folder}/out", spark=spark, window_rows=window_rows)
+                medians(table, f"{folder}/out", spark=spark, options=MedianOptions(window_rows=window_rows))
             return {**_moved(events), **_stored(Path(table) / "values")}
 
         yield work

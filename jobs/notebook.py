@@ -30,6 +30,7 @@
 
 import os
 
+from median_spark import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.expression import WINDOW_ROWS
 from median_spark.matrices import UNIT_ENTRIES
 
@@ -104,9 +105,8 @@ conversion = convert(
     corpus,
     f"{out}/expression",
     spark=spark,
-    options=options,
-    on_error="skip",
-    unit_entries=unit_entries,
+    reading=options,
+    options=ConvertOptions(on_error="skip", unit_entries=unit_entries),
     progress=progress,
 )
 print(f"{len(conversion.converted):,} sources converted now, {len(conversion.unchanged):,} were up to date")
@@ -126,8 +126,8 @@ summary = medians(
     f"{out}/expression",
     f"{out}/medians",
     spark=spark,
-    window_rows=window_rows,
-    gene_table=options.gene_table,
+    options=MedianOptions(window_rows=window_rows),
+    outputs=ResultOptions(gene_table=options.gene_table),
     overwrite=True,
     progress=progress,
 )

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import ReadOptions as ReadOptions
     from median_spark.merging import merge as merge
+    from median_spark.preparation import ConvertOptions as ConvertOptions
+    from median_spark.preparation import MedianOptions as MedianOptions
+    from median_spark.preparation import ResultOptions as ResultOptions
     from median_spark.report import write_report as write_report
     from median_spark.spark.convert.convert import convert as convert
     from median_spark.spark.dataframe.gene_medians import gene_medians as gene_medians
     from median_spark.spark.datasource.register import register_formats as register_formats
     from median_spark.spark.engine.session import spark_session as spark_session
+    from median_spark.spark.medians.corpus import table_medians as table_medians
     from median_spark.spark.medians.medians import medians as medians
     from median_spark.spark.run import run as run
     from median_spark.verification import verify as verify
@@ -42,13 +46,16 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AttributeNames": "matrices",
+    "ConvertOptions": "preparation",
     "GeneMap": "genes",
     "GeneformerOptions": "geneformer",
     "GeneTable": "genes",
     "Inspection": "inspection",
     "Limits": "guard",
     "MedianSparkError": "errors",
+    "MedianOptions": "preparation",
     "ReadOptions": "matrices",
+    "ResultOptions": "preparation",
     "check_dictionaries": "geneformer",
     "convert": "spark.convert.convert",
     "examine": "inspection",
@@ -62,6 +69,7 @@ _HOME = {
     "remove_sources": "expression",
     "run": "spark.run",
     "spark_session": "spark.engine.session",
+    "table_medians": "spark.medians.corpus",
     "verify": "verification",
     "write_demo": "demo",
     "write_report": "report",

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from median_spark import ReadOptions, read_gene_table, run, verify
+from median_spark import MedianOptions, ReadOptions, read_gene_table, run, verify
 from median_spark.cli import main
 from median_spark.errors import TableError
 
@@ -30,7 +30,7 @@ def corpus(demo, tmp_path):
 def done(spark, demo, corpus, tmp_path):
     """A run of it, as the folder that holds expression and medians."""
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    run(str(corpus), str(tmp_path / "out"), spark=spark, options=options)
+    run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options)
     return tmp_path / "out"
 
 
@@ -147,7 +147,7 @@ def test_the_command_prints_what_it_compared_and_exits_with_1_on_a_difference(do
 
 
 def test_medians_that_are_not_exact_are_compared_by_rank(spark, demo, corpus, tmp_path):
-    run(str(corpus), str(tmp_path / "rough"), spark=spark, exact=False)
+    run(str(corpus), str(tmp_path / "rough"), spark=spark, options=MedianOptions(exact=False))
     assert differences(tmp_path / "rough") == []
     rewrite_medians(tmp_path / "rough", lambda row: row.update(median=row["max"]))
     assert "is off by more than 5 % of the ranks" in "".join(differences(tmp_path / "rough"))

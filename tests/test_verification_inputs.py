@@ -135,7 +135,7 @@ def test_totals_versions_and_a_map_are_worked_out_anew(spark, corpus, tmp_path):
         cell_filter=False,
         compute_n_counts=True,
     )
-    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, options=options)
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, reading=options)
     assert {record.row_counts["unmapped_rows"] for record in done.conversion.records} == {5}
     assert differences(tmp_path / "out", gene_map=str(tmp_path / "map.csv")) == []
     (tmp_path / "other.csv").write_text("name,ensembl_id\nNAME1,ENSG00000000001\n")
@@ -164,7 +164,7 @@ def test_a_layer_of_a_loom_is_read_anew(spark, tmp_path):
     with h5py.File(path, "r+") as file:
         file["layers/spliced"] = random_counts(rng, GENES, CELLS, density=0.4)
     options = ReadOptions(layer="spliced", compute_n_counts=True)
-    run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, options=options)
+    run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, reading=options)
     assert differences(tmp_path / "out") == []
     spoil_values(tmp_path / "out", "study")
     assert any("cells or values differ" in line for line in differences(tmp_path / "out"))
@@ -172,7 +172,7 @@ def test_a_layer_of_a_loom_is_read_anew(spark, tmp_path):
 
 def test_numbers_that_are_no_counts_are_read_anew_where_they_were_allowed(spark, corpus, tmp_path):
     options = ReadOptions(layer="X", allow_non_integer=True)
-    run([str(corpus / "raw.h5ad"), str(corpus / "layer.h5ad")], str(tmp_path / "out"), spark=spark, options=options)
+    run([str(corpus / "raw.h5ad"), str(corpus / "layer.h5ad")], str(tmp_path / "out"), spark=spark, reading=options)
     assert differences(tmp_path / "out") == []
 
 
@@ -197,7 +197,7 @@ def test_filters_of_texts_are_read_anew(spark, tmp_path):
         if not callable(content):
             write_loom(tmp_path / "corpus" / f"{name} loom.loom", counts, filter_pass=content)
     options = ReadOptions(filter_values=("full", "True", "0.1"))
-    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, options=options)
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, reading=options)
     chosen = sum(text != "minimal" for text in texts)
     assert {r.source: r.cells_passed for r in done.conversion.records} == {
         "variable": chosen,
@@ -221,5 +221,5 @@ def test_filters_of_texts_are_read_anew(spark, tmp_path):
 def test_real_h5ad_files_agree(spark, real_data, tmp_path):
     table = read_gene_table(str(real_data / "gene_info_table.csv"))
     options = ReadOptions(gene_table=table, compute_n_counts=True, cell_filter=False)
-    run(str(real_data / "h5ad"), str(tmp_path / "out"), spark=spark, options=options)
+    run(str(real_data / "h5ad"), str(tmp_path / "out"), spark=spark, reading=options)
     assert differences(tmp_path / "out") == []

@@ -8,9 +8,10 @@ from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
 from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
-from median_spark.genes import DEFAULT_GENE_TYPES, read_gene_map, read_gene_table
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable, read_gene_map, read_gene_table
 from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
 from median_spark.matrices.options import AUTO_LAYER, DEFAULT_TARGET_SUM
+from median_spark.preparation import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -294,6 +295,21 @@ def chosen_types(given: argparse.Namespace) -> tuple[str, ...]:
 def geneformer_options(given: argparse.Namespace) -> GeneformerOptions:
     """Return what was chosen about the dictionaries."""
     return GeneformerOptions(tokens=tuple(given.tokens.split(",")), min_cells=given.min_cells)
+
+
+def convert_options(given: argparse.Namespace) -> ConvertOptions:
+    """Return the options of a conversion."""
+    return ConvertOptions(on_error=given.on_error, overwrite=given.overwrite)
+
+
+def median_options(given: argparse.Namespace) -> MedianOptions:
+    """Return the options of medians."""
+    return MedianOptions(given.compression, given.exact)
+
+
+def result_options(given: argparse.Namespace, gene_table: GeneTable | None, gene_map: GeneMap | None) -> ResultOptions:
+    """Return what a result holds besides the medians."""
+    return ResultOptions(geneformer_options(given), gene_table, gene_map, given.by_source, given.digest_pickles)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:

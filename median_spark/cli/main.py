@@ -10,18 +10,26 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from median_spark.cli.arguments import build_parser, chosen_types, geneformer_options, read_options
+from median_spark.cli.arguments import (
+    build_parser,
+    chosen_types,
+    convert_options,
+    geneformer_options,
+    median_options,
+    read_options,
+    result_options,
+)
 from median_spark.cli.console import complain, prepare_streams, say, settle_streams, show_traceback
 from median_spark.cli.merged_text import merged_text
 from median_spark.cli.sources_text import sources_text
 from median_spark.cli.text import conversion_text, failures_text, pairs_text, result_text
-from median_spark.digests import check_compression
 from median_spark.display import printable
 from median_spark.errors import EngineError, MedianSparkError, counted
-from median_spark.expression import FailureRecord, check_target, open_table, remove_sources
+from median_spark.expression import FailureRecord, remove_sources
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import examine
-from median_spark.matrices import ReadOptions, find_sources
+from median_spark.matrices import ReadOptions
+from median_spark.preparation import prepare_conversion, prepare_medians, prepare_run
 from median_spark.results import ResultSummary, read_provenance
 from median_spark.storage import without_secrets
 
@@ -111,26 +119,13 @@ def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, Progress
 
 
 def _run(given: argparse.Namespace) -> int:
-    options = read_options(given)
-    check_compression(given.compression)
-    find_sources(given.inputs)
+    reading = read_options(given)
+    outputs = result_options(given, reading.gene_table, reading.gene_map)
+    plan = prepare_run(given.inputs, given.out, reading, convert_options(given), median_options(given), outputs)
     with _engine(given) as (spark, progress):
-        from median_spark.spark.run import run
+        from median_spark.spark.run import execute_run
 
-        done = run(
-            given.inputs,
-            given.out,
-            spark=spark,
-            options=options,
-            compression=given.compression,
-            exact=given.exact,
-            geneformer=geneformer_options(given),
-            by_source=given.by_source,
-            digest_pickles=given.digest_pickles,
-            on_error=given.on_error,
-            overwrite=given.overwrite,
-            progress=progress,
-        )
+        done = execute_run(plan, spark, progress)
     if not given.quiet:
         result = f"{given.out}/medians"
         lines = conversion_text(done.conversion, f"{given.out}/expression")
@@ -139,21 +134,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _convert(given: argparse.Namespace) -> int:
-    options = read_options(given)
-    find_sources(given.inputs)
-    check_target(given.out)
+    plan = prepare_conversion(given.inputs, given.out, read_options(given), convert_options(given))
     with _engine(given) as (spark, progress):
-        from median_spark.spark.convert.convert import convert
+        from median_spark.spark.convert.convert import execute_conversion
 
-        done = convert(
-            given.inputs,
-            given.out,
-            spark=spark,
-            options=options,
-            on_error=given.on_error,
-            overwrite=given.overwrite,
-            progress=progress,
-        )
+        done = execute_conversion(plan, spark, progress)
     if not given.quiet:
         say(conversion_text(done, given.out), kept=given.out)
     return _status(done.failures, quiet=given.quiet)
@@ -168,27 +153,15 @@ def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
 
 
 def _medians(given: argparse.Namespace) -> int:
-    check_compression(given.compression)
     gene_table = read_gene_table(given.gene_table) if given.gene_table else None
     gene_map = read_gene_map(given.gene_map) if given.gene_map else None
-    open_table(given.expression)
+    outputs = result_options(given, gene_table, gene_map)
+    options = median_options(given)
+    plan = prepare_medians(given.expression, given.out, options=options, outputs=outputs, overwrite=given.overwrite)
     with _engine(given) as (spark, progress):
-        from median_spark.spark.medians.medians import medians
+        from median_spark.spark.medians.medians import execute_medians
 
-        summary = medians(
-            given.expression,
-            given.out,
-            spark=spark,
-            compression=given.compression,
-            exact=given.exact,
-            geneformer=geneformer_options(given),
-            gene_table=gene_table,
-            gene_map=gene_map,
-            by_source=given.by_source,
-            digest_pickles=given.digest_pickles,
-            overwrite=given.overwrite,
-            progress=progress,
-        )
+        summary = execute_medians(plan, spark, progress)
     if not given.quiet:
         say(_result_lines(summary, given.out, by_source=given.by_source), kept=given.out)
     return DONE

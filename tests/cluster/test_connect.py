@@ -17,8 +17,11 @@ from connect_server import clean_environment, connect_server, free_port, remote_
 from looms import random_counts, write_loom
 
 from median_spark import (
+    ConvertOptions,
+    MedianOptions,
     MedianSparkError,
     ReadOptions,
+    ResultOptions,
     convert,
     gene_medians,
     medians,
@@ -26,12 +29,13 @@ from median_spark import (
     read_gene_table,
     run,
     spark_session,
+    table_medians,
     verify,
     write_report,
 )
 from median_spark.errors import EngineError, InputError, TableError
 from median_spark.expression import SweepPlan, open_table
-from median_spark.spark.engine.tasks import collect, run_and_merge, run_tasks
+from median_spark.spark.engine.tasks import collect, merge_by_gene, run_tasks
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
 
@@ -81,16 +85,15 @@ def done(remote, demo, options, tmp_path_factory):
         str(demo),
         str(out),
         spark=remote,
-        options=options,
-        by_source=True,
-        digest_pickles=str(out.parent / "pickles"),
+        reading=options,
+        outputs=ResultOptions(by_source=True, digest_pickles=str(out.parent / "pickles")),
     )
     medians(
         str(out / "expression"),
         str(out.parent / "windows"),
         spark=remote,
-        window_rows=WINDOW,
-        gene_table=options.gene_table,
+        options=MedianOptions(window_rows=WINDOW),
+        outputs=ResultOptions(gene_table=options.gene_table),
     )
     return out
 
@@ -134,9 +137,9 @@ def folder(source):
 
 def test_medians_come_back_as_a_table(remote, done):
     written = pq.read_table(done / "medians" / "medians.parquet").replace_schema_metadata(None)
-    found = gene_medians(str(done / "expression"), spark=remote)
+    found = table_medians(str(done / "expression"), spark=remote)
     assert found.table.replace_schema_metadata(None) == written
-    estimated = gene_medians(str(done / "expression"), spark=remote, exact=False).table
+    estimated = table_medians(str(done / "expression"), spark=remote, options=MedianOptions(exact=False)).table
     assert estimated["median"] == written["digest_median"]
     assert estimated["median"] != written["median"]
 
@@ -214,7 +217,7 @@ def test_a_matrix_that_cannot_be_read_is_named(remote, tmp_path):
     assert lines[0] == "2 sources cannot be converted:"
     assert lines[1].startswith(f"  {bad}: column attribute 'n_counts' is missing")
     assert lines[2].startswith(f"  {half}: ")
-    report = convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=remote, on_error="skip")
+    report = convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=remote, options=ConvertOptions(on_error="skip"))
     assert [record.input.path for record in report.records] == [good]
     assert [failure.source for failure in report.failures] == ["bad", "half"]
 
@@ -225,10 +228,12 @@ def test_a_part_that_is_gone_is_named(remote, tmp_path):
     part = next((tmp_path / "x" / "values").rglob("*.parquet"))
     part.unlink()
     with pytest.raises(TableError, match=str(part)):
-        gene_medians(str(tmp_path / "x"), spark=remote)
+        table_medians(str(tmp_path / "x"), spark=remote)
 
 
 def test_what_a_worker_raises_comes_back_in_one_line(remote):
+    schema = pa.schema([("number", pa.int64())])
+
     def task(number):
         if number == 2:
             message = "two is too much"
@@ -236,7 +241,7 @@ def test_what_a_worker_raises_comes_back_in_one_line(remote):
         yield pa.RecordBatch.from_pydict({"number": [number]})
 
     with pytest.raises(EngineError) as failed:
-        collect(run_tasks(remote, 3, "number long", task), pa.schema([("number", pa.int64())]), "counting")
+        collect(run_tasks(remote, 3, schema, task), schema, "counting")
     assert str(failed.value) == "counting: the Spark job failed: ArithmeticError: two is too much"
 
 
@@ -331,9 +336,10 @@ def test_a_plan_of_thirty_thousand_parts_reaches_the_workers(remote, large_plan)
         for batch in batches:
             yield batch.append_column("parts", pa.array([len(large_plan.parts)] * batch.num_rows, pa.int64()))
 
-    ddl = "gene string, row_groups long"
-    frame = run_and_merge(remote, 4, task, ddl, ("gene",), combine, f"{ddl}, parts long")
-    schema = pa.schema([("gene", pa.string()), ("row_groups", pa.int64()), ("parts", pa.int64())])
+    schema = pa.schema([("gene", pa.string()), ("row_groups", pa.int64())])
+    frame = run_tasks(remote, 4, schema, task)
+    schema = schema.append(pa.field("parts", pa.int64()))
+    frame = merge_by_gene(frame, 1, ("gene",), combine, schema)
     rows = sorted(collect(frame, schema, "planning").to_pylist(), key=lambda row: row["gene"])
     assert [row["gene"] for row in rows] == large_plan.genes[:4].tolist()
     assert {(row["row_groups"], row["parts"]) for row in rows} == {(780_000, 30_000)}
@@ -349,7 +355,7 @@ def test_more_comes_back_than_one_message_holds(remote):
         yield pa.RecordBatch.from_pydict({"task": [number] * rows, "packed": cut})
 
     schema = pa.schema([("task", pa.int64()), ("packed", pa.binary())])
-    found = collect(run_tasks(remote, 40, "task long, packed binary", task), schema, "fetching")
+    found = collect(run_tasks(remote, 40, schema, task), schema, "fetching")
     assert found.num_rows == 40 * rows
     assert found.nbytes > 160_000_000
     last = found.filter(pc.equal(found["task"], 39))["packed"].to_pylist()
@@ -358,4 +364,4 @@ def test_more_comes_back_than_one_message_holds(remote):
 
 def test_errors_are_the_librarys_own(remote, tmp_path):
     with pytest.raises(MedianSparkError, match="nothing_here"):
-        gene_medians(str(tmp_path / "nothing_here"), spark=remote)
+        table_medians(str(tmp_path / "nothing_here"), spark=remote)

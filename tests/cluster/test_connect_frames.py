@@ -40,7 +40,7 @@ def frame(remote):
 
 
 def test_medians_are_exact(frame):
-    found = {row["gene"]: row for row in gene_medians(frame, compression=20, source_column="study").collect()}
+    found = {row["gene"]: row for row in gene_medians(frame, compression=20, source_col="study").collect()}
     assert list(found) == sorted(VALUES)
     for gene, of_gene in VALUES.items():
         above = of_gene[of_gene > 0]
@@ -57,12 +57,12 @@ def test_estimates_are_exact_for_few_values(frame):
 
 def test_columns_are_found_and_missed_as_in_local_mode(frame):
     nested = frame.select(F.struct("gene", "value").alias("row"), F.lit("x").alias("text"))
-    found = gene_medians(nested, gene_column="row.gene", value_column="ROW.value", exact=False).collect()
+    found = gene_medians(nested, gene_col="row.gene", value_col="ROW.value", exact=False).collect()
     assert [row["gene"] for row in found] == sorted(VALUES)
     with pytest.raises(FrameError, match=r"no column 'gene'; it has 'row', 'text'"):
         gene_medians(nested)
     with pytest.raises(FrameError, match=r"column 'text' holds string, and values are numbers"):
-        gene_medians(nested, gene_column="row.gene", value_column="text")
+        gene_medians(nested, gene_col="row.gene", value_col="text")
     with pytest.raises(FrameError, match=r"several columns 'value'"):
         gene_medians(frame.select("gene", "value", F.col("value").alias("value")))
 

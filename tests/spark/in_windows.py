@@ -3,7 +3,8 @@
 import sys
 
 from median_spark.cli import main
-from median_spark.spark.medians.medians import medians
+from median_spark.preparation import MedianOptions
 
-medians.__kwdefaults__["window_rows"] = int(sys.argv.pop(1))
+defaults = MedianOptions.__init__.__defaults__
+MedianOptions.__init__.__defaults__ = (*defaults[:-1], int(sys.argv.pop(1)))
 sys.exit(main(sys.argv[1:]))

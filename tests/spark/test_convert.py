@@ -9,7 +9,7 @@ import pytest
 from looms import random_counts, write_loom, write_looms
 from oracle import loom_values, read_types
 
-from median_spark import AttributeNames, ReadOptions, convert, read_gene_table, storage
+from median_spark import AttributeNames, ConvertOptions, ReadOptions, convert, read_gene_table, storage
 from median_spark.errors import BusyError, InputError, OutputError, UsageError
 from median_spark.expression import open_table
 
@@ -34,7 +34,7 @@ def files_of(expression, source):
 
 def test_every_value_of_the_demo_corpus_equals_the_oracle_bit_for_bit(spark, demo, tmp_path):
     table = demo / "gene_info_table.csv"
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=ReadOptions(gene_table=read_gene_table(str(table))))
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=ReadOptions(gene_table=read_gene_table(str(table))))
     found = rows(tmp_path / "x")
     for path in sorted(demo.rglob("*.loom")):
         source = str(path.relative_to(demo).with_suffix(""))
@@ -85,7 +85,7 @@ def test_a_changed_file_replaces_only_its_source(spark, corpus, tmp_path):
 )
 def test_other_parameters_convert_everything_again(spark, corpus, tmp_path, options):
     convert(str(corpus), str(tmp_path / "x"), spark=spark)
-    assert len(convert(str(corpus), str(tmp_path / "x"), spark=spark, options=options).converted) == 3
+    assert len(convert(str(corpus), str(tmp_path / "x"), spark=spark, reading=options).converted) == 3
 
 
 def test_a_moved_corpus_is_not_converted_again(spark, corpus, tmp_path):
@@ -97,7 +97,10 @@ def test_a_moved_corpus_is_not_converted_again(spark, corpus, tmp_path):
 def test_overwrite_converts_again_and_yields_the_same(spark, corpus, tmp_path):
     convert(str(corpus), str(tmp_path / "x"), spark=spark)
     before = rows(tmp_path / "x")
-    assert len(convert(str(corpus), str(tmp_path / "x"), spark=spark, overwrite=True).converted) == 3
+    assert (
+        len(convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(overwrite=True)).converted)
+        == 3
+    )
     assert rows(tmp_path / "x").equals(before)
 
 
@@ -111,7 +114,7 @@ def test_a_later_input_adds_sources(spark, corpus, tmp_path):
 def test_many_units_hold_what_one_unit_holds(spark, tmp_path):
     path = write_loom(tmp_path / "big.loom", random_counts(np.random.default_rng(2), 120, 700))
     convert(path, str(tmp_path / "one"), spark=spark)
-    convert(path, str(tmp_path / "many"), spark=spark, unit_entries=3_000)
+    convert(path, str(tmp_path / "many"), spark=spark, options=ConvertOptions(unit_entries=3_000))
     assert len(list((tmp_path / "one").rglob("part-*.parquet"))) == 1
     assert len(list((tmp_path / "many").rglob("part-*.parquet"))) > 3
     order = ["gene", "cell"]
@@ -169,7 +172,7 @@ def test_skipping_finishes_the_others_and_remembers_why(spark, corpus, tmp_path)
     negative = np.ones((80, 50), int)
     negative[0, 0] = -1
     write_loom(corpus / "negative.loom", negative)
-    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip")
+    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"))
     assert done.converted == ["a/study1", "a/study2", "b/study1"]
     assert [failure.source for failure in done.failures] == ["negative", "no"]
     table = open_table(str(tmp_path / "x"))
@@ -179,7 +182,7 @@ def test_skipping_finishes_the_others_and_remembers_why(spark, corpus, tmp_path)
 
 def test_a_source_that_was_mended_is_no_longer_listed_as_failed(spark, corpus, tmp_path):
     (corpus / "no.loom").write_bytes(b"this is no HDF5")
-    convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip")
+    convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"))
     write_loom(corpus / "no.loom", np.ones((80, 50), int))
     assert convert(str(corpus), str(tmp_path / "x"), spark=spark).converted == ["no"]
     assert open_table(str(tmp_path / "x")).failures() == []
@@ -189,7 +192,7 @@ def test_nothing_usable_is_an_error_even_when_skipping(spark, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "no.loom").write_bytes(b"no")
     with pytest.raises(InputError, match="not an HDF5 file"):
-        convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, on_error="skip")
+        convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"))
 
 
 def test_a_folder_with_something_else_is_left_as_it_is(spark, corpus, tmp_path):
@@ -207,7 +210,7 @@ def test_a_table_that_is_being_written_to_is_refused(spark, corpus, tmp_path):
 
 def test_an_unknown_choice_on_error_is_refused(spark, corpus, tmp_path):
     with pytest.raises(UsageError, match="'fail' or 'skip'"):
-        convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="ignore")
+        convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="ignore"))
 
 
 def test_options_reach_the_workers(spark, tmp_path):
@@ -223,7 +226,7 @@ def test_options_reach_the_workers(spark, tmp_path):
     options = ReadOptions(
         target_sum=100, cell_filter=False, compute_n_counts=True, names=AttributeNames(gene_id="gene")
     )
-    convert(path, str(tmp_path / "x"), spark=spark, options=options)
+    convert(path, str(tmp_path / "x"), spark=spark, reading=options)
     found = rows(tmp_path / "x")
     row, cell = np.nonzero(counts)
     expected = counts[row, cell] / counts.sum(axis=0).astype(float)[cell] * 100

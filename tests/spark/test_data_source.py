@@ -61,7 +61,7 @@ def same(one, other):
 def test_the_demo_corpus_reads_as_its_expression_table_bit_for_bit(spark, reader, demo, tmp_path):
     genes = str(demo / "gene_info_table.csv")
     options = ReadOptions(gene_table=read_gene_table(genes))
-    expected = rows_of_table(spark, demo, tmp_path / "x", options=options)
+    expected = rows_of_table(spark, demo, tmp_path / "x", reading=options)
     frame = reader().option("gene_table", genes).load(str(demo))
     assert frame.dtypes == [("gene", "string"), ("cell", "string"), ("value", "double"), ("source", "string")]
     assert same(rows_of(frame), expected)

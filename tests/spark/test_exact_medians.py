@@ -6,7 +6,15 @@ from looms import random_counts, write_loom
 from oracle import corpus_values, read_types
 from windows import bundles
 
-from median_spark import ReadOptions, convert, gene_medians, read_gene_table, run
+from median_spark import (
+    ConvertOptions,
+    MedianOptions,
+    ReadOptions,
+    convert,
+    read_gene_table,
+    run,
+    table_medians,
+)
 from median_spark.expression import WINDOW_ROWS
 
 pytestmark = pytest.mark.spark
@@ -26,30 +34,35 @@ def assert_exact(found, values):
 @pytest.mark.parametrize(("window_rows", "several"), [(WINDOW_ROWS, False), (40_000, True), (1, True)])
 def test_every_median_of_the_demo_corpus_is_exact(spark, demo, tmp_path, window_rows, several):
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options)
     assert (bundles(tmp_path / "x", window_rows) > 1) == several
-    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
+    found = table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
     assert_exact(found, corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))[0])
 
 
 def test_every_median_of_real_looms_is_exact(spark, real_data, tmp_path):
     table, looms = real_data / "gene_info_table.csv", sorted((real_data / "corpus").rglob("*.loom"))
     options = ReadOptions(gene_table=read_gene_table(str(table)))
-    convert(str(real_data / "corpus"), str(tmp_path / "x"), spark=spark, options=options)
+    convert(str(real_data / "corpus"), str(tmp_path / "x"), spark=spark, reading=options)
     expected = corpus_values(looms, read_types(table))[0]
     for window_rows, several in ((WINDOW_ROWS, False), (500_000, True)):
         assert (bundles(tmp_path / "x", window_rows) > 1) == several
-        assert_exact(gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows), expected)
+        assert_exact(
+            table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows)), expected
+        )
 
 
 @pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 10_000])
 def test_values_spread_over_hundreds_of_parts(spark, tmp_path, window_rows):
     counts = random_counts(np.random.default_rng(0), 12, 64 * 220, density=0.6)
     path = write_loom(tmp_path / "wide.loom", counts)
-    convert(path, str(tmp_path / "x"), spark=spark, unit_entries=100)
+    convert(path, str(tmp_path / "x"), spark=spark, options=ConvertOptions(unit_entries=100))
     assert len(list((tmp_path / "x").rglob("part-*.parquet"))) > 200
     assert bundles(tmp_path / "x", window_rows) == 1 or bundles(tmp_path / "x", window_rows) > 5
-    assert_exact(gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows), corpus_values([path])[0])
+    assert_exact(
+        table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows)),
+        corpus_values([path])[0],
+    )
 
 
 @pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 2_000])
@@ -66,9 +79,9 @@ def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_
     counts[6, :] = rng.geometric(1e-4, cells)  # spread
     counts[7, : cells - 1] = rng.integers(1, 1000, cells - 1)  # an odd number of them
     path = write_loom(tmp_path / "hard.loom", counts, n_counts=np.full(cells, 10_000.0))
-    convert(path, str(tmp_path / "x"), spark=spark, unit_entries=5_000)
+    convert(path, str(tmp_path / "x"), spark=spark, options=ConvertOptions(unit_entries=5_000))
     assert (bundles(tmp_path / "x", window_rows) > 1) == (window_rows < WINDOW_ROWS)
-    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
+    found = table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
     assert_exact(found, corpus_values([path])[0])
     first = found.table.to_pylist()[0]
     assert first["median"] == 1.0
@@ -87,18 +100,18 @@ def test_brackets_too_wide_for_memory_are_narrowed_by_counting(spark, tmp_path, 
     counts = random_counts(np.random.default_rng(5), 2, cells, density=1.0)
     totals = np.random.default_rng(6).uniform(1e3, 1e5, cells)  # hardly a value occurs twice
     path = write_loom(tmp_path / "many.loom", counts, n_counts=totals)
-    convert(path, str(tmp_path / "x"), spark=spark, unit_entries=cells)
+    convert(path, str(tmp_path / "x"), spark=spark, options=ConvertOptions(unit_entries=cells))
     assert bundles(tmp_path / "x", cells // 2) == 2
-    found = gene_medians(str(tmp_path / "x"), spark=spark, window_rows=cells // 2)
+    found = table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=cells // 2))
     assert_exact(found, corpus_values([path])[0])
     assert len(rounds) >= 2
 
 
 def test_without_exactness_the_digests_medians_stand(spark, demo, tmp_path):
-    done = run(str(demo), str(tmp_path / "out"), spark=spark, exact=False)
+    done = run(str(demo), str(tmp_path / "out"), spark=spark, options=MedianOptions(exact=False))
     assert done.summary.medians_are == "digest estimates"
     assert done.summary.worst_digest_rank_error is None
-    found = gene_medians(str(tmp_path / "out" / "expression"), spark=spark, exact=False).table
+    found = table_medians(str(tmp_path / "out" / "expression"), spark=spark, options=MedianOptions(exact=False)).table
     assert found["median"].equals(found["digest_median"])
     assert found["digest_rank_error"].null_count == len(found)
 
@@ -107,7 +120,7 @@ def test_the_summary_states_the_digests_errors(spark, demo, tmp_path):
     run(str(demo), str(tmp_path / "out"), spark=spark)
     summary = json.loads((tmp_path / "out" / "medians" / "summary.json").read_text())
     errors = (
-        gene_medians(str(tmp_path / "out" / "expression"), spark=spark)
+        table_medians(str(tmp_path / "out" / "expression"), spark=spark)
         .table["digest_rank_error"]
         .drop_null()
         .to_numpy()

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 from tables import digests_of
 
-from median_spark import ReadOptions, convert, gene_medians, read_gene_table
+from median_spark import ReadOptions, convert, gene_medians, read_gene_table, table_medians
 from median_spark.errors import DigestError, FrameError, UsageError
 from median_spark.progress import SilentProgress
 from median_spark.results import MEDIANS_SCHEMA
-from median_spark.spark.dataframe import digests as frames_module
+from median_spark.spark.dataframe import gene_medians as frames_module
 from median_spark.spark.dataframe.rounds import exact_medians_of_rows
 from median_spark.spark.engine.tasks import collect, ddl_of, local_frame
 
@@ -45,14 +45,14 @@ def few_shuffle_partitions(spark):
 def expression(spark, demo, tmp_path_factory):
     out = tmp_path_factory.mktemp("table") / "expression"
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, options=options)
+    convert(str(demo), str(out), spark=spark, reading=options)
     return out
 
 
 @pytest.fixture(scope="module")
 def of_table(spark, expression):
     """The medians of the same values by the other entrance, detected genes alone."""
-    found = gene_medians(expression, spark=spark).table
+    found = table_medians(expression, spark=spark).table
     return found.filter(pc.greater(found["n_cells"], 0))
 
 
@@ -111,7 +111,7 @@ def rounds(monkeypatch):
 @pytest.mark.parametrize("partitions", [1, 6, 50])
 def test_exact_medians_are_those_of_the_expression_table_to_the_bit(spark, expression, of_table, partitions):
     frame = spark.read.parquet(str(expression / "values")).repartition(partitions)
-    found = table_of(gene_medians(frame, source_column="source"))
+    found = table_of(gene_medians(frame, source_col="source"))
     assert found.column_names == MEDIANS_SCHEMA.names
     for name in KNOWN_TO_THE_BIT:
         assert found[name].equals(of_table[name]), name
@@ -139,7 +139,7 @@ def test_the_same_partitions_give_the_same_bytes_whatever_the_order_of_rows_in_t
 
 
 def test_a_table_is_taken_by_its_path_in_any_form(spark, expression, of_table):
-    found = gene_medians(Path(expression), spark=spark).table
+    found = table_medians(Path(expression), spark=spark).table
     assert found.filter(pc.greater(found["n_cells"], 0)).equals(of_table)
 
 
@@ -269,7 +269,7 @@ def test_the_answer_has_the_columns_of_the_median_table_that_can_be_known(spark)
 def test_sources_are_counted_where_a_gene_has_a_value(spark, source):
     gene, value = ["A", "A", "B", "B", "B"], [1.0, 2.0, 3.0, 4.0, 0.0]
     frame = spark.createDataFrame(list(zip(gene, value, source, strict=True)), ["gene", "value", "study"])
-    found = rows_of(gene_medians(frame, source_column="study"))
+    found = rows_of(gene_medians(frame, source_col="study"))
     assert {name: row["n_sources"] for name, row in found.items()} == {"A": 2, "B": 1}
 
 
@@ -319,9 +319,9 @@ def test_columns_are_found_as_spark_finds_them(spark):
         F.struct(F.col("gene").alias("id")).alias("row"), F.col("value").alias("CP10k"), F.lit(1).alias("a.b")
     )
     expected = {"A": [1.0, 2.0], "B": [4.0]}
-    assert_medians(gene_medians(renamed, gene_column="row.id", value_column="cp10K"), expected)
-    assert rows_of(gene_medians(renamed, gene_column="row.id", value_column="a.b"))["A"]["median"] == 1.0
-    assert rows_of(gene_medians(renamed, gene_column="row.id", value_column="`a.b`"))["A"]["median"] == 1.0
+    assert_medians(gene_medians(renamed, gene_col="row.id", value_col="cp10K"), expected)
+    assert rows_of(gene_medians(renamed, gene_col="row.id", value_col="a.b"))["A"]["median"] == 1.0
+    assert rows_of(gene_medians(renamed, gene_col="row.id", value_col="`a.b`"))["A"]["median"] == 1.0
 
 
 def test_capitals_matter_where_the_session_says_so(spark):
@@ -340,9 +340,9 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(spark):
     with pytest.raises(FrameError, match=r"no column 'gene'; it has 'ensembl_id', 'value': .* with gene_column"):
         gene_medians(frame)
     with pytest.raises(FrameError, match=r"no column 'x'; .* with value_column"):
-        gene_medians(frame, gene_column="ensembl_id", value_column="x")
+        gene_medians(frame, gene_col="ensembl_id", value_col="x")
     with pytest.raises(FrameError, match=r"no column 'study'; .* with source_column"):
-        gene_medians(frame, gene_column="ensembl_id", source_column="study")
+        gene_medians(frame, gene_col="ensembl_id", source_col="study")
 
 
 def test_columns_of_one_name_are_refused(spark):
@@ -367,7 +367,7 @@ def test_columns_of_another_type_are_refused(spark, column, kind, cast, wanted):
     changed[column] = F.array(F.lit(1.0)) if cast == "array" else F.lit("1").cast(cast)
     frame = spark.range(3).select(*(found.alias(name) for name, found in changed.items()))
     with pytest.raises(FrameError, match=rf"column '{column}' holds {kind}.*{wanted}"):
-        gene_medians(frame, source_column="study")
+        gene_medians(frame, source_col="study")
 
 
 # Rows
@@ -387,15 +387,15 @@ def test_rows_that_have_no_place_in_a_median_are_refused(spark, gene, value, sai
     rows = [("A", 1.0), (gene, value), ("C", 2.0), ("C", 0.0), (gene, value)]
     frame = spark.createDataFrame(rows, "id string, cp10k double").repartition(3)
     with pytest.raises(FrameError, match=said):
-        gene_medians(frame, gene_column="id", value_column="cp10k")
+        gene_medians(frame, gene_col="id", value_col="cp10k")
 
 
 def test_a_row_without_a_source_is_refused_only_if_it_counts(spark):
     rows = [("A", 1.0, "s"), ("A", 0.0, None)]
     frame = spark.createDataFrame(rows, "gene string, value double, study string")
-    assert rows_of(gene_medians(frame, source_column="study"))["A"]["n_sources"] == 1
+    assert rows_of(gene_medians(frame, source_col="study"))["A"]["n_sources"] == 1
     with pytest.raises(FrameError, match="column 'study' is null in rows of gene 'A'"):
-        gene_medians(frame.withColumn("value", F.lit(1.0)), source_column="study")
+        gene_medians(frame.withColumn("value", F.lit(1.0)), source_col="study")
 
 
 def test_a_frame_without_rows_or_without_values_is_refused(spark):
@@ -442,7 +442,7 @@ def test_a_frame_that_has_other_genes_at_each_reading_is_refused(spark):
     genes = random_rows(lambda rng, rows: ([f"g{rng.integers(1 << 60)}"] * rows, np.ones(rows)))
     frame = spark.range(1).mapInArrow(genes, "gene string, value double").withColumn("study", F.lit("s"))
     with pytest.raises(FrameError, match=r"other rows of gene 'g[0-9]+' when it is read again"):
-        gene_medians(frame, source_column="study")
+        gene_medians(frame, source_col="study")
 
 
 # Arguments
@@ -451,16 +451,16 @@ def test_a_frame_that_has_other_genes_at_each_reading_is_refused(spark):
 @pytest.mark.parametrize(
     "given", [pd.DataFrame({"gene": ["A"], "value": [1.0]}), None, 7], ids=["pandas", "none", "int"]
 )
-def test_what_is_no_frame_and_no_path_is_refused(spark, given):
-    with pytest.raises(UsageError, match="path of an expression table or a Spark DataFrame, not a "):
+def test_anything_but_a_dataframe_is_rejected(spark, given):
+    with pytest.raises(UsageError, match="takes a Spark DataFrame, not a .*table_medians takes the path"):
         gene_medians(given)
 
 
 def test_an_option_of_the_other_entrance_is_refused(spark, expression):
     with pytest.raises(TypeError, match="sources"):
         gene_medians(frame_of(spark, {"A": [1.0]}), sources=["s"])
-    with pytest.raises(TypeError, match="gene_column"):
-        gene_medians(str(expression), spark=spark, gene_column="gene")
+    with pytest.raises(TypeError, match="gene_col"):
+        table_medians(str(expression), spark=spark, gene_col="gene")
 
 
 @pytest.mark.parametrize("compression", [19, 1001, float("nan")])

@@ -8,7 +8,7 @@ import pytest
 from looms import random_counts, write_loom
 from oracle import read_types
 
-from median_spark import ReadOptions, convert, gene_medians, read_gene_map, read_gene_table
+from median_spark import ReadOptions, convert, read_gene_map, read_gene_table, table_medians
 from median_spark.cli import main
 from median_spark.errors import TableError
 
@@ -71,8 +71,8 @@ def test_rows_of_one_id_are_summed_before_they_are_normalised(spark, corpus, tmp
         gene_map=read_gene_map(str(corpus / "map.pkl")),
         strip_version=True,
     )
-    done = convert(str(corpus), str(tmp_path / "expression"), spark=spark, options=options)
-    found = gene_medians(str(tmp_path / "expression"), spark=spark).table.to_pylist()
+    done = convert(str(corpus), str(tmp_path / "expression"), spark=spark, reading=options)
+    found = table_medians(str(tmp_path / "expression"), spark=spark).table.to_pylist()
     assert [row["gene"] for row in found] == sorted(gene for gene, kind in types.items() if kind in CHOSEN)
     assert {row["gene"]: row["n_cells"] for row in found if row["n_cells"]} == {g: len(v) for g, v in values.items()}
     assert all(row["median"] == np.median(values[row["gene"]]) for row in found if row["n_cells"])
@@ -80,7 +80,7 @@ def test_rows_of_one_id_are_summed_before_they_are_normalised(spark, corpus, tmp
     assert sum(left_out) == unmapped > 3
     assert all(record.row_counts["summed_rows"] > 20 for record in done.records)
     assert {record.parameters["gene_map"] for record in done.records} == {options.gene_map.fingerprint()}
-    again = convert(str(corpus), str(tmp_path / "expression"), spark=spark, options=options)
+    again = convert(str(corpus), str(tmp_path / "expression"), spark=spark, reading=options)
     assert again.converted == []
 
 
@@ -101,10 +101,10 @@ def test_the_command_says_what_was_left_out_and_verify_finds_no_difference(spark
 def test_sources_with_and_without_a_map_are_not_pooled(spark, corpus, tmp_path):
     table = read_gene_table(str(corpus / "genes.csv"))
     with_map = ReadOptions(gene_table=table, gene_map=read_gene_map(str(corpus / "map.pkl")))
-    convert(str(corpus / "study0.loom"), str(tmp_path / "table"), spark=spark, options=with_map)
-    convert(str(corpus / "study1.loom"), str(tmp_path / "table"), spark=spark, options=ReadOptions(gene_table=table))
+    convert(str(corpus / "study0.loom"), str(tmp_path / "table"), spark=spark, reading=with_map)
+    convert(str(corpus / "study1.loom"), str(tmp_path / "table"), spark=spark, reading=ReadOptions(gene_table=table))
     with pytest.raises(TableError, match="different values of 'gene_map'"):
-        gene_medians(str(tmp_path / "table"), spark=spark)
+        table_medians(str(tmp_path / "table"), spark=spark)
 
 
 @pytest.mark.slow
@@ -131,8 +131,8 @@ def test_a_real_loom_with_the_published_map_equals_plain_numpy(spark, real_data,
     options = ReadOptions(
         gene_table=read_gene_table(str(real_data / "gene_info_table.csv")), gene_map=read_gene_map(str(published))
     )
-    done = convert(str(path), str(tmp_path / "expression"), spark=spark, options=options)
-    found = gene_medians(str(tmp_path / "expression"), spark=spark).table.to_pylist()
+    done = convert(str(path), str(tmp_path / "expression"), spark=spark, reading=options)
+    found = table_medians(str(tmp_path / "expression"), spark=spark).table.to_pylist()
     assert {row["gene"]: row["median"] for row in found if row["n_cells"]} == expected
     assert len(expected) > 10_000
     assert done.records[0].row_counts["unmapped_rows"] == sum(name.upper() not in leads for name in called)

@@ -7,7 +7,7 @@ from h5ads import KINDS, write_h5ad
 from looms import random_counts, write_loom
 from test_reproducible import fingerprint
 
-from median_spark import ReadOptions, convert, medians
+from median_spark import ConvertOptions, ReadOptions, convert, medians
 from median_spark.errors import InputError
 
 pytestmark = pytest.mark.spark
@@ -65,7 +65,9 @@ def test_many_units_give_the_same_medians(spark, tmp_path, of_looms, kind):
         counts, columns = study(number)
         path = tmp_path / "corpus" / f"study{number}.h5ad"
         write_h5ad(path, counts, kind, storage={"chunks": (64, 64), "compression": "gzip"}, **columns)
-    done = convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, unit_entries=2_000)
+    done = convert(
+        str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, options=ConvertOptions(unit_entries=2_000)
+    )
     medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark)
     assert all(len(record.parts) > 1 for record in done.records)
     found = fingerprint(tmp_path / "r")
@@ -78,7 +80,7 @@ def test_a_layer_is_recorded_and_another_converts_anew(spark, tmp_path):
     write_h5ad(tmp_path / "study.h5ad", counts, layers={"twice": counts * 2}, **columns)
     first = convert(str(tmp_path / "study.h5ad"), str(tmp_path / "x"), spark=spark)
     again = convert(str(tmp_path / "study.h5ad"), str(tmp_path / "x"), spark=spark)
-    other = convert(str(tmp_path / "study.h5ad"), str(tmp_path / "x"), spark=spark, options=ReadOptions(layer="twice"))
+    other = convert(str(tmp_path / "study.h5ad"), str(tmp_path / "x"), spark=spark, reading=ReadOptions(layer="twice"))
     assert (first.converted, again.converted, other.converted) == (["study"], [], ["study"])
     assert [done.records[0].parameters["layer"] for done in (first, again, other)] == ["auto", "auto", "twice"]
 
@@ -106,4 +108,4 @@ def test_damage_that_only_reading_finds_names_the_file(spark, tmp_path):
     with h5py.File(path, "r+") as file:
         file["X/indices"][-1] = GENES + 7
     with pytest.raises(InputError, match=rf"{path}: X has the gene number 307 at entry .*, where it has 300 genes"):
-        convert(path, str(tmp_path / "x"), spark=spark, options=ReadOptions(cell_filter=False))
+        convert(path, str(tmp_path / "x"), spark=spark, reading=ReadOptions(cell_filter=False))

@@ -1,10 +1,11 @@
 """What Spark's pages show of our jobs: each is described, and what the caller had set is as it was."""
 
+import pyarrow as pa
 import pytest
 from looms import write_looms
 from windows import bundles
 
-from median_spark import convert, gene_medians, medians, run
+from median_spark import MedianOptions, ResultOptions, convert, medians, run, table_medians
 from median_spark.errors import EngineError, InputError
 from median_spark.spark.engine import tasks
 from median_spark.spark.engine.job_description import job_description
@@ -43,7 +44,7 @@ def texts(found):
 
 
 def test_every_job_of_a_run_is_described(spark, corpus, jobs, tmp_path):
-    run(corpus, str(tmp_path / "out"), spark=spark, by_source=True)
+    run(corpus, str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
     assert texts(jobs()) == [
         "median_spark: look at 3 sources",
         "median_spark: convert 3 sources, 3 units",
@@ -63,7 +64,7 @@ def test_every_job_of_medians_in_several_bundles_is_described(spark, corpus, job
     jobs()
     count = bundles(tmp_path / "x", WINDOW)
     assert count > 1
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, window_rows=WINDOW)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, options=MedianOptions(window_rows=WINDOW))
     found = texts(jobs())
     assert all(text.startswith("median_spark: ") for text in found)
     digesting = [text for text in found if " digest " in text]
@@ -77,7 +78,7 @@ def test_the_callers_own_description_comes_back(spark, corpus, jobs, tmp_path):
     context.setJobDescription("mine")
     try:
         convert(corpus, str(tmp_path / "x"), spark=spark)
-        gene_medians(str(tmp_path / "x"), spark=spark)
+        table_medians(str(tmp_path / "x"), spark=spark)
         ours = texts(jobs())
         spark.range(3).count()
         own = texts(jobs())
@@ -98,7 +99,7 @@ def test_a_description_ends_with_a_job_that_failed(spark, jobs):
     context = spark.sparkContext
     context.setJobDescription("mine")
     try:
-        frame = tasks.run_tasks(spark, 1, "n long", fail)
+        frame = tasks.run_tasks(spark, 1, pa.schema([("n", pa.int64())]), fail)
         with pytest.raises(EngineError, match=r"failing: the Spark job failed: .*task 0 is broken"):
             tasks.collect(frame, None, "failing")
         assert context.getLocalProperty("spark.job.description") == "mine"

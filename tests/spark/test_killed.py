@@ -12,7 +12,7 @@ import pytest
 from looms import random_counts, write_loom
 from processes import kill_group, start, wait_for
 
-from median_spark import convert
+from median_spark import ConvertOptions, convert
 from median_spark.errors import BusyError
 from median_spark.expression import open_table
 
@@ -77,8 +77,8 @@ def test_an_interrupted_run_says_so_and_resumes(spark, corpus, tmp_path, stage):
 def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
     path = write_loom(tmp_path / "s.loom", random_counts(np.random.default_rng(0), 300, 640, density=0.3))
     expression = tmp_path / "x"
-    convert(path, str(tmp_path / "fresh"), spark=spark, unit_entries=10_000)
-    convert(path, str(expression), spark=spark, unit_entries=10_000)
+    convert(path, str(tmp_path / "fresh"), spark=spark, options=ConvertOptions(unit_entries=10_000))
+    convert(path, str(expression), spark=spark, options=ConvertOptions(unit_entries=10_000))
     record = open_table(str(expression)).sources()[0]
     assert len(record.parts) > 3
     # As a run leaves it that was killed before the commit, with one unit missing.
@@ -92,7 +92,7 @@ def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
         kept[unit] = staged.stat().st_mtime_ns
         (staging / f"part-{unit:05d}.json").write_text(unit_record(record, unit))
     (expression / "sources" / "s.json").unlink()
-    convert(path, str(expression), spark=spark, unit_entries=10_000)
+    convert(path, str(expression), spark=spark, options=ConvertOptions(unit_entries=10_000))
     again = [expression / "values" / "source=s" / part.name for part in open_table(str(expression)).sources()[0].parts]
     assert {unit: again[unit].stat().st_mtime_ns for unit in kept} == kept
     assert len(again) == len(record.parts)

@@ -7,11 +7,19 @@ from looms import random_counts, write_loom
 from oracle import corpus_values, read_types, universe
 from windows import bundles
 
-from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table
+from median_spark import (
+    ConvertOptions,
+    MedianOptions,
+    ReadOptions,
+    convert,
+    medians,
+    read_gene_table,
+    table_medians,
+)
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import WINDOW_ROWS, open_table
 from median_spark.spark.engine import tasks
-from median_spark.spark.medians import medians as medians_module
+from median_spark.spark.medians import corpus as corpus_module
 from median_spark.spark.medians import refine
 
 pytestmark = pytest.mark.spark
@@ -21,7 +29,7 @@ pytestmark = pytest.mark.spark
 def expression(spark, demo, tmp_path_factory):
     out = tmp_path_factory.mktemp("table") / "expression"
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, options=options)
+    convert(str(demo), str(out), spark=spark, reading=options)
     return str(out)
 
 
@@ -36,7 +44,7 @@ def by_gene(found):
 
 def test_counts_of_cells_and_sources_equal_the_oracle(spark, expression, truth, demo):
     values, sources = truth
-    found = by_gene(gene_medians(expression, spark=spark))
+    found = by_gene(table_medians(expression, spark=spark))
     assert list(found) == universe([], read_types(demo / "gene_info_table.csv"))
     assert {gene: row["n_cells"] for gene, row in found.items() if row["n_cells"]} == {
         g: len(v) for g, v in values.items()
@@ -46,7 +54,7 @@ def test_counts_of_cells_and_sources_equal_the_oracle(spark, expression, truth, 
 
 def test_digest_medians_are_exact_for_genes_with_few_values_and_close_for_others(spark, expression, truth):
     values, _ = truth
-    found = by_gene(gene_medians(expression, spark=spark))
+    found = by_gene(table_medians(expression, spark=spark))
     few = [gene for gene, of_gene in values.items() if len(of_gene) <= 100]
     many = [gene for gene, of_gene in values.items() if len(of_gene) > 1000]
     assert len(few) > 100
@@ -58,7 +66,7 @@ def test_digest_medians_are_exact_for_genes_with_few_values_and_close_for_others
 
 def test_extremes_are_exact_and_quantiles_in_order(spark, expression, truth):
     values, _ = truth
-    for gene, row in by_gene(gene_medians(expression, spark=spark)).items():
+    for gene, row in by_gene(table_medians(expression, spark=spark)).items():
         if row["n_cells"]:
             assert (row["min"], row["max"]) == (values[gene].min(), values[gene].max())
             ordered = [row[name] for name in ("min", "q05", "q25", "median", "q75", "q95", "max")]
@@ -70,7 +78,7 @@ def test_merged_digests_do_not_depend_on_the_shuffle(spark, expression, monkeypa
     found = []
     for partitions in (1, 7):
         monkeypatch.setattr(tasks, "merge_partitions", lambda _, number=partitions: number)
-        found.append(gene_medians(expression, spark=spark, exact=False, window_rows=40_000))
+        found.append(table_medians(expression, spark=spark, options=MedianOptions(exact=False, window_rows=40_000)))
     assert found[0].table.equals(found[1].table)
     assert any(len(digest.means) < digest.n for digest in found[0].merged.digests.values())
     for gene, digest in found[0].merged.digests.items():
@@ -81,7 +89,7 @@ def test_merged_digests_do_not_depend_on_the_shuffle(spark, expression, monkeypa
 def test_several_bundles_merge_to_all_values(spark, expression, truth, window_rows):
     assert bundles(expression, window_rows) > 2
     values, sources = truth
-    found = by_gene(gene_medians(expression, spark=spark, window_rows=window_rows, exact=False))
+    found = by_gene(table_medians(expression, spark=spark, options=MedianOptions(window_rows=window_rows, exact=False)))
     detected = {gene: row for gene, row in found.items() if row["n_cells"]}
     assert {gene: row["n_cells"] for gene, row in detected.items()} == {g: len(v) for g, v in values.items()}
     assert {gene: row["n_sources"] for gene, row in detected.items()} == sources
@@ -95,8 +103,8 @@ def test_several_bundles_merge_to_all_values(spark, expression, truth, window_ro
 @pytest.mark.parametrize("window_rows", [200_000, 60_000, 1])
 def test_exact_medians_do_not_depend_on_the_window(spark, expression, window_rows):
     assert bundles(expression, WINDOW_ROWS) == 1 < bundles(expression, window_rows)
-    whole = gene_medians(expression, spark=spark).table
-    found = gene_medians(expression, spark=spark, window_rows=window_rows).table
+    whole = table_medians(expression, spark=spark).table
+    found = table_medians(expression, spark=spark, options=MedianOptions(window_rows=window_rows)).table
     for name in ("gene", "median", "n_cells", "n_sources", "min", "max"):
         assert found[name].equals(whole[name])
     assert found["median"].drop_null().to_numpy().tobytes() == whole["median"].drop_null().to_numpy().tobytes()
@@ -105,8 +113,8 @@ def test_exact_medians_do_not_depend_on_the_window(spark, expression, window_row
 def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, truth):
     values, _ = truth
     assert bundles(expression, 60_000) > 2
-    whole = by_gene(gene_medians(expression, spark=spark, exact=False))
-    merged = by_gene(gene_medians(expression, spark=spark, exact=False, window_rows=60_000))
+    whole = by_gene(table_medians(expression, spark=spark, options=MedianOptions(exact=False)))
+    merged = by_gene(table_medians(expression, spark=spark, options=MedianOptions(exact=False, window_rows=60_000)))
     for gene, of_gene in values.items():
         ordered = np.sort(of_gene)
         for estimate in (whole[gene]["median"], merged[gene]["median"]):
@@ -117,12 +125,12 @@ def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, tru
 
 def test_digests_of_one_bundle_do_not_depend_on_how_sources_are_cut(spark, demo, expression, tmp_path):
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options, unit_entries=20_000)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options, options=ConvertOptions(unit_entries=20_000))
     cut, whole = (
         sum(len(record.parts) for record in open_table(str(x)).sources()) for x in (tmp_path / "x", expression)
     )
     assert cut > 2 * whole
-    one, other = (gene_medians(str(x), spark=spark) for x in (expression, tmp_path / "x"))
+    one, other = (table_medians(str(x), spark=spark) for x in (expression, tmp_path / "x"))
     assert one.table.equals(other.table)
     for gene, digest in one.merged.digests.items():
         assert digest.means.tobytes() == other.merged.digests[gene].means.tobytes()
@@ -137,10 +145,10 @@ def test_values_are_shuffled_only_where_there_are_several_bundles(
 
     def collected(frame, *more):
         plans.append(frame._jdf.queryExecution().executedPlan().toString())
-        return tasks.collect(frame, *more)
+        return tasks.collect_sound(frame, *more)
 
-    monkeypatch.setattr(medians_module, "collect", collected)
-    gene_medians(expression, spark=spark, window_rows=window_rows, exact=False)
+    monkeypatch.setattr(corpus_module, "collect_sound", collected)
+    table_medians(expression, spark=spark, options=MedianOptions(window_rows=window_rows, exact=False))
     (plan,) = plans
     assert plan.count("Exchange ") == shuffles
 
@@ -157,9 +165,9 @@ def refinements(monkeypatch):
 
 def test_the_table_is_read_once_where_there_is_one_bundle(spark, expression, monkeypatch):
     with refinements(monkeypatch) as rounds:
-        gene_medians(expression, spark=spark)
+        table_medians(expression, spark=spark)
         assert rounds == []
-        gene_medians(expression, spark=spark, window_rows=60_000)
+        table_medians(expression, spark=spark, options=MedianOptions(window_rows=60_000))
         assert len(rounds) >= 1
 
 
@@ -167,24 +175,24 @@ def test_chosen_sources_only(spark, expression, demo):
     name = "database2/data/study1"
     types = read_types(demo / "gene_info_table.csv")
     values, _ = corpus_values([demo / f"{name}.loom"], types)
-    found = by_gene(gene_medians(expression, spark=spark, sources=[name]))
+    found = by_gene(table_medians(expression, spark=spark, sources=[name]))
     assert {gene for gene, row in found.items() if row["n_cells"]} == set(values)
 
 
 def test_a_source_that_is_not_there_is_named(spark, expression):
     with pytest.raises(TableError, match="no source 'study7'"):
-        gene_medians(expression, spark=spark, sources=["study7"])
+        table_medians(expression, spark=spark, sources=["study7"])
 
 
 @pytest.mark.parametrize("compression", [19, 1001, float("nan")])
 def test_a_compression_that_crick_would_change_is_refused(spark, expression, compression):
     with pytest.raises(DigestError, match="between 20 and 1000"):
-        gene_medians(expression, spark=spark, compression=compression)
+        table_medians(expression, spark=spark, options=MedianOptions(compression=compression))
 
 
 def test_a_folder_that_is_no_table_is_refused(spark, tmp_path):
     with pytest.raises(TableError, match="no expression table"):
-        gene_medians(str(tmp_path), spark=spark)
+        table_medians(str(tmp_path), spark=spark)
 
 
 @pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 1])
@@ -197,7 +205,7 @@ def test_a_missing_part_is_named(spark, tmp_path, window_rows):
     part = next((tmp_path / "x" / "values" / "source=s1").rglob("*.parquet"))
     part.unlink()
     with pytest.raises(TableError, match=rf"source=s1/{part.name}: this part is listed .* not there"):
-        gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
+        table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
 
 
 @pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 1])
@@ -211,28 +219,28 @@ def test_a_table_with_fewer_values_than_its_records_say_is_refused(spark, tmp_pa
     record["values"] += 5
     location.write_text(json.dumps(record))
     with pytest.raises(TableError, match=r"values were digested where the sources' records say"):
-        gene_medians(str(tmp_path / "x"), spark=spark, window_rows=window_rows)
+        table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
 
 
 def test_sources_that_cannot_be_pooled_are_refused(spark, tmp_path):
     for name, target_sum in (("one", 1e4), ("two", 1e6)):
         path = write_loom(tmp_path / f"{name}.loom", np.ones((5, 5), int))
-        convert(path, str(tmp_path / "x"), spark=spark, options=ReadOptions(target_sum=target_sum))
+        convert(path, str(tmp_path / "x"), spark=spark, reading=ReadOptions(target_sum=target_sum))
     with pytest.raises(TableError, match="different values of 'target_sum'"):
-        gene_medians(str(tmp_path / "x"), spark=spark)
+        table_medians(str(tmp_path / "x"), spark=spark)
 
 
 def test_a_corpus_without_any_value_is_refused(spark, tmp_path):
     path = write_loom(tmp_path / "s.loom", np.zeros((5, 5), int))
     convert(path, str(tmp_path / "x"), spark=spark)
     with pytest.raises(TableError, match="no value at all"):
-        gene_medians(str(tmp_path / "x"), spark=spark)
+        table_medians(str(tmp_path / "x"), spark=spark)
 
 
 def test_a_result_is_replaced_only_when_told(spark, expression, tmp_path):
     medians(expression, str(tmp_path / "r"), spark=spark)
     with pytest.raises(OutputError, match="--overwrite"):
         medians(expression, str(tmp_path / "r"), spark=spark)
-    medians(expression, str(tmp_path / "r"), spark=spark, compression=50, overwrite=True)
+    medians(expression, str(tmp_path / "r"), spark=spark, options=MedianOptions(compression=50), overwrite=True)
     assert '"compression": 50' in (tmp_path / "r" / "summary.json").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["r"]

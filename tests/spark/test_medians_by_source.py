@@ -13,7 +13,17 @@ from looms import random_counts, write_loom
 from oracle import corpus_values, loom_values, read_types, universe
 from published import digest_loom, merge
 
-from median_spark import ReadOptions, convert, gene_medians, medians, read_gene_table, run
+from median_spark import (
+    ConvertOptions,
+    MedianOptions,
+    ReadOptions,
+    ResultOptions,
+    convert,
+    medians,
+    read_gene_table,
+    run,
+    table_medians,
+)
 from median_spark.cli import main
 from median_spark.errors import OutputError, TableError, UsageError
 from median_spark.expression import WINDOW_ROWS, open_table, plan_sweeps, rows_at_once
@@ -29,7 +39,7 @@ ENDING = ".gene_median_digest_dict.pickle"
 def expression(spark, demo, tmp_path_factory):
     out = tmp_path_factory.mktemp("table") / "expression"
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, options=options, unit_entries=20_000)
+    convert(str(demo), str(out), spark=spark, reading=options, options=ConvertOptions(unit_entries=20_000))
     return str(out)
 
 
@@ -45,7 +55,12 @@ def truth(demo):
 @pytest.fixture(scope="module")
 def result(spark, expression, tmp_path_factory):
     folder = tmp_path_factory.mktemp("by_source")
-    medians(expression, str(folder / "r"), spark=spark, by_source=True, digest_pickles=str(folder / "pickles"))
+    medians(
+        expression,
+        str(folder / "r"),
+        spark=spark,
+        outputs=ResultOptions(by_source=True, digest_pickles=str(folder / "pickles")),
+    )
     return folder
 
 
@@ -91,11 +106,9 @@ def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, t
         expression,
         str(tmp_path / "r"),
         spark=spark,
-        by_source=True,
-        digest_pickles=str(tmp_path / "pickles"),
+        outputs=ResultOptions(by_source=True, digest_pickles=str(tmp_path / "pickles")),
         sources=sources,
-        window_rows=SMALL_WINDOW,
-        exact=False,
+        options=MedianOptions(window_rows=SMALL_WINDOW, exact=False),
     )
     expected = expected_rows({source: truth[source] for source in sources})
     assert pq.read_table(tmp_path / "r" / "by_source.parquet").to_pylist() == expected
@@ -109,7 +122,7 @@ def test_sources_are_described(result, demo, truth, spark, expression):
     assert table.schema.equals(SOURCES_SCHEMA)
     found = {row["source"]: row for row in table.to_pylist()}
     assert list(found) == sorted(truth)
-    corpus = gene_medians(expression, spark=spark).table
+    corpus = table_medians(expression, spark=spark).table
     place = {gene: number for number, gene in enumerate(corpus["gene"].to_pylist())}
     cells, pooled = (corpus[name].to_numpy() for name in ("n_cells", "median"))
     for source, genes in truth.items():
@@ -181,8 +194,8 @@ def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, ca
     plate = rows["plate/s"]
     assert plate["factor_apart"] == pytest.approx(10, rel=0.1)
     table = str(tmp_path / "out" / "expression")
-    whole = gene_medians(table, spark=spark).table
-    rest = gene_medians(table, spark=spark, sources=sorted(set(rows) - {"plate/s"})).table
+    whole = table_medians(table, spark=spark).table
+    rest = table_medians(table, spark=spark, sources=sorted(set(rows) - {"plate/s"})).table
     factors = np.exp(np.abs(np.log(rest["median"].to_numpy() / whole["median"].to_numpy())))
     assert plate["without_typical_change"] == pytest.approx(np.median(factors) - 1, rel=1e-3)
     assert plate["without_p95_change"] == pytest.approx(np.percentile(factors, 95) - 1, rel=1e-2)
@@ -222,7 +235,7 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
         counts = random_counts(rng, 60, 64, density=0.6)
         scale = 4 + number if number < 7 else 1
         write_loom(tmp_path / "corpus" / f"s{number:02d}.loom", counts, n_counts=counts.sum(axis=0) * float(scale))
-    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, by_source=True)
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
     assert done.summary.sources_apart == [f"s{number:02d}" for number in range(7)]
     rows = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()
     assert [row["source"] for row in rows if row["without_typical_change"] is not None] == [
@@ -235,15 +248,15 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
 
 
 def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):
-    from median_spark.spark.medians import by_source
+    from median_spark.spark.medians import sources
 
     def fail(*_):
         message = "the disk is full"
         raise OutputError(message)
 
-    monkeypatch.setattr(by_source, "assemble_by_source", fail)
+    monkeypatch.setattr(sources, "assemble_by_source", fail)
     with pytest.raises(OutputError, match="the disk is full"):
-        medians(expression, str(tmp_path / "r"), spark=spark, by_source=True)
+        medians(expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,7 +278,7 @@ def test_a_part_that_vanished_is_named(spark, tmp_path, monkeypatch):
 
     monkeypatch.setattr(medians_module, "source_by_source", vanishing)
     with pytest.raises(TableError, match=rf"{part.name}: this part is listed .* not there"):
-        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, by_source=True)
+        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "x"]
 
 
@@ -273,22 +286,39 @@ def test_pickles_that_cannot_be_written_are_named(spark, expression, tmp_path):
     (tmp_path / "pickles").mkdir()
     (tmp_path / "pickles" / "database1").write_bytes(b"")  # where a folder must go
     with pytest.raises(OutputError, match=r"pickles/database1/data/.*cannot be written"):
-        medians(expression, str(tmp_path / "r"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+        medians(
+            expression,
+            str(tmp_path / "r"),
+            spark=spark,
+            outputs=ResultOptions(digest_pickles=str(tmp_path / "pickles")),
+        )
     assert not (tmp_path / "r").exists()
 
 
 def test_pickles_alone(spark, expression, truth, tmp_path):
-    summary = medians(expression, str(tmp_path / "r"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+    summary = medians(
+        expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(digest_pickles=str(tmp_path / "pickles"))
+    )
     assert summary.sources_apart is None
     assert not (tmp_path / "r" / "by_source.parquet").exists()
     assert len(list((tmp_path / "pickles").rglob("*.pickle"))) == len(truth)
     with pytest.raises(OutputError, match="--overwrite"):
-        medians(expression, str(tmp_path / "other"), spark=spark, digest_pickles=str(tmp_path / "pickles"))
+        medians(
+            expression,
+            str(tmp_path / "other"),
+            spark=spark,
+            outputs=ResultOptions(digest_pickles=str(tmp_path / "pickles")),
+        )
 
 
 def test_a_run_refuses_pickles_within_its_folder_before_it_begins(spark, demo, tmp_path):
     with pytest.raises(UsageError, match="needs a folder outside"):
-        run(str(demo), str(tmp_path / "out"), spark=spark, digest_pickles=str(tmp_path / "out" / "pickles"))
+        run(
+            str(demo),
+            str(tmp_path / "out"),
+            spark=spark,
+            outputs=ResultOptions(digest_pickles=str(tmp_path / "out" / "pickles")),
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -299,14 +329,14 @@ def test_the_record_of_an_older_conversion_has_no_depth(spark, tmp_path):
         record = json.loads(path.read_text())
         assert record.pop("median_n_counts") > 0
         path.write_text(json.dumps(record))
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, by_source=True)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
     assert pq.read_table(tmp_path / "r" / "sources.parquet")["median_n_counts"].null_count == 4
 
 
 def test_totals_that_are_summed_later_are_not_known(spark, tmp_path):
     corpus = plate_among(tmp_path / "corpus", droplets=2)
     options = ReadOptions(compute_n_counts=True)
-    run(str(corpus), str(tmp_path / "out"), spark=spark, options=options, by_source=True)
+    run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by_source=True))
     sources = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet")
     assert sources["median_n_counts"].null_count == 3
 
@@ -319,7 +349,7 @@ def test_real_sources_by_themselves_equal_the_oracle(spark, real_data, tmp_path)
         for path in sorted(corpus.rglob("*.loom"))
     }
     options = ReadOptions(gene_table=read_gene_table(str(real_data / "gene_info_table.csv")))
-    done = run(str(corpus), str(tmp_path / "out"), spark=spark, options=options, by_source=True)
+    done = run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by_source=True))
     folder = Path(tmp_path / "out" / "medians")
     assert pq.read_table(folder / "by_source.parquet").to_pylist() == expected_rows(truth)
     rows = pq.read_table(folder / "sources.parquet").to_pylist()

@@ -7,7 +7,7 @@ import pytest
 from looms import write_looms
 from windows import bundles
 
-from median_spark import convert, medians, merge, run
+from median_spark import MedianOptions, ResultOptions, convert, medians, merge, run
 from median_spark.results import read_summary
 
 pytestmark = pytest.mark.spark
@@ -36,7 +36,7 @@ def stages_in(row):
 
 
 def test_of_a_run_has_all_its_stages(spark, corpus, tmp_path):
-    run(str(corpus), str(tmp_path / "out"), spark=spark, by_source=True)
+    run(str(corpus), str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
     row = row_in(tmp_path / "out" / "medians")
     parts = size(tmp_path / "out" / "expression" / "values", "*/*.parquet")
     assert stages_in(row) == ["look", "convert", "digest", "by_source", "write"]
@@ -71,7 +71,7 @@ def test_of_medians_in_several_bundles_counts_the_second_pass(spark, corpus, tmp
     assert [stage.name for stage in report.stages] == ["look", "convert"]
     assert sum(stage.seconds for stage in report.stages) <= report.seconds + 0.01
     assert bundles(tmp_path / "x", WINDOW) > 1
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, window_rows=WINDOW)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, options=MedianOptions(window_rows=WINDOW))
     row = row_in(tmp_path / "r")
     assert stages_in(row) == ["digest", "refine", "write"]
     assert row["refine_rounds"] >= 1

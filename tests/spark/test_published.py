@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 def ours(spark, demo, tmp_path_factory):
     out = tmp_path_factory.mktemp("ours")
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    run(str(demo), str(out), spark=spark, options=options)
+    run(str(demo), str(out), spark=spark, reading=options)
     return out / "medians"
 
 
@@ -66,7 +66,7 @@ def test_real_looms_equal_the_oracle(spark, real_data, tmp_path):
     looms, types = sorted((real_data / "corpus").rglob("*.loom")), read_types(table)
     values, sources = corpus_values(looms, types)
     options = ReadOptions(gene_table=read_gene_table(str(table)))
-    done = run(str(real_data / "corpus"), str(tmp_path / "out"), spark=spark, options=options)
+    done = run(str(real_data / "corpus"), str(tmp_path / "out"), spark=spark, reading=options)
     found = ds.dataset(tmp_path / "out" / "medians" / "medians.parquet").to_table().to_pylist()
     assert [row["gene"] for row in found] == universe([], types)
     assert done.summary.genes == 27_454

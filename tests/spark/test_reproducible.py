@@ -14,8 +14,8 @@ from processes import python_workers
 from tables import SAME_BYTES
 from windows import bundles
 
-from median_spark import ReadOptions, convert, medians, read_gene_table, remove_sources
-from median_spark.spark.engine import tasks
+from median_spark import MedianOptions, ReadOptions, ResultOptions, convert, medians, read_gene_table, remove_sources
+from median_spark.spark.medians import corpus, refine
 
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
@@ -46,10 +46,16 @@ def options(demo):
 @pytest.fixture(scope="module")
 def references(spark, demo, options, tmp_path_factory):
     out = tmp_path_factory.mktemp("reference")
-    convert(str(demo), str(out / "x"), spark=spark, options=options)
+    convert(str(demo), str(out / "x"), spark=spark, reading=options)
     assert bundles(out / "x", WINDOW) > 2
-    medians(str(out / "x"), str(out / "r"), spark=spark, gene_table=options.gene_table)
-    medians(str(out / "x"), str(out / "w"), spark=spark, window_rows=WINDOW, gene_table=options.gene_table)
+    medians(str(out / "x"), str(out / "r"), spark=spark, outputs=ResultOptions(gene_table=options.gene_table))
+    medians(
+        str(out / "x"),
+        str(out / "w"),
+        spark=spark,
+        options=MedianOptions(window_rows=WINDOW),
+        outputs=ResultOptions(gene_table=options.gene_table),
+    )
     found = fingerprint(out / "r"), fingerprint(out / "w")
     assert found[0]["digests"] != found[1]["digests"]  # but exact medians are the same
     assert found[0]["total_gene_median_dict.pickle"] == found[1]["total_gene_median_dict.pickle"]
@@ -124,9 +130,16 @@ def test_two_executors_with_speculative_copies_of_tasks(demo, tmp_path, referenc
 
 @pytest.mark.parametrize("partitions", [1, 7])
 def test_any_number_of_shuffle_partitions(spark, demo, options, tmp_path, in_windows, monkeypatch, partitions):
-    monkeypatch.setattr(tasks, "merge_partitions", lambda _: partitions)
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, window_rows=WINDOW, gene_table=options.gene_table)
+    for module in (corpus, refine):
+        monkeypatch.setattr(module, "merge_partitions", lambda _: partitions)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options)
+    medians(
+        str(tmp_path / "x"),
+        str(tmp_path / "r"),
+        spark=spark,
+        options=MedianOptions(window_rows=WINDOW),
+        outputs=ResultOptions(gene_table=options.gene_table),
+    )
     assert fingerprint(tmp_path / "r") == in_windows
 
 
@@ -136,10 +149,16 @@ def test_source_by_source_in_any_order_from_either_end(spark, demo, options, tmp
             # Named from the corpus's root, as a conversion in one go names them.
             (tmp_path / "in" / folder.name).parent.mkdir(exist_ok=True)
             (tmp_path / "in" / folder.name).symlink_to(folder)
-            convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=spark, options=options)
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, gene_table=options.gene_table)
+            convert(str(tmp_path / "in"), str(tmp_path / "x"), spark=spark, reading=options)
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(gene_table=options.gene_table))
     assert fingerprint(tmp_path / "r") == reference
-    medians(str(tmp_path / "x"), str(tmp_path / "w"), spark=spark, window_rows=WINDOW, gene_table=options.gene_table)
+    medians(
+        str(tmp_path / "x"),
+        str(tmp_path / "w"),
+        spark=spark,
+        options=MedianOptions(window_rows=WINDOW),
+        outputs=ResultOptions(gene_table=options.gene_table),
+    )
     assert fingerprint(tmp_path / "w") == in_windows
 
 
@@ -147,26 +166,43 @@ def test_inputs_in_any_order_on_the_command_line(spark, demo, options, tmp_path)
     inputs = [str(demo / "database1"), str(demo / "database2" / "data" / "study2.loom")]
     results = []
     for number, order in enumerate([inputs, inputs[::-1]]):
-        convert(order, str(tmp_path / f"x{number}"), spark=spark, options=options)
-        medians(str(tmp_path / f"x{number}"), str(tmp_path / f"r{number}"), spark=spark, gene_table=options.gene_table)
+        convert(order, str(tmp_path / f"x{number}"), spark=spark, reading=options)
+        medians(
+            str(tmp_path / f"x{number}"),
+            str(tmp_path / f"r{number}"),
+            spark=spark,
+            outputs=ResultOptions(gene_table=options.gene_table),
+        )
         results.append(fingerprint(tmp_path / f"r{number}"))
     assert results[0] == results[1]
 
 
 def test_a_source_removed_and_added_again(spark, demo, options, tmp_path, reference):
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options)
     remove_sources(str(tmp_path / "x"), ["database1/data/study2"])
-    medians(str(tmp_path / "x"), str(tmp_path / "without"), spark=spark, gene_table=options.gene_table)
+    medians(
+        str(tmp_path / "x"),
+        str(tmp_path / "without"),
+        spark=spark,
+        outputs=ResultOptions(gene_table=options.gene_table),
+    )
     fresh = tmp_path / "fresh-corpus"
     for path in demo.rglob("*.loom"):
         if path.stem != "study2" or "database2" in str(path):
             (fresh / path.relative_to(demo)).parent.mkdir(parents=True, exist_ok=True)
             (fresh / path.relative_to(demo)).symlink_to(path)
-    convert(str(fresh), str(tmp_path / "y"), spark=spark, options=options)
-    medians(str(tmp_path / "y"), str(tmp_path / "scratch"), spark=spark, gene_table=options.gene_table)
+    convert(str(fresh), str(tmp_path / "y"), spark=spark, reading=options)
+    medians(
+        str(tmp_path / "y"),
+        str(tmp_path / "scratch"),
+        spark=spark,
+        outputs=ResultOptions(gene_table=options.gene_table),
+    )
     assert fingerprint(tmp_path / "without") == fingerprint(tmp_path / "scratch") != reference
-    convert(str(demo), str(tmp_path / "x"), spark=spark, options=options)
-    medians(str(tmp_path / "x"), str(tmp_path / "with"), spark=spark, gene_table=options.gene_table)
+    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options)
+    medians(
+        str(tmp_path / "x"), str(tmp_path / "with"), spark=spark, outputs=ResultOptions(gene_table=options.gene_table)
+    )
     assert fingerprint(tmp_path / "with") == reference
 
 

@@ -8,7 +8,7 @@ import pytest
 from h5ads import write_h5ad
 from looms import random_counts, write_loom
 
-from median_spark import convert
+from median_spark import ConvertOptions, convert
 from median_spark.cli.main import main
 from median_spark.inspection import examine
 
@@ -82,7 +82,7 @@ def corpus(tmp_path_factory):
 
 
 def test_a_conversion_and_inspect_say_the_same(spark, corpus, tmp_path, capsys):
-    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip")
+    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"))
     assert done.converted == ["fine", "good"]
     files = {str(path) for path in corpus.iterdir()}
     failed = {failure.path: failure.reason for failure in done.failures}

@@ -15,7 +15,7 @@ from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from processes import PATIENCE
 
-from median_spark import convert
+from median_spark import ConvertOptions, convert
 from median_spark.errors import InputError
 from median_spark.expression import open_table
 from median_spark.guard import Limits
@@ -75,7 +75,13 @@ class Told(SilentProgress):
 
 def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tmp_path):
     told = Told()
-    done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip", limits=LIMITS, progress=told)
+    done = convert(
+        str(corpus),
+        str(tmp_path / "x"),
+        spark=spark,
+        options=ConvertOptions(on_error="skip", limits=LIMITS),
+        progress=told,
+    )
     assert done.converted == ["a", "c"]
     (failure,) = done.failures
     assert failure.source == "b"
@@ -86,7 +92,7 @@ def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tm
 
 def test_without_skipping_one_sentence_names_the_file(spark, corpus, tmp_path):
     with pytest.raises(InputError, match=r"^\S+/b\.\w+: reading it took more than 8 s of processor time[^\n]*$"):
-        convert(str(corpus), str(tmp_path / "x"), spark=spark, limits=LIMITS)
+        convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(limits=LIMITS))
 
 
 def test_a_source_over_which_the_reader_crashes_fails(spark, corpus, tmp_path):
@@ -102,7 +108,12 @@ def test_a_source_over_which_the_reader_crashes_fails(spark, corpus, tmp_path):
     crasher = threading.Thread(target=crash)
     crasher.start()
     try:
-        done = convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip", limits=Limits(memory=2 << 30))
+        done = convert(
+            str(corpus),
+            str(tmp_path / "x"),
+            spark=spark,
+            options=ConvertOptions(on_error="skip", limits=Limits(memory=2 << 30)),
+        )
     finally:
         ended.set()
         crasher.join()
@@ -127,7 +138,10 @@ def test_a_source_that_needs_more_memory_than_it_may_have_fails(spark, tmp_path)
     wide[0] = 1
     write_loom(tmp_path / "corpus" / "b.loom", wide, storage={"chunks": wide.shape, "compression": "gzip"})
     done = convert(
-        str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark, on_error="skip", limits=Limits(memory=256 << 20)
+        str(tmp_path / "corpus"),
+        str(tmp_path / "x"),
+        spark=spark,
+        options=ConvertOptions(on_error="skip", limits=Limits(memory=256 << 20)),
     )
     assert done.converted == ["a"]
     assert "b.loom: reading it needs more than 0.25 GiB of memory" in done.failures[0].reason
@@ -144,7 +158,9 @@ def test_a_source_that_is_replaced_while_it_is_read_fails(spark, tmp_path, shape
 
     once = [replace]
     told = Told(lambda: once and once.pop()())
-    done = convert(str(path.parent), str(tmp_path / "x"), spark=spark, on_error="skip", progress=told)
+    done = convert(
+        str(path.parent), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"), progress=told
+    )
     assert done.converted == ["a"]
     assert done.failures[0].reason == f"{path}: this file was changed while it was being read; convert it again"
     assert convert(str(path.parent), str(tmp_path / "x"), spark=spark).converted == ["b"]
@@ -153,7 +169,7 @@ def test_a_source_that_is_replaced_while_it_is_read_fails(spark, tmp_path, shape
 
 def test_readers_end_with_the_workers(spark, corpus, tmp_path):
     """Those of a session that is stopped, too: no process is left that holds a file."""
-    convert(str(corpus), str(tmp_path / "x"), spark=spark, on_error="skip", limits=LIMITS)
+    convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip", limits=LIMITS))
     readers = [process for process in psutil.Process().children(recursive=True) if is_reader(process)]
     assert readers
     for reader in readers:

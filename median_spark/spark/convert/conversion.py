@@ -3,7 +3,7 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.errors import BusyError, EngineError, InputError, counted, listed
+from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
@@ -19,8 +19,9 @@ from median_spark.expression import (
     UnitRecord,
     committed_name,
 )
-from median_spark.guard import Limits
-from median_spark.matrices import ReadOptions, SourceFile, Unit
+from median_spark.genes import RowCounts
+from median_spark.matrices import SourceFile, SourceOutline, Unit
+from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.convert.unit_job import UnitJob
@@ -41,6 +42,44 @@ _Ending = tuple[str | None, SourceRecord | None]
 """Why a source cannot be committed, or its record."""
 
 
+@dataclass(frozen=True)
+class SourceHead:
+    """What a source's record says that is known before its counts are read, and how its cells are cut.
+
+    Attributes
+    ----------
+    rows, cells, cells_passed, median_n_counts, genes, gene_list, row_counts, warnings
+        As in `SourceRecord`.
+    units : tuple of Unit
+        Ranges of cells, each read by one task.
+    """
+
+    rows: int
+    cells: int
+    cells_passed: int
+    median_n_counts: float | None
+    genes: int
+    gene_list: str
+    row_counts: RowCounts
+    warnings: list[str]
+    units: tuple[Unit, ...]
+
+    @classmethod
+    def of(cls, outline: SourceOutline, gene_list: str) -> "SourceHead":
+        """Return what an outline tells; `gene_list` is the fingerprint of the genes that the source has values of."""
+        return cls(
+            outline.rows,
+            outline.cells,
+            outline.cells_passed,
+            outline.median_n_counts,
+            len(outline.genes),
+            gene_list,
+            outline.row_counts,
+            list(outline.warnings),
+            outline.units,
+        )
+
+
 @dataclass
 class PendingSource:
     """A source on its way into the table; what its units yielded gathers here.
@@ -51,18 +90,15 @@ class PendingSource:
         Its name and file.
     conversion : str
         Fingerprint of file and parameters.
-    found : dict
-        The fields of its `SourceRecord` that are known before its counts are read.
-    units : tuple of Unit
-        How its cells are cut.
+    head : SourceHead
+        What is known before its counts are read.
     done : dict of int to UnitRecord
         What each unit yielded, by its number.
     """
 
     source: SourceFile
     conversion: str
-    found: dict[str, Any]
-    units: tuple[Unit, ...]
+    head: SourceHead
     done: dict[int, UnitRecord] = field(default_factory=dict)
 
     @property
@@ -73,21 +109,24 @@ class PendingSource:
     @property
     def complete(self) -> bool:
         """Whether all its units are done."""
-        return len(self.done) == len(self.units)
+        return len(self.done) == len(self.head.units)
+
+    @property
+    def units_left(self) -> list[Unit]:
+        """Units that are not done."""
+        return [unit for unit in self.head.units if unit.number not in self.done]
 
 
 class Conversion:
-    """What the driver does while units are read: it commits sources as they are complete, and tells how it goes."""
+    """The driver's work while units are read: it commits sources as they are complete, and reports progress."""
 
     def __init__(
         self,
         spark: SparkSession,
         table: ExpressionTable,
         pending: list[PendingSource],
-        options: ReadOptions,
-        limits: Limits,
+        plan: ConvertPlan,
         parameters: dict[str, Any],
-        on_error: str,
         progress: ProgressReporter,
         lease: storage.Lease,
     ) -> None:
@@ -97,19 +136,17 @@ class Conversion:
         self._lease = lease
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending = {source.conversion: source for source in pending}
-        self._options = options
-        self._limits = limits
+        self._plan = plan
         self._parameters = parameters
-        self._on_error = on_error
         self._progress = progress
         names = {source.conversion: source.source.name for source in pending}
-        self._slow = SlowSources(self._staging, names, limits, progress)
+        self._slow = SlowSources(self._staging, names, plan.options.limits, progress)
         self._failed: list[str] = []
-        self._told: ConvertState | None = None
+        self._last_state: ConvertState | None = None
         self._settled = 0
         self._values = 0
         self._cells_done = 0
-        self._cells = sum(source.found["cells"] for source in pending)
+        self._cells = sum(source.head.cells for source in pending)
         self._software = software_versions()
         self.tasks = 0
         self.records: dict[str, SourceRecord] = {}
@@ -133,11 +170,10 @@ class Conversion:
         units = [
             (source.source.file, source.conversion, unit)
             for source in self._pending.values()
-            for unit in source.units
-            if unit.number not in source.done
+            for unit in source.units_left
         ]
         self.tasks = len(units)
-        job = UnitJob(self._spark, self._staging, units, self._options, self._limits)
+        job = UnitJob(self._spark, self._staging, units, self._plan)
         job.start()
         try:
             with self._slow.watched():
@@ -148,14 +184,14 @@ class Conversion:
             raise
         self._gather()
         self._lease.require()
-        if job.succeeded and not (self.failures and self._on_error == "fail"):
+        if job.succeeded and not (self.failures and self._plan.options.on_error == "fail"):
             self._gather_late()
         settled = {*self._failed, *(record.conversion for record in self.records.values())}
         for conversion in sorted(self._staging.conversions() & settled):
             self._staging.discard(conversion)
         storage.remove(self._staging.stop)
         storage.remove(self._staging.slow)
-        stop_if_told(self.failures, self._on_error)
+        stop_at_failures(self.failures, self._plan.options)
         job.raise_error()
         if self._pending:
             left = [source.source.name for source in self._pending.values()]
@@ -171,7 +207,7 @@ class Conversion:
         staged = self._staging.records_of({conversion: set() for conversion in self._pending})
         for conversion, found in staged.items():
             source = self._pending[conversion]
-            cuts = {unit.number: (unit.first, unit.last) for unit in source.units}
+            cuts = {unit.number: (unit.first, unit.last) for unit in source.head.units}
             sound = all(
                 record.error is None and cuts.get(number) == (record.first, record.last)
                 for number, record in found.items()
@@ -209,10 +245,8 @@ class Conversion:
             if reason is not None:
                 self.failures.append(FailureRecord(source.source.name, source.source.file.path, reason))
                 self._failed.append(source.conversion)
-                self._cells_done += sum(
-                    unit.last - unit.first for unit in source.units if unit.number not in source.done
-                )
-                if self._on_error == "fail":
+                self._cells_done += sum(unit.last - unit.first for unit in source.units_left)
+                if self._plan.options.on_error == "fail":
                     self._stop_workers()
             elif record is not None:
                 self.records[record.source] = record
@@ -220,8 +254,8 @@ class Conversion:
             self._settled += 1
         sources = self._settled + len(self._pending)
         state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
-        if state != self._told:
-            self._told = state
+        if state != self._last_state:
+            self._last_state = state
             self._progress.convert_state(state)
 
     def _stop_workers(self) -> None:
@@ -257,7 +291,7 @@ class Conversion:
         return f"{file.path}: this file was changed while it was being read; convert it again"
 
     def _record(self, source: PendingSource) -> SourceRecord:
-        token = uuid.uuid4().hex[:8]
+        head, token = source.head, uuid.uuid4().hex[:8]
         parts = []
         for number in sorted(source.done):
             part = source.done[number].part
@@ -271,24 +305,12 @@ class Conversion:
             parameters=self._parameters,
             software=self._software,
             parts=tuple(parts),
-            **source.found,
+            rows=head.rows,
+            cells=head.cells,
+            cells_passed=head.cells_passed,
+            median_n_counts=head.median_n_counts,
+            genes=head.genes,
+            gene_list=head.gene_list,
+            row_counts=head.row_counts.as_json(),
+            warnings=head.warnings,
         )
-
-
-def stop_if_told(failures: Sequence[FailureRecord], on_error: str) -> None:
-    """Raise what the failures say if the first failure ends the run.
-
-    Raises
-    ------
-    InputError
-        If there is a failure and `on_error` is ``"fail"``.
-    """
-    if failures and on_error == "fail":
-        raise InputError(*failures_text(failures, f"{counted(len(failures), 'source')} cannot be converted"))
-
-
-def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
-    """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
-    if len(failures) == 1:
-        return [failures[0].reason]
-    return [f"{heading}:", *(f"  {failure.reason}" for failure in failures)]

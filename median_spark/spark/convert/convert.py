@@ -1,46 +1,37 @@
 """Converting matrices to an expression table on Spark: outline the sources, read their units, commit each."""
 
-import json
+import pickle
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.errors import InputError, UsageError, counted
+from median_spark.errors import InputError, counted
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
     SourceRecord,
-    check_target,
     conversion_fingerprint,
     create_table,
     reason_of,
     told_if_slow,
 )
-from median_spark.guard import DEFAULT_LIMITS, Limits, read_guarded
-from median_spark.matrices import (
-    UNIT_ENTRIES,
-    ReadOptions,
-    SourceFile,
-    SourceOutline,
-    Unit,
-    equal_contents,
-    find_sources,
-    outline_of,
-)
+from median_spark.guard import read_guarded
+from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_of
+from median_spark.preparation import ConvertOptions, ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
-from median_spark.spark.convert.conversion import Conversion, PendingSource, failures_text, stop_if_told
+from median_spark.spark.convert.conversion import Conversion, PendingSource, SourceHead
 from median_spark.spark.convert.slow_sources import SlowSources
+from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect, run_tasks
 
-_OUTLINES_A_TASK = 8
+_OUTLINES_PER_TASK = 8
 
-_OUTLINE_SCHEMA = pa.schema([("place", pa.int64()), ("outline", pa.string()), ("error", pa.string())])
+_OUTLINE_SCHEMA = pa.schema([("place", pa.int64()), ("head", pa.binary()), ("error", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -52,13 +43,13 @@ class ConversionSummary:
     records : list of SourceRecord
         Every input that is now in the table, ascending by name.
     converted, unchanged : list of str
-        The names of those converted now, and of those that were up to date.
+        Names of those converted now, and of those that were up to date.
     failures : list of FailureRecord
         Inputs that could not be converted.
     seconds : float
         Time it took.
     stages : tuple of Stage
-        The same, by stages, and what is known of each.
+        The same, by stage, with the figures of each.
     """
 
     records: list[SourceRecord]
@@ -73,15 +64,12 @@ def convert(
     inputs: str | Sequence[str],
     out: str,
     *,
-    spark: SparkSession,
-    options: ReadOptions | None = None,
-    on_error: str = "fail",
-    overwrite: bool = False,
-    unit_entries: int = UNIT_ENTRIES,
-    limits: Limits = DEFAULT_LIMITS,
+    spark: SparkSession | None = None,
+    reading: ReadOptions | None = None,
+    options: ConvertOptions | None = None,
     progress: ProgressReporter | None = None,
 ) -> ConversionSummary:
-    """Convert matrices to an expression table, source by source; those that are there already stay as they are.
+    """Convert matrices to an expression table, source by source; up-to-date sources stay as they are.
 
     Parameters
     ----------
@@ -89,21 +77,14 @@ def convert(
         Matrices, or folders of them, as paths or URIs.
     out : str
         Folder of the expression table, new or existing.
-    spark : SparkSession
-        What the work runs on.
-    options : ReadOptions, optional
-        What decides the values.
-    on_error : {"fail", "skip"}
-        Whether a source that cannot be converted ends the run, or is reported while the others are finished.
-    overwrite : bool
-        Whether sources that are up to date are converted again.
-    unit_entries : int
-        Entries other than zero that a task reads at most; a worker needs about 40 bytes for each. What comes out does
-        not depend on it.
-    limits : Limits
-        Processor time, waiting time and memory that reading a source may use before that source fails.
+    spark : SparkSession, optional
+        Session to work on; by default the active one.
+    reading : ReadOptions, optional
+        Options that decide the values.
+    options : ConvertOptions, optional
+        Options that decide how the work is done.
     progress : ProgressReporter, optional
-        Who is told how it goes.
+        Progress reporter; by default nothing is said.
 
     Returns
     -------
@@ -113,50 +94,55 @@ def convert(
     Raises
     ------
     InputError
-        If a source cannot be converted and `on_error` is ``"fail"``, or if none can.
+        If a source cannot be converted and ``options.on_error`` is ``"fail"``, or if none can.
     OutputError
-        If the target holds something else or cannot be written.
+        If the target contains something else or cannot be written.
     BusyError
         If another run is writing to the table.
+    EngineError
+        If there is no Spark session, or the Spark job fails.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> genes = median_spark.read_gene_table("corpus/gene_info_table.csv")
+    >>> reading = median_spark.ReadOptions(gene_table=genes)
+    >>> done = median_spark.convert("corpus", "expression", spark=spark, reading=reading)
+    >>> len(done.records)
+    5
     """
-    options, progress = options or ReadOptions(), progress or SilentProgress()
+    plan = prepare_conversion(inputs, out, reading, options)
+    return execute_conversion(plan, active_session(spark), progress or SilentProgress())
+
+
+def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: ProgressReporter) -> ConversionSummary:
+    """Do what a plan says; see `convert`."""
     started, watch = time.monotonic(), Stopwatch()
-    if on_error not in {"fail", "skip"}:
-        message = f"on_error must be 'fail' or 'skip', not {on_error!r}"
-        raise UsageError(message)
-    if options.gene_table is not None:
-        options.gene_table.universe(options.gene_types)  # refused before anything is read if there is none
-    found = find_sources([inputs] if isinstance(inputs, str) else inputs)
-    sources = [source for source in found if source.problem is None]
-    failures = [FailureRecord(one.name, one.file.path, one.problem) for one in found if one.problem is not None]
-    check_target(out)
-    stop_if_told(failures, on_error)
-    for note in [*found.notes(), *equal_contents(sources)]:
+    for note in plan.notes:
         progress.note(note)
-    with storage.locked(storage.canonical(out), "median-spark convert") as lease:
-        table = create_table(out)
+    failures = list(plan.failures)
+    with storage.locked(storage.canonical(plan.location), "median-spark convert") as lease:
+        table = create_table(plan.location)
         committed = {record.source: record for record in table.sources()}
-        parameters = options.as_json()
-        options = _for_workers(options)
-        wanted = {source.name: conversion_fingerprint(source.name, source.file, parameters) for source in sources}
+        parameters = plan.reading.as_json()
+        wanted = {source.name: conversion_fingerprint(source.name, source.file, parameters) for source in plan.sources}
         unchanged = [
-            source.name
-            for source in sources
-            if not overwrite and source.name in committed and committed[source.name].conversion == wanted[source.name]
+            name
+            for name, conversion in wanted.items()
+            if not plan.options.overwrite and name in committed and committed[name].conversion == conversion
         ]
-        to_convert = [source for source in sources if source.name not in set(unchanged)]
-        staged = set() if overwrite else {wanted[source.name] for source in to_convert}
+        to_convert = [source for source in plan.sources if source.name not in set(unchanged)]
+        staged = set() if plan.options.overwrite else {wanted[source.name] for source in to_convert}
         table.discard_leftovers(keep=staged, records=committed.values())
         records = {name: committed[name] for name in unchanged}
         if to_convert:
+            plan = replace(plan, reading=_for_workers(plan.reading))
             with progress.working(f"looking at {counted(len(to_convert), 'source')}"):
-                pending, refused = _outline_sources(
-                    spark, table, to_convert, wanted, options, unit_entries, limits, progress
-                )
-            failures += refused
-            stop_if_told(failures, on_error)
+                pending, rejected = _outline_sources(spark, table, to_convert, wanted, plan, progress)
+            failures += rejected
+            stop_at_failures(failures, plan.options)
             watch.lap("look", tasks=_outline_tasks(len(to_convert)))
-            conversion = Conversion(spark, table, pending, options, limits, parameters, on_error, progress, lease)
+            conversion = Conversion(spark, table, pending, plan, parameters, progress, lease)
             conversion.run()
             records |= conversion.records
             failures += conversion.failures
@@ -167,7 +153,8 @@ def convert(
         for failure in failures:
             table.record_failure(failure)
     if failures and not records:
-        raise InputError(*failures_text(failures, f"none of the {len(found):,} sources can be converted"))
+        sources = len(plan.sources) + len(plan.failures)
+        raise InputError(*failures_text(failures, f"none of the {sources:,} sources can be converted"))
     return ConversionSummary(
         records=[records[name] for name in sorted(records)],
         converted=sorted(set(records) - set(unchanged)),
@@ -188,14 +175,14 @@ def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:
 
 
 def _outline_tasks(sources: int) -> int:
-    return -(-sources // _OUTLINES_A_TASK) if sources > _OUTLINES_A_TASK else sources
+    return -(-sources // _OUTLINES_PER_TASK) if sources > _OUTLINES_PER_TASK else sources
 
 
-def _for_workers(options: ReadOptions) -> ReadOptions:
+def _for_workers(reading: ReadOptions) -> ReadOptions:
     """Return options without the names of genes, which decide nothing and would be shipped with every task."""
-    if options.gene_table is None:
-        return options
-    return replace(options, gene_table=replace(options.gene_table, gene_names={}))
+    if reading.gene_table is None:
+        return reading
+    return replace(reading, gene_table=replace(reading.gene_table, gene_names={}))
 
 
 def _outline_sources(
@@ -203,39 +190,39 @@ def _outline_sources(
     table: ExpressionTable,
     sources: list[SourceFile],
     conversions: Mapping[str, str],
-    options: ReadOptions,
-    unit_entries: int,
-    limits: Limits,
+    plan: ConvertPlan,
     progress: ProgressReporter,
 ) -> tuple[list[PendingSource], list[FailureRecord]]:
-    """Look at every source but for its counts, on the workers, so that what is wrong is known before work begins."""
-    whole = options.gene_table
-    universe = table.store_genes(whole.universe(options.gene_types)) if whole else None
+    """Inspect every source without reading counts, on the workers, so that faults are known before work begins."""
+    reading, entries, limits = plan.reading, plan.options.entries_per_unit, plan.options.limits
+    gene_table = reading.gene_table
+    universe = table.store_genes(gene_table.universe(reading.gene_types)) if gene_table else None
 
-    def gene_list(seen: SourceOutline) -> str:
-        if whole is not None and seen.row_counts.versions_ignored:
-            return table.store_genes(whole.without_versions.universe(options.gene_types))
-        return universe or table.store_genes(seen.genes.tolist())
+    def gene_list(outline: SourceOutline) -> str:
+        if gene_table is not None and outline.row_counts.versions_ignored:
+            return table.store_genes(gene_table.without_versions.universe(reading.gene_types))
+        return universe or table.store_genes(outline.genes.tolist())
 
     tasks = _outline_tasks(len(sources))
     staging = table.staging
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
-        rows = []
+        rows: list[dict[str, object]] = []
         for place in range(number, len(sources), tasks):
             file = sources[place].file
             try:
                 with told_if_slow(staging, conversions[sources[place].name]) as tell:
-                    seen = read_guarded(
-                        file.path, outline_of, file.path, options, unit_entries, limits=limits, on_slow=tell
+                    outline = read_guarded(
+                        file.path, outline_of, file.path, reading, entries, limits=limits, on_slow=tell
                     )
             except InputError as error:
-                rows.append({"place": place, "outline": None, "error": reason_of(error, file)})
+                rows.append({"place": place, "head": None, "error": reason_of(error, file)})
                 continue
-            rows.append({"place": place, "outline": json.dumps(_found(seen, gene_list(seen))), "error": None})
+            head = pickle.dumps(SourceHead.of(outline, gene_list(outline)))
+            rows.append({"place": place, "head": head, "error": None})
         yield pa.RecordBatch.from_pylist(rows, schema=_OUTLINE_SCHEMA)
 
-    frame = run_tasks(spark, tasks, "place long, outline string, error string", task)
+    frame = run_tasks(spark, tasks, _OUTLINE_SCHEMA, task)
     names = {conversions[source.name]: source.name for source in sources}
     with SlowSources(staging, names, limits, progress).watched():
         rows = collect(
@@ -246,23 +233,6 @@ def _outline_sources(
         source = sources[row["place"]]
         if row["error"] is not None:
             failures.append(FailureRecord(source.name, source.file.path, row["error"]))
-            continue
-        found = json.loads(row["outline"])
-        units = tuple(Unit(**unit) for unit in found.pop("units"))
-        pending.append(PendingSource(source, conversions[source.name], found, units))
+        else:
+            pending.append(PendingSource(source, conversions[source.name], pickle.loads(row["head"])))
     return pending, failures
-
-
-def _found(seen: SourceOutline, gene_list: str) -> dict[str, Any]:
-    """Return the fields of a `SourceRecord` that an outline tells, and the units."""
-    return {
-        "rows": seen.rows,
-        "cells": seen.cells,
-        "cells_passed": seen.cells_passed,
-        "median_n_counts": seen.median_n_counts,
-        "genes": len(seen.genes),
-        "gene_list": gene_list,
-        "row_counts": seen.row_counts.as_json(),
-        "warnings": list(seen.warnings),
-        "units": [asdict(unit) for unit in seen.units],
-    }

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 
 from median_spark.errors import counted
 from median_spark.expression import Staging, stage_unit
-from median_spark.guard import Limits
-from median_spark.matrices import ReadOptions, Unit
+from median_spark.matrices import Unit
+from median_spark.preparation import ConvertPlan
 from median_spark.spark.engine.tasks import collect, run_tasks
 from median_spark.storage import FileStat
 
@@ -30,10 +30,8 @@ class UnitJob:
         Where each unit's part and record go.
     units : sequence of (FileStat, str, Unit)
         Of each task: the matrix, the fingerprint of its source's conversion, and the cells.
-    options : ReadOptions
-        What decides the values.
-    limits : Limits
-        What reading a unit may use.
+    plan : ConvertPlan
+        Options for reading.
     """
 
     def __init__(
@@ -41,8 +39,7 @@ class UnitJob:
         spark: SparkSession,
         staging: Staging,
         units: Sequence[tuple[FileStat, str, Unit]],
-        options: ReadOptions,
-        limits: Limits,
+        plan: ConvertPlan,
     ) -> None:
         # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
         tags = {"session": spark} if "session" in signature(InheritableThread).parameters else {}
@@ -50,8 +47,7 @@ class UnitJob:
         self._spark = spark
         self._staging = staging
         self._units = units
-        self._options = options
-        self._limits = limits
+        self._plan = plan
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -62,17 +58,18 @@ class UnitJob:
         """Convert all units; what goes wrong is kept for `raise_error`."""
         if not self._units:
             return
-        staging, units, options, limits = self._staging, self._units, self._options, self._limits
+        staging, units = self._staging, self._units
+        reading, limits = self._plan.reading, self._plan.options.limits
 
         def task(number: int) -> Iterator[pa.RecordBatch]:
             file, conversion, unit = units[number]
-            stage_unit(staging, file, conversion, unit, options, limits)
+            stage_unit(staging, file, conversion, unit, reading, limits)
             yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
         try:
             sources = len({conversion for _, conversion, _ in units})
             description = f"convert {counted(sources, 'source')}, {counted(len(units), 'unit')}"
-            collect(run_tasks(self._spark, len(units), "unit long", task), _UNIT_SCHEMA, "converting", description)
+            collect(run_tasks(self._spark, len(units), _UNIT_SCHEMA, task), _UNIT_SCHEMA, "converting", description)
         except BaseException as error:
             self._error = error
 

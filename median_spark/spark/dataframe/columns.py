@@ -59,7 +59,7 @@ class FrameColumns:
         """Return that a row does not say where it comes from."""
         return (
             f"the DataFrame's column '{self.source_name}' is null in rows of gene '{gene}': every row must name its "
-            "source; or leave source_column out, and sources are not counted"
+            "source; or leave source_col out, and sources are not counted"
         )
 
 
@@ -68,7 +68,7 @@ def changed(gene: str) -> str:
     return (
         f"the DataFrame has other rows of gene '{gene}' when it is read again, as one does that is sampled, limited or "
         "drawn at random, or whose table is written to: exact medians, and counting sources, take a reading each: "
-        "write it to a table first, or take exact=False and no source_column"
+        "write it to a table first, or take exact=False and no source_col"
     )
 
 
@@ -81,13 +81,11 @@ def find_columns(frame: DataFrame, gene: str, value: str, source: str | None) ->
         If there is none of that name, or several, or it is of a type that cannot be computed with.
     """
     return FrameColumns(
-        gene=_column(frame, "gene_column", gene, _TEXT, "genes are strings").cast("string"),
-        value=_column(frame, "value_column", value, _NUMBERS, "values are numbers").cast("double"),
+        gene=_column(frame, "gene_col", gene, _TEXT, "genes are strings").cast("string"),
+        value=_column(frame, "value_col", value, _NUMBERS, "values are numbers").cast("double"),
         source=None
         if source is None
-        else _column(frame, "source_column", source, (*_TEXT, *_WHOLE), "sources are strings or integers").cast(
-            "string"
-        ),
+        else _column(frame, "source_col", source, (*_TEXT, *_WHOLE), "sources are strings or integers").cast("string"),
         gene_name=gene,
         value_name=value,
         source_name=source,

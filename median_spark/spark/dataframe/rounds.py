@@ -69,7 +69,7 @@ def _refine_once(rows: DataFrame, merged: GeneDigests, number: int, queries: Que
     description = f"refine {counted(len(queries), 'bracket')}, round {number + 1}"
     answers = collect(_answered(_counted(rows, asked), asked), _ANSWER_SCHEMA, "refining", description)
     by_query = {row["query"]: row for row in answers.to_pylist()}
-    found: dict[str, dict[int, float]] = {}
+    values: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left: list[Query] = []
     for place in range(len(queries)):
@@ -80,10 +80,10 @@ def _refine_once(rows: DataFrame, merged: GeneDigests, number: int, queries: Que
         errors[query.gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
         for rank, value in {query.first_rank: row["first"], query.last_rank: row["last"]}.items():
             if math.isfinite(value):
-                found.setdefault(query.gene, {})[rank] = value
+                values.setdefault(query.gene, {})[rank] = value
             else:
                 left += _beside(replace(query, first_rank=rank, last_rank=rank), row)
-    return Round(found, errors, left)
+    return Round(values, errors, left)
 
 
 def _beside(query: Query, row: dict[str, Any]) -> list[Query]:

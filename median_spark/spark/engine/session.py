@@ -98,6 +98,21 @@ def spark_session(
                 Path(log).unlink(missing_ok=True)
 
 
+def active_session(spark: SparkSession | None = None) -> SparkSession:
+    """Return the session itself or, without one, this thread's active session.
+
+    Raises
+    ------
+    EngineError
+        If there is none.
+    """
+    session = spark or _existing()
+    if session is None:
+        message = "there is no active Spark session: give one as spark=…, or make one with median_spark.spark_session()"
+        raise EngineError(message)
+    return session
+
+
 def local_properties() -> dict[str, str]:
     """Return the properties of ``conf/spark-local.conf``, with the place of ``log4j2.properties`` filled in."""
     properties = {}

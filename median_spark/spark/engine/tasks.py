@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
-from median_spark.errors import EngineError
+from median_spark.errors import EngineError, MedianSparkError, OutputError, TableError
 from median_spark.spark.engine.job_description import job_description
 from median_spark.spark.engine.spark_errors import explained
 
 Task = Callable[[int], Iterator[pa.RecordBatch]]
+Merge = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 _DDL_TYPES = {
     pa.string(): "string",
@@ -20,22 +22,23 @@ _DDL_TYPES = {
     pa.float64(): "double",
 }
 
-_TASKS_A_MERGE = 4
+_ERRORS: dict[str, type[MedianSparkError]] = {error.__name__: error for error in (TableError, OutputError)}
+"""Errors that tasks may yield as rows, by name."""
+
+_TASKS_PER_MERGE = 4
 _MOST_MERGES = 512
 
 
-def run_tasks(spark: SparkSession, tasks: int, schema: str, task: Task) -> DataFrame:
-    """Return a lazy DataFrame of what numbered tasks yield, one Spark partition a task.
+def run_tasks(spark: SparkSession, tasks: int, schema: pa.Schema, task: Task) -> DataFrame:
+    """Return a lazy DataFrame of what numbered tasks yield, one Spark partition per task.
 
     Parameters
     ----------
-    spark : SparkSession
-        Any session.
-    tasks : int
-        How many; task i is called with i.
-    schema : str
-        Of the batches, in Spark's DDL.
-    task : callable
+    tasks
+        Number of tasks; task i is called with i.
+    schema
+        Schema of the batches.
+    task
         Pure but for what it reads and writes; shipped to the workers, and perhaps called again after a failure.
     """
 
@@ -44,54 +47,33 @@ def run_tasks(spark: SparkSession, tasks: int, schema: str, task: Task) -> DataF
             for number in batch.column(0).to_pylist():
                 yield from task(number)
 
-    return spark.range(0, tasks, numPartitions=tasks).mapInArrow(on_worker, schema)
+    return spark.range(0, tasks, numPartitions=tasks).mapInArrow(on_worker, ddl_of(schema))
 
 
 def merge_partitions(tasks: int) -> int:
-    """Return into how many partitions the output of tasks is shuffled; what comes out does not depend on it."""
-    return min(_MOST_MERGES, -(-tasks // _TASKS_A_MERGE))
+    """Return into how many partitions the output of tasks is shuffled; the result does not depend on it."""
+    return min(_MOST_MERGES, -(-tasks // _TASKS_PER_MERGE))
 
 
-def run_and_merge(
-    spark: SparkSession,
-    tasks: int,
-    task: Task,
-    task_schema: str,
-    order: tuple[str, ...],
-    merge: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-    merged_schema: str,
+def merge_by_gene(
+    frame: DataFrame, partitions: int, order: tuple[str, ...], merge: Merge, schema: pa.Schema
 ) -> DataFrame:
-    """Return a lazy DataFrame of what numbered tasks yield, shuffled by gene and merged.
+    """Return a lazy DataFrame of rows shuffled by ``gene`` and merged; all rows of a gene come to one call.
 
     Parameters
     ----------
-    spark, tasks, task, task_schema
-        See `run_tasks`; the batches have a column ``gene``.
-    order : tuple of str
-        Columns by which `merge` finds rows ordered, first of all ``gene``; all rows of a gene come to one call.
-    merge : callable
+    order
+        Columns by which `merge` finds rows ordered, first of all ``gene``.
+    merge
         Pure; shipped to the workers.
-    merged_schema : str
-        Of what `merge` yields, in Spark's DDL.
+    schema
+        Schema of what `merge` yields.
     """
-    return (
-        run_tasks(spark, tasks, task_schema, task)
-        .repartition(merge_partitions(tasks), "gene")
-        .sortWithinPartitions(*order)
-        .mapInArrow(merge, merged_schema)
-    )
+    return frame.repartition(partitions, "gene").sortWithinPartitions(*order).mapInArrow(merge, ddl_of(schema))
 
 
 def local_frame(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """Return a DataFrame whose rows lie in its plan, so that nothing is computed again when it is used.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        Any session.
-    table : pyarrow.Table
-        Few rows.
-    """
+    """Return a DataFrame whose few rows lie in its plan, so that nothing is computed again when it is used."""
     schema = ddl_of(table.schema)
     if hasattr(DataFrame, "toArrow"):  # Spark 4 takes Arrow as it is
         return spark.createDataFrame(table, schema)
@@ -100,30 +82,22 @@ def local_frame(spark: SparkSession, table: pa.Table) -> DataFrame:
 
 
 def ddl_of(schema: pa.Schema) -> str:
-    """Return a schema in Spark's DDL.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        Of string, binary, bool, int32, int64 and float64 alone.
-    """
+    """Return a schema of string, binary, bool, int32, int64 and float64 columns in Spark's DDL."""
     return ", ".join(
         f"`{field.name}` {_DDL_TYPES[field.type]}{'' if field.nullable else ' not null'}" for field in schema
     )
 
 
 def collect(frame: DataFrame, schema: pa.Schema, what: str, description: str | None = None) -> pa.Table:
-    """Run a Spark job and return its rows.
+    """Run a Spark job and return its few rows.
 
     Parameters
     ----------
-    frame : pyspark.sql.DataFrame
-        Few rows.
-    schema : pyarrow.Schema
-        Of its rows.
-    what : str
+    schema
+        Schema of the rows. Where it has a column ``error``, tasks yield what is wrong with the data as rows of it.
+    what
         What is being done, for errors.
-    description : str, optional
+    description
         What Spark's own pages say about the job, see `job_description`; by default `what`.
 
     Raises
@@ -141,6 +115,20 @@ def collect(frame: DataFrame, schema: pa.Schema, what: str, description: str | N
             raise KeyboardInterrupt from error
         message = f"{what}: the Spark job failed: {explained(error)}"
         raise EngineError(message) from error
+
+
+def collect_sound(frame: DataFrame, schema: pa.Schema, what: str, description: str | None = None) -> pa.Table:
+    """Run a Spark job as `collect` does, and raise the first error that its tasks yield.
+
+    Raises
+    ------
+    TableError, OutputError
+        The error of a row: of the class that its column ``error_class`` names, where the schema has one.
+    """
+    rows = collect(frame, schema, what, description)
+    for row in rows.filter(pc.is_valid(rows["error"])).to_pylist():
+        raise _ERRORS[row.get("error_class") or TableError.__name__](row["error"])
+    return rows
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -1,6 +1,6 @@
 """The second pass: from the digests' brackets to exact medians, in as many rounds as they need, most often one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,21 +8,21 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark.digests import rank_error
-from median_spark.errors import EngineError, TableError, counted
-from median_spark.exact import OUTCOME_SCHEMA, Queries, Query, brackets, collect_sweep, median_ranks, merge_findings
-from median_spark.expression import SourceRecord, SweepPlan, plan_sweeps
+from median_spark.errors import EngineError, counted
+from median_spark.exact import (
+    FINDINGS_SCHEMA,
+    OUTCOME_SCHEMA,
+    Queries,
+    Query,
+    brackets,
+    collect_sweep,
+    median_ranks,
+    merge_findings,
+)
+from median_spark.expression import SweepPlan
 from median_spark.progress import ProgressReporter
 from median_spark.results import ExactMedian, GeneDigests, Stopwatch
-from median_spark.spark.engine.tasks import collect, run_and_merge
-
-_FINDINGS_DDL = (
-    "gene string, query int, below long, estimate_below long, estimate_up_to long, "
-    "values binary, counts binary, grid binary, error string"
-)
-_OUTCOME_DDL = (
-    "gene string, first_rank long, last_rank long, low double, high double, found boolean, "
-    "estimate_below long, estimate_up_to long, error string"
-)
+from median_spark.spark.engine.tasks import collect_sound, merge_by_gene, merge_partitions, run_tasks
 
 _MOST_ROUNDS = 24
 """Every round cuts a bracket into 256, of the 2^63 positive numbers that float64 has, or widens it once: this is never
@@ -35,26 +35,24 @@ class Round:
 
     Attributes
     ----------
-    found : dict of str to dict of int to float
-        Of genes, the values of ranks.
+    values : dict of str to dict of int to float
+        Values of ranks, by gene.
     errors : dict of str to float
-        Of genes, the rank errors of their digests' medians.
+        Rank errors of the digests' medians, by gene.
     left : list of Query
-        What is sought still.
+        Queries for the next round.
     """
 
-    found: dict[str, dict[int, float]]
+    values: dict[str, dict[int, float]]
     errors: dict[str, float]
     left: list[Query]
 
 
 def exact_medians(
     spark: SparkSession,
-    values_folder: str,
-    records: Sequence[SourceRecord],
     plan: SweepPlan,
     merged: GeneDigests,
-    window_rows: int,
+    plan_for: Callable[[list[str]], SweepPlan],
     progress: ProgressReporter,
     watch: Stopwatch,
 ) -> dict[str, ExactMedian]:
@@ -62,39 +60,21 @@ def exact_medians(
 
     Parameters
     ----------
-    spark : SparkSession
-        What the work runs on.
-    values_folder : str
-        Of the expression table.
-    records : sequence of SourceRecord
-        The sources.
-    plan : SweepPlan
-        All of their parts.
-    merged : GeneDigests
-        Their digests.
-    window_rows : int
-        Values that a worker holds at once.
-    progress : ProgressReporter
-        Who is told how it goes.
-    watch : Stopwatch
-        What times it.
-
-    Returns
-    -------
-    dict of str to ExactMedian
-        Each median is what `numpy.median` makes of all of the gene's values, bit for bit.
+    plan
+        Sweeps over all genes, for the first round.
+    merged
+        Digests of all values.
+    plan_for
+        Cuts the same parts into sweeps over some genes only, for later rounds.
 
     Raises
     ------
     TableError
         If a part cannot be read.
-    EngineError
-        If a Spark job fails.
     """
 
     def refine_once(number: int, queries: Queries) -> Round:
-        genes = sorted(set(queries.genes.tolist()))
-        narrowed = plan_sweeps(values_folder, records, merged.universe, genes, window_rows) if number else plan
+        narrowed = plan_for(sorted(set(queries.genes.tolist()))) if number else plan
         done = _refine_once(spark, narrowed, queries, merged, number + 1)
         watch.lap("refine", tasks=narrowed.sweeps, rounds=1, values_in=int(narrowed.rows.sum()))
         return done
@@ -109,13 +89,9 @@ def exact_in_rounds(
 
     Parameters
     ----------
-    merged : GeneDigests
-        Digests of all values.
-    refine_once : callable
+    refine_once
         Looks at all values for what queries seek; called with the number of the round, from 0, and the queries. In the
         first round it also finds the rank errors of the digests' medians.
-    progress : ProgressReporter
-        Who is told how it goes.
 
     Raises
     ------
@@ -129,19 +105,19 @@ def exact_in_rounds(
         if len(digest.means) == digest.n
     }
     queries = brackets(digests, merged.compression)
-    found: dict[str, dict[int, float]] = {}
+    values: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     for number in range(_MOST_ROUNDS):
         if not len(queries):
             break
         with progress.working(f"refining {counted(len(queries), 'bracket')}, round {number + 1}"):
             done = refine_once(number, queries)
-        for gene, ranks in done.found.items():
-            found.setdefault(gene, {}).update(ranks)
+        for gene, ranks in done.values.items():
+            values.setdefault(gene, {}).update(ranks)
         if not number:
             errors = done.errors
         queries = Queries(done.left)
-    for gene, ranks in found.items():
+    for gene, ranks in values.items():
         wanted = median_ranks(digests[gene].n)
         if set(ranks) == set(wanted):
             exact[gene] = ExactMedian(float(np.mean([ranks[rank] for rank in wanted])), errors[gene])
@@ -160,19 +136,18 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_findings(batches, queries)
 
-    frame = run_and_merge(spark, plan.sweeps, find, _FINDINGS_DDL, ("gene", "query"), merge, _OUTCOME_DDL)
-    found: dict[str, dict[int, float]] = {}
+    findings = run_tasks(spark, plan.sweeps, FINDINGS_SCHEMA, find)
+    frame = merge_by_gene(findings, merge_partitions(plan.sweeps), ("gene", "query"), merge, OUTCOME_SCHEMA)
+    values: dict[str, dict[int, float]] = {}
     errors: dict[str, float] = {}
     left = []
     description = f"refine {counted(len(queries), 'bracket')}, round {number}"
-    for row in collect(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
-        if row["error"] is not None:
-            raise TableError(row["error"])
+    for row in collect_sound(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
         gene, digest = row["gene"], merged.digests[row["gene"]]
         errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
         if row["found"]:
-            found.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
+            values.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
         else:
             ranks = (row["first_rank"], row["last_rank"])
             left.append(Query(gene, *ranks, row["low"], row["high"], digest.min, digest.max))
-    return Round(found, errors, left)
+    return Round(values, errors, left)

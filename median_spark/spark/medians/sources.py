@@ -1,6 +1,7 @@
 """Source by source on Spark: each one's medians and digests, how they compare with the corpus's, which stand apart.
 
-Tasks write what they find to storage, for it is too much for the driver, which reads it back one source at a time.
+Tasks write their results to storage, because they are too large for the driver, which reads them back one source at a
+time.
 """
 
 import contextlib
@@ -8,7 +9,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.digests import PICKLE_ENDING, DigestFiles, Share, cut_shares, piece_table, work_on, write_piece
 from median_spark.errors import MedianSparkError, OutputError, TableError, counted
-from median_spark.expression import ExpressionTable, SourceRecord, SweepPlan, plan_sweeps, rows_at_once
-from median_spark.progress import ProgressReporter
+from median_spark.expression import ExpressionTable, SourceRecord, SweepPlan, rows_at_once
+from median_spark.preparation import ResultOptions
 from median_spark.results import (
     SourceComparison,
     SourceRatio,
@@ -30,68 +30,33 @@ from median_spark.results import (
     sources_table,
     stand_apart,
 )
-from median_spark.spark.engine.tasks import collect, run_tasks
-
-if TYPE_CHECKING:
-    from median_spark.spark.medians.medians import CorpusMedians
+from median_spark.spark.engine.tasks import collect_sound, run_tasks
+from median_spark.spark.medians.corpus import CorpusJob, CorpusMedians
 
 MOST_LEFT_OUT = 5
 """Of the sources that stand apart, so many are left out in turn, the farthest first: each is another pass."""
 
 _DONE_SCHEMA = pa.schema(
-    [("task", pa.int64()), ("values", pa.int64()), ("error", pa.string()), ("writing", pa.bool_())]
+    [("task", pa.int64()), ("values", pa.int64()), ("error", pa.string()), ("error_class", pa.string())]
 )
-_DONE_DDL = "task long, values long, error string, writing boolean"
-
-
-class MediansOf(Protocol):
-    """Computes the medians of some sources of a table, as `median_spark.gene_medians` does."""
-
-    def __call__(self, records: list[SourceRecord], *, exact: bool) -> "CorpusMedians":
-        """Return them."""
 
 
 @contextlib.contextmanager
 def source_by_source(
-    spark: SparkSession,
-    table: ExpressionTable,
-    found: "CorpusMedians",
-    medians_of: MediansOf,
-    *,
-    target: str,
-    by_source: bool,
-    digest_pickles: str | None,
-    exact: bool,
-    window_rows: int,
-    progress: ProgressReporter,
-    watch: Stopwatch,
+    job: CorpusJob, corpus: CorpusMedians, target: str, outputs: ResultOptions, watch: Stopwatch
 ) -> Iterator[SourceComparison | None]:
-    """Work source by source, and lend what a result tells about its sources while the block runs.
+    """Work source by source, and lend what a result says about its sources while the block runs.
 
     Parameters
     ----------
-    spark : SparkSession
-        What the work runs on.
-    table : ExpressionTable
-        Where the values are.
-    found : CorpusMedians
-        Its medians and sources.
-    medians_of : callable
-        For sources too large for one sweep, and for what leaving one out changes.
-    target : str
+    job
+        Computes the medians of sources too large for one sweep, and those without a source.
+    corpus
+        Medians and sources of the corpus.
+    target
         Canonical location of the result: what tasks write is staged beside it.
-    by_source : bool
-        Whether the sources are compared.
-    digest_pickles : str, optional
-        Canonical location of a folder for each source's digests, as the published procedure keeps them.
-    exact : bool
-        Whether the medians without a source are exact; those by source always are.
-    window_rows : int
-        Values that a worker holds at once.
-    progress : ProgressReporter
-        Who is told how it goes.
-    watch : Stopwatch
-        What times it.
+    outputs
+        Whether the sources are compared, and the folder for their digests.
 
     Yields
     ------
@@ -105,33 +70,33 @@ def source_by_source(
     OutputError
         If something cannot be written.
     EngineError
-        If a Spark job fails, or what workers write is not to be seen from here.
+        If a Spark job fails, or what workers write is not visible to the driver.
     """
-    if not by_source and digest_pickles is None:
+    by_source, folder = outputs.by_source, outputs.digest_pickles
+    if not by_source and folder is None:
         yield None
         return
-    records, universe = found.records, found.merged.universe
-    plan = plan_sweeps(table.values, records, universe, window_rows=window_rows)
-    too_large = _too_large(plan, len(records), window_rows)
-    whole = digest_pickles is not None
-    tasks = cut_shares([record.values for record in records], whole=whole, alone=too_large)
-    files = _digest_files(table, records, digest_pickles, found.merged.compression) if digest_pickles else None
+    records = corpus.records
+    plan = job.plan(records, corpus.merged.universe)
+    too_large = _too_large(plan, len(records), job.options.values_per_window)
+    tasks = cut_shares([record.values for record in records], whole=folder is not None, alone=too_large)
+    files = _digest_files(job.table, records, folder, corpus.merged.compression) if folder is not None else None
     with _staging(target) as (shared, local):
         pieces = [storage.join(shared, f"piece-{number:06d}.parquet") for number in range(len(tasks))]
         places = pieces if by_source else [None] * len(tasks)
         by_workers = [number for number, shares in enumerate(tasks) if shares[0].source not in too_large]
-        with progress.working(f"working on {counted(len(records), 'source')} by themselves"):
-            _work(spark, plan, records, [(tasks[number], places[number]) for number in by_workers], files)
+        with job.progress.working(f"working on {counted(len(records), 'source')} by themselves"):
+            _work(job.spark, plan, records, [(tasks[number], places[number]) for number in by_workers], files)
         for number in sorted(set(range(len(tasks))) - set(by_workers)):
             source = tasks[number][0].source
-            progress.note(f"{records[source].source} is too large for one worker: all of them share it")
-            _work_on_large(source, medians_of([records[source]], exact=True), plan.genes, places[number], files)
+            job.progress.note(f"{records[source].source} is too large for one worker: all of them share it")
+            _write_large(source, job.exactly().medians_of([records[source]]), plan.genes, places[number], files)
         if not by_source:
             watch.lap("by_source", tasks=len(tasks))
             yield None
             return
-        ratios = assemble_by_source(pieces, records, found.table, local / "by_source.parquet")
-        sources = _compared(records, ratios, found, medians_of, exact=exact, progress=progress)
+        ratios = assemble_by_source(pieces, records, corpus.table, local / "by_source.parquet")
+        sources = _compared(job, corpus, ratios)
         watch.lap("by_source", tasks=len(tasks))
         yield SourceComparison(sources, local / "by_source.parquet")
 
@@ -187,24 +152,22 @@ def _work(
         try:
             done["values"] = work_on(plan, shares, piece, files)
         except MedianSparkError as error:
-            done |= {"error": str(error), "writing": isinstance(error, OutputError)}
+            kind = OutputError if isinstance(error, OutputError) else TableError
+            done |= {"error": str(error), "error_class": kind.__name__}
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
     sources = {share.source for shares, _ in tasks for share in shares}
-    frame = run_tasks(spark, len(tasks), _DONE_DDL, task)
+    frame = run_tasks(spark, len(tasks), _DONE_SCHEMA, task)
     description = f"work on {counted(len(sources), 'source')} by themselves"
-    rows = collect(frame, _DONE_SCHEMA, "working source by source", description).to_pylist()
-    for row in sorted(rows, key=lambda row: int(row["task"])):
-        if row["error"] is not None:
-            raise OutputError(row["error"]) if row["writing"] else TableError(row["error"])
-    read, expected = sum(row["values"] for row in rows), sum(records[source].values for source in sources)
+    rows = collect_sound(frame, _DONE_SCHEMA, "working source by source", description)
+    read, expected = pc.sum(rows["values"]).as_py(), sum(records[source].values for source in sources)
     if read != expected:
         message = f"source by source {read:,} values were read where the sources' records say {expected:,}"
         raise TableError(message)
 
 
-def _work_on_large(
-    source: int, own: "CorpusMedians", genes: npt.NDArray[np.str_], piece: str | None, files: DigestFiles | None
+def _write_large(
+    source: int, own: CorpusMedians, genes: npt.NDArray[np.str_], piece: str | None, files: DigestFiles | None
 ) -> None:
     """Write what a task would have written of a source whose medians took several sweeps."""
     detected = own.table.filter(pc.greater(own.table["n_cells"], 0))
@@ -216,21 +179,14 @@ def _work_on_large(
         files.write(source, own.merged.digests)
 
 
-def _compared(
-    records: Sequence[SourceRecord],
-    ratios: Sequence[SourceRatio],
-    found: "CorpusMedians",
-    medians_of: MediansOf,
-    *,
-    exact: bool,
-    progress: ProgressReporter,
-) -> pa.Table:
+def _compared(job: CorpusJob, corpus: CorpusMedians, ratios: Sequence[SourceRatio]) -> pa.Table:
     """Say which sources stand apart, and what leaving out the farthest of them would change."""
+    records = corpus.records
     verdict = stand_apart(ratios)
     changes = {}
     for number in verdict.most_apart(MOST_LEFT_OUT):
         left_out = records[number].source
-        progress.note(f"'{left_out}' stands apart: computing the medians without it")
-        without = medians_of([record for record in records if record.source != left_out], exact=exact)
-        changes[number] = change_of(found.table, without.table)
+        job.progress.note(f"'{left_out}' stands apart: computing the medians without it")
+        without = job.medians_of([record for record in records if record.source != left_out])
+        changes[number] = change_of(corpus.table, without.table)
     return sources_table(records, ratios, verdict, changes)

@@ -1,0 +1,378 @@
+"""Plans of the main jobs: everything that can be checked without Spark is checked here, once, before work begins.
+
+Each ``prepare_…`` function lists the inputs, checks options and targets, writes nothing, and returns a plan;
+`median_spark.spark` executes plans.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from median_spark import storage
+from median_spark.digests import DEFAULT_COMPRESSION, check_compression, check_digest_folder
+from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed
+from median_spark.expression import (
+    WINDOW_ROWS,
+    ExpressionTable,
+    FailureRecord,
+    SourceRecord,
+    check_target,
+    open_table,
+    require_uniform,
+)
+from median_spark.geneformer import GeneformerOptions
+from median_spark.genes import GeneMap, GeneTable
+from median_spark.guard import DEFAULT_LIMITS, Limits
+from median_spark.matrices import UNIT_ENTRIES, ReadOptions, SourceFile, equal_contents, find_sources
+from median_spark.results import check_result_target
+from median_spark.sizes import items_of
+
+_BYTES_PER_VALUE = 8
+_BYTES_PER_ENTRY = 40
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How a conversion works; none of it changes a value.
+
+    Attributes
+    ----------
+    on_error : {"fail", "skip"}
+        Whether a source that cannot be converted ends the conversion, or is reported while the others are finished.
+    overwrite : bool
+        Reconvert up-to-date sources.
+    unit_entries : int or str
+        Most nonzero counts that a task reads at once, as a number, or as the memory they need (40 bytes each) such as
+        ``"512MB"``.
+    limits : Limits
+        Processor time, waiting time and memory that reading a source may use before that source fails.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.ConvertOptions(on_error="skip", unit_entries="200MB").entries_per_unit
+    5000000
+    """
+
+    on_error: str = "fail"
+    overwrite: bool = False
+    unit_entries: int | str = UNIT_ENTRIES
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if self.on_error not in {"fail", "skip"}:
+            message = f"on_error must be 'fail' or 'skip', not {self.on_error!r}"
+            raise UsageError(message)
+        _ = self.entries_per_unit
+
+    @property
+    def entries_per_unit(self) -> int:
+        """`unit_entries` as a number."""
+        return items_of(self.unit_entries, _BYTES_PER_ENTRY, "unit_entries")
+
+
+@dataclass(frozen=True)
+class MedianOptions:
+    """How medians are computed.
+
+    Attributes
+    ----------
+    compression : float
+        Compression of the digests, 20 to 1000: twice as much halves their error and doubles their size.
+    exact : bool
+        Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
+    window_rows : int or str
+        Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
+        while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
+        large for one window, because each is then merged from several.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.MedianOptions(window_rows="96MB").values_per_window
+    12000000
+    """
+
+    compression: float = DEFAULT_COMPRESSION
+    exact: bool = True
+    window_rows: int | str = WINDOW_ROWS
+
+    def __post_init__(self) -> None:
+        check_compression(self.compression)
+        _ = self.values_per_window
+
+    @property
+    def values_per_window(self) -> int:
+        """`window_rows` as a number."""
+        return items_of(self.window_rows, _BYTES_PER_VALUE, "window_rows")
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What a result folder holds besides the medians.
+
+    Attributes
+    ----------
+    geneformer : GeneformerOptions
+        Choices about the dictionaries that a tokenizer loads.
+    gene_table : GeneTable or None
+        Names of the genes, for these dictionaries and the report; the expression table says which genes there are.
+    gene_map : GeneMap or None
+        The gene map that the matrices were converted with, for these dictionaries.
+    by_source : bool
+        Also write each source's medians, and compare them with the corpus's.
+    digest_pickles : str or None
+        Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.ResultOptions(by_source=True).by_source
+    True
+    """
+
+    geneformer: GeneformerOptions = field(default_factory=GeneformerOptions)
+    gene_table: GeneTable | None = None
+    gene_map: GeneMap | None = None
+    by_source: bool = False
+    digest_pickles: str | None = None
+
+
+@dataclass(frozen=True)
+class ConvertPlan:
+    """A conversion, checked.
+
+    Attributes
+    ----------
+    location : str
+        Folder of the expression table.
+    sources : tuple of SourceFile
+        Sources that can be opened, ascending by name.
+    failures : tuple of FailureRecord
+        Those of which looking at their folder has shown that they cannot.
+    notes : tuple of str
+        What a user should know before work begins.
+    reading : ReadOptions
+        Options that decide the values.
+    options : ConvertOptions
+        Options that decide how the work is done.
+    """
+
+    location: str
+    sources: tuple[SourceFile, ...]
+    failures: tuple[FailureRecord, ...]
+    notes: tuple[str, ...]
+    reading: ReadOptions
+    options: ConvertOptions
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all sources, those that fail included."""
+        return sorted([*(source.name for source in self.sources), *(failure.source for failure in self.failures)])
+
+
+@dataclass(frozen=True)
+class MediansPlan:
+    """Medians of sources of an expression table, checked.
+
+    Attributes
+    ----------
+    table : ExpressionTable
+        The table.
+    records : tuple of SourceRecord
+        The sources to pool, ascending by name.
+    failures : tuple of FailureRecord
+        Sources to record as missing.
+    target : str
+        Canonical location of the result folder.
+    options : MedianOptions
+        How medians are computed.
+    outputs : ResultOptions
+        What is written besides.
+    """
+
+    table: ExpressionTable
+    records: tuple[SourceRecord, ...]
+    failures: tuple[FailureRecord, ...]
+    target: str
+    options: MedianOptions
+    outputs: ResultOptions
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A whole run, checked.
+
+    Attributes
+    ----------
+    location : str
+        Canonical location of the folder for everything.
+    conversion : ConvertPlan
+        The conversion, to ``expression`` in this folder.
+    target : str
+        Canonical location of the result, ``medians`` in this folder.
+    options : MedianOptions
+        How medians are computed.
+    outputs : ResultOptions
+        What is written besides.
+    """
+
+    location: str
+    conversion: ConvertPlan
+    target: str
+    options: MedianOptions
+    outputs: ResultOptions
+
+
+def prepare_conversion(
+    inputs: str | Sequence[str],
+    out: str,
+    reading: ReadOptions | None = None,
+    options: ConvertOptions | None = None,
+) -> ConvertPlan:
+    """Find the sources and check options and target of a conversion.
+
+    Raises
+    ------
+    InputError
+        If an input is not there or holds no matrix, or if a source cannot be read and that ends the conversion.
+    UsageError
+        If two files would have the same name.
+    GeneTableError
+        If the gene table has no gene of the chosen types.
+    OutputError, TableError
+        If the target holds something else, or a table of another version.
+    """
+    reading, options = reading or ReadOptions(), options or ConvertOptions()
+    if reading.gene_table is not None:
+        reading.gene_table.universe(reading.gene_types)
+    found = find_sources([inputs] if isinstance(inputs, str) else inputs)
+    sources = tuple(source for source in found if source.problem is None)
+    failures = tuple(FailureRecord(one.name, one.file.path, one.problem) for one in found if one.problem is not None)
+    check_target(out)
+    stop_at_failures(failures, options)
+    notes = (*found.notes(), *equal_contents(sources))
+    return ConvertPlan(out, sources, failures, notes, reading, options)
+
+
+def prepare_medians(
+    expression: str,
+    out: str,
+    sources: Sequence[str] | None = None,
+    options: MedianOptions | None = None,
+    outputs: ResultOptions | None = None,
+    *,
+    overwrite: bool = False,
+) -> MediansPlan:
+    """Open an expression table and check options and target of its medians.
+
+    Raises
+    ------
+    TableError
+        If the table is damaged, empty, of another format version, lacks a source, or its sources cannot be pooled.
+    OutputError
+        If the target holds something else, or a result that may not be replaced.
+    UsageError
+        If the gene map is not that of the conversion.
+    """
+    options, outputs = options or MedianOptions(), outputs or ResultOptions()
+    target = storage.canonical(out)
+    check_result_target(target, overwrite=overwrite)
+    table = open_table(expression)
+    records = tuple(records_of(table, sources))
+    if outputs.gene_map is not None:
+        _check_gene_map(outputs.gene_map, records)
+    if outputs.digest_pickles is not None:
+        names = [record.source for record in records]
+        folder = check_digest_folder(outputs.digest_pickles, names, target, overwrite=overwrite)
+        outputs = replace(outputs, digest_pickles=folder)
+    require_uniform(table.location, records)
+    return MediansPlan(table, records, tuple(table.failures()), target, options, outputs)
+
+
+def prepare_run(
+    inputs: str | Sequence[str],
+    out: str,
+    reading: ReadOptions | None = None,
+    conversion: ConvertOptions | None = None,
+    options: MedianOptions | None = None,
+    outputs: ResultOptions | None = None,
+) -> RunPlan:
+    """Find the sources and check options and targets of a run.
+
+    Raises
+    ------
+    MedianSparkError
+        See `prepare_conversion` and `prepare_medians`; also if `out` holds anything but an earlier run.
+    """
+    options, outputs = options or MedianOptions(), outputs or ResultOptions()
+    out = storage.canonical(out)
+    target = storage.join(out, "medians")
+    _check_folder(out)
+    plan = prepare_conversion(inputs, storage.join(out, "expression"), reading, conversion)
+    check_result_target(target, overwrite=True)
+    if outputs.digest_pickles is not None:
+        folder = check_digest_folder(outputs.digest_pickles, plan.names, out, overwrite=True)
+        outputs = replace(outputs, digest_pickles=folder)
+    return RunPlan(out, plan, target, options, outputs)
+
+
+def records_of(table: ExpressionTable, sources: Sequence[str] | None = None) -> list[SourceRecord]:
+    """Return the records of some sources of a table, by default of all, ascending by name.
+
+    Raises
+    ------
+    TableError
+        If the table lacks one of them.
+    """
+    records = table.sources()
+    if sources is None:
+        return records
+    missing = sorted(set(sources) - {record.source for record in records})
+    if missing:
+        message = f"{table.location}: the table has no source {listed(missing)}"
+        raise TableError(message)
+    return [record for record in records if record.source in set(sources)]
+
+
+def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions) -> None:
+    """Raise what the failures say if the first failure ends the conversion.
+
+    Raises
+    ------
+    InputError
+        If there is a failure and `options.on_error` is ``"fail"``.
+    """
+    if failures and options.on_error == "fail":
+        raise InputError(*failures_text(failures, f"{counted(len(failures), 'source')} cannot be converted"))
+
+
+def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
+    """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
+    if len(failures) == 1:
+        return [failures[0].reason]
+    return [f"{heading}:", *(f"  {failure.reason}" for failure in failures)]
+
+
+def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:
+    """Refuse a gene map that is not the one by which rows were summed: a tokenizer would sum others."""
+    others = [r.source for r in records if r.parameters.get("gene_map") != gene_map.fingerprint()]
+    if others:
+        message = (
+            f"{gene_map.path}: this is not the gene map of the expression table: {counted(len(others), 'source')} "
+            f"converted with another or with none: {listed(others, 3)}: give the one of the conversion, or none"
+        )
+        raise UsageError(message)
+
+
+def _check_folder(out: str) -> None:
+    if storage.kind(out) == "file":
+        message = f"{out}: this is a file; the results need a folder"
+        raise OutputError(message)
+    held = [name for name in storage.names_in(out) if name not in {"expression", "medians", "lock"}]
+    others = [name for name in held if not name.startswith(".medians.")]
+    if others:
+        message = (
+            f"{out}: this folder contains files other than those of an earlier run ({listed(others, 3)}): "
+            "choose an empty or new one"
+        )
+        raise OutputError(message)
