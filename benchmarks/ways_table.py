@@ -68,6 +68,53 @@ def spark_approximate(values: str, warm_up: str, heap: int) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
+def pandas_udf(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    """Give a digest per gene by a grouped-aggregate pandas UDF that feeds crick each gene's values."""
+    import pandas as pd
+    from pyspark.sql.functions import pandas_udf as udf
+
+    def median_of(values: pd.Series) -> float:
+        return _crick_median(values)
+
+    with notebook_session(heap) as spark:
+        median = udf(median_of, "double")
+
+        def work(folder: str = values) -> Found:
+            medians = spark.read.parquet(folder).groupBy("gene").agg(median("value").alias("median"))
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
+        yield work
+
+
+@contextlib.contextmanager
+def apply_in_pandas(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    """Give the same by `applyInPandas`."""
+    import pandas as pd
+
+    def of_gene(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"gene": rows["gene"].iloc[:1], "median": [_crick_median(rows["value"])]})
+
+    with notebook_session(heap) as spark:
+
+        def work(folder: str = values) -> Found:
+            rows = spark.read.parquet(folder).select("gene", "value")
+            medians = rows.groupBy("gene").applyInPandas(of_gene, "gene string, median double")
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
+        yield work
+
+
+def _crick_median(values: Any) -> float:
+    from crick import TDigest
+
+    digest = TDigest(200)
+    digest.update(values.to_numpy())
+    return float(digest.quantile(0.5))
+
+
+@contextlib.contextmanager
 def _spark(values: str, warm_up: str, heap: int, aggregate: str) -> Iterator[Work]:
     """Give Spark's own aggregate, in a session that has done it once on a small table."""
     from pyspark.sql.functions import expr

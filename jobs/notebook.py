@@ -20,19 +20,17 @@
 # MAGIC | `corpus` | folder searched for `.loom` and `.h5ad` at any depth; empty: a small demo corpus is written |
 # MAGIC | `gene_table` | CSV with `ensembl_id` and `gene_type`; empty: the genes are those that the files hold |
 # MAGIC | `out` | folder for the expression table and the result; the same one resumes or updates an earlier run |
-# MAGIC | `unit_entries` | counts that a task reads at most, 40 bytes each in a worker's memory |
-# MAGIC | `window_rows` | values that a task holds at most, 16 bytes each in a worker's memory |
+# MAGIC | `unit_memory` | memory for the counts that a task reads at once |
+# MAGIC | `window_memory` | memory for the values that a task holds at once; it needs as much again while it works |
 # MAGIC
-# MAGIC The last two are right for workers of 2 GB a core. Where workers have 1 GB, as serverless compute may give
-# MAGIC them, take 5000000 and 12000000: the medians are the same, to the bit.
+# MAGIC The last two are right for workers of 2 GB per core. Where workers have 1 GB, as serverless compute may give
+# MAGIC them, take 200MB and 96MB: the medians are the same, to the bit.
 
 # COMMAND ----------
 
 import os
 
 from median_spark import ConvertOptions, MedianOptions, ResultOptions
-from median_spark.expression import WINDOW_ROWS
-from median_spark.matrices import UNIT_ENTRIES
 
 
 def parameter(name, default):
@@ -46,8 +44,8 @@ def parameter(name, default):
 corpus = parameter("corpus", "")
 gene_table = parameter("gene_table", "")
 out = parameter("out", "/Volumes/main/default/median_spark/run1")
-unit_entries = int(parameter("unit_entries", str(UNIT_ENTRIES)))
-window_rows = int(parameter("window_rows", str(WINDOW_ROWS)))
+unit_memory = parameter("unit_memory", "800MB")
+window_memory = parameter("window_memory", "384MB")
 
 # COMMAND ----------
 
@@ -71,17 +69,16 @@ if not corpus:
 
 # COMMAND ----------
 
-from median_spark import AttributeNames, ReadOptions, inspect, read_gene_table
-from median_spark.matrices import find_sources
+from median_spark import AttributeNames, ReadOptions, find_sources, inspect, read_gene_table
 
-options = ReadOptions(
+reading = ReadOptions(
     names=AttributeNames(),  # AttributeNames(n_counts="nCount_RNA") where a file calls it so
     filter_values=(),  # ("full",) where filter_pass holds texts, and cells of good quality have this one
     gene_table=read_gene_table(gene_table) if gene_table else None,
 )
 sources = find_sources([corpus])
 print(f"{len(sources):,} sources in {corpus}")
-for field, finding in inspect(sources[0].file.path, options):
+for field, finding in inspect(sources[0].file.path, reading):
     print(f"{field:<24}{finding}")
 
 # COMMAND ----------
@@ -97,16 +94,15 @@ for field, finding in inspect(sources[0].file.path, options):
 
 import sys
 
-from median_spark import convert
-from median_spark.progress import PlainLines
+from median_spark import PlainLines, convert
 
-report = PlainLines(sys.stdout)
+progress = PlainLines(sys.stdout)
 conversion = convert(
     corpus,
     f"{out}/expression",
     spark=spark,
-    reading=options,
-    options=ConvertOptions(on_error="skip", unit_entries=unit_entries),
+    reading=reading,
+    options=ConvertOptions(on_error="skip", unit_entries=unit_memory),
     progress=progress,
 )
 print(f"{len(conversion.converted):,} sources converted now, {len(conversion.unchanged):,} were up to date")
@@ -126,8 +122,8 @@ summary = medians(
     f"{out}/expression",
     f"{out}/medians",
     spark=spark,
-    options=MedianOptions(window_rows=window_rows),
-    outputs=ResultOptions(gene_table=options.gene_table),
+    options=MedianOptions(window_rows=window_memory),
+    outputs=ResultOptions(gene_table=reading.gene_table),
     overwrite=True,
     progress=progress,
 )

@@ -1,7 +1,7 @@
 """Per-gene non-zero medians of normalised expression over a whole single-cell corpus, on Spark.
 
-The public names. Those that need pyspark are loaded when they are first asked for, so that a Spark worker, which only
-reads and digests, does not import it.
+The public names. Each is loaded when it is first asked for, so that a Spark worker, which only reads and digests, does
+not import pyspark.
 """
 
 from importlib import import_module
@@ -15,8 +15,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from median_spark.demo import write_demo as write_demo
+    from median_spark.errors import BusyError as BusyError
+    from median_spark.errors import DigestError as DigestError
+    from median_spark.errors import EngineError as EngineError
+    from median_spark.errors import FrameError as FrameError
+    from median_spark.errors import GeneMapError as GeneMapError
+    from median_spark.errors import GeneTableError as GeneTableError
+    from median_spark.errors import InputError as InputError
     from median_spark.errors import MedianSparkError as MedianSparkError
+    from median_spark.errors import OutputError as OutputError
+    from median_spark.errors import StorageError as StorageError
+    from median_spark.errors import TableError as TableError
+    from median_spark.errors import UsageError as UsageError
+    from median_spark.expression import FailureRecord as FailureRecord
+    from median_spark.expression import SourceRecord as SourceRecord
     from median_spark.expression import remove_sources as remove_sources
+    from median_spark.geneformer import DictionaryFigures as DictionaryFigures
     from median_spark.geneformer import GeneformerOptions as GeneformerOptions
     from median_spark.geneformer import check_dictionaries as check_dictionaries
     from median_spark.genes import GeneMap as GeneMap
@@ -28,58 +42,80 @@ if TYPE_CHECKING:
     from median_spark.inspection import examine as examine
     from median_spark.inspection import inspect as inspect
     from median_spark.matrices import AttributeNames as AttributeNames
+    from median_spark.matrices import FoundSources as FoundSources
     from median_spark.matrices import ReadOptions as ReadOptions
+    from median_spark.matrices import SourceFile as SourceFile
+    from median_spark.matrices import find_sources as find_sources
     from median_spark.merging import merge as merge
     from median_spark.preparation import ConvertOptions as ConvertOptions
     from median_spark.preparation import MedianOptions as MedianOptions
     from median_spark.preparation import ResultOptions as ResultOptions
+    from median_spark.progress import PlainLines as PlainLines
+    from median_spark.progress import ProgressReporter as ProgressReporter
+    from median_spark.progress import SilentProgress as SilentProgress
     from median_spark.report import write_report as write_report
+    from median_spark.results import GeneDigests as GeneDigests
+    from median_spark.results import ResultSummary as ResultSummary
+    from median_spark.results import Stage as Stage
+    from median_spark.results import read_medians as read_medians
+    from median_spark.spark.convert.convert import ConversionSummary as ConversionSummary
     from median_spark.spark.convert.convert import convert as convert
     from median_spark.spark.dataframe.gene_medians import gene_medians as gene_medians
     from median_spark.spark.datasource.register import register_formats as register_formats
     from median_spark.spark.engine.session import spark_session as spark_session
+    from median_spark.spark.medians.corpus import CorpusMedians as CorpusMedians
     from median_spark.spark.medians.corpus import table_medians as table_medians
     from median_spark.spark.medians.medians import medians as medians
+    from median_spark.spark.run import RunSummary as RunSummary
     from median_spark.spark.run import run as run
+    from median_spark.verification import Verification as Verification
     from median_spark.verification import verify as verify
 
-
-_HOME = {
-    "AttributeNames": "matrices",
-    "ConvertOptions": "preparation",
-    "GeneMap": "genes",
-    "GeneformerOptions": "geneformer",
-    "GeneTable": "genes",
-    "Inspection": "inspection",
-    "Limits": "guard",
-    "MedianSparkError": "errors",
-    "MedianOptions": "preparation",
-    "ReadOptions": "matrices",
-    "ResultOptions": "preparation",
-    "check_dictionaries": "geneformer",
-    "convert": "spark.convert.convert",
-    "examine": "inspection",
-    "gene_medians": "spark.dataframe.gene_medians",
-    "inspect": "inspection",
-    "medians": "spark.medians.medians",
-    "merge": "merging",
-    "read_gene_map": "genes",
-    "read_gene_table": "genes",
-    "register_formats": "spark.datasource.register",
-    "remove_sources": "expression",
-    "run": "spark.run",
-    "spark_session": "spark.engine.session",
-    "table_medians": "spark.medians.corpus",
-    "verify": "verification",
-    "write_demo": "demo",
-    "write_report": "report",
+_NAMES = {
+    "demo": ("write_demo",),
+    "errors": (
+        "BusyError",
+        "DigestError",
+        "EngineError",
+        "FrameError",
+        "GeneMapError",
+        "GeneTableError",
+        "InputError",
+        "MedianSparkError",
+        "OutputError",
+        "StorageError",
+        "TableError",
+        "UsageError",
+    ),
+    "expression": ("FailureRecord", "SourceRecord", "remove_sources"),
+    "geneformer": ("DictionaryFigures", "GeneformerOptions", "check_dictionaries"),
+    "genes": ("GeneMap", "GeneTable", "read_gene_map", "read_gene_table"),
+    "guard": ("Limits",),
+    "inspection": ("Inspection", "examine", "inspect"),
+    "matrices": ("AttributeNames", "FoundSources", "ReadOptions", "SourceFile", "find_sources"),
+    "merging": ("merge",),
+    "preparation": ("ConvertOptions", "MedianOptions", "ResultOptions"),
+    "progress": ("PlainLines", "ProgressReporter", "SilentProgress"),
+    "report": ("write_report",),
+    "results": ("GeneDigests", "ResultSummary", "Stage", "read_medians"),
+    "spark.convert.convert": ("ConversionSummary", "convert"),
+    "spark.dataframe.gene_medians": ("gene_medians",),
+    "spark.datasource.register": ("register_formats",),
+    "spark.engine.session": ("spark_session",),
+    "spark.medians.corpus": ("CorpusMedians", "table_medians"),
+    "spark.medians.medians": ("medians",),
+    "spark.run": ("RunSummary", "run"),
+    "verification": ("Verification", "verify"),
 }
+"""Public names by the module that has them."""
 
-__all__ = ["__version__", *sorted(_HOME)]
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULES)]
 
 
 def __getattr__(name: str) -> "Any":
-    if name not in _HOME:
+    if name not in _MODULES:
         message = f"module 'median_spark' has no attribute '{name}'"
         raise AttributeError(message)
-    return getattr(import_module(f"median_spark.{_HOME[name]}"), name)
+    return getattr(import_module(f"median_spark.{_MODULES[name]}"), name)

@@ -14,6 +14,7 @@ from median_spark.results.by_source import assemble_by_source
 from median_spark.results.folder import (
     RESULT_FORMAT_VERSION,
     check_result_target,
+    read_medians,
     read_provenance,
     read_summary,
     write_result,
@@ -59,6 +60,7 @@ __all__ = [
     "figures_of",
     "median_table",
     "provenance_of",
+    "read_medians",
     "read_provenance",
     "read_summary",
     "sources_table",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.csv_text import harmless_texts, quoting_of
-from median_spark.errors import OutputError, TableError, listed
+from median_spark.errors import InputError, OutputError, TableError, listed
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.report import REPORT_NAME, report_page
@@ -152,6 +152,41 @@ def write_result(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return summary
+
+
+def read_medians(result: str) -> pa.Table:
+    """Read the median table of a result.
+
+    Parameters
+    ----------
+    result : str
+        Path or URI of the result folder.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per gene, ascending: ``gene``, ``median`` (float64, counts per target sum; null where the gene is not
+        detected), ``n_cells``, ``n_sources``, quantiles, ``digest_median``, ``digest_rank_error``.
+
+    Raises
+    ------
+    TableError
+        If there is no result, or it is damaged or of another format version.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> medians = median_spark.read_medians("result/medians")
+    >>> medians.column_names[:3]
+    ['gene', 'median', 'n_cells']
+    """
+    read_summary(result)
+    path = storage.join(storage.canonical(result), "medians.parquet")
+    try:
+        return pq.read_table(pa.BufferReader(storage.read_buffer(path)))
+    except (pa.ArrowException, InputError) as error:
+        message = f"{path}: the median table cannot be read ({error}); the result is damaged"
+        raise TableError(message) from error
 
 
 def read_summary(location: str) -> dict[str, Any]:

@@ -95,9 +95,11 @@ def test_widgets_choose_the_corpus_and_what_workers_hold(remote, tmp_path, capsy
         write_loom(tmp_path / "in" / f"{name}.loom", random_counts(rng, 200, 300, density=0.3))
     (tmp_path / "in" / "torn.loom").write_bytes(b"no loom")
     shown, pages = [], []
-    dbutils = Platform(corpus=str(tmp_path / "in"), out=str(tmp_path / "out"), unit_entries="5000", window_rows="4000")
+    dbutils = Platform(
+        corpus=str(tmp_path / "in"), out=str(tmp_path / "out"), unit_memory="200kB", window_memory="32kB"
+    )
     found = run_cells(spark=remote, dbutils=dbutils, display=shown.append, displayHTML=pages.append)
-    assert dbutils.widgets.declared == ["corpus", "gene_table", "out", "unit_entries", "window_rows"]
+    assert dbutils.widgets.declared == ["corpus", "gene_table", "out", "unit_memory", "window_memory"]
     assert [record.source for record in found["conversion"].records] == ["one", "two"]
     assert all(len(record.parts) > 1 for record in found["conversion"].records)
     assert [failure.source for failure in found["conversion"].failures] == ["torn"]

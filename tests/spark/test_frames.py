@@ -452,7 +452,7 @@ def test_a_frame_that_has_other_genes_at_each_reading_is_refused(spark):
     "given", [pd.DataFrame({"gene": ["A"], "value": [1.0]}), None, 7], ids=["pandas", "none", "int"]
 )
 def test_anything_but_a_dataframe_is_rejected(spark, given):
-    with pytest.raises(UsageError, match="takes a Spark DataFrame, not a .*table_medians takes the path"):
+    with pytest.raises(UsageError, match=r"takes a Spark DataFrame, not a .*table_medians takes the path"):
         gene_medians(given)
 
 
