@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -19,10 +19,9 @@ from median_spark.expression import (
     UnitRecord,
     committed_name,
 )
-from median_spark.genes import RowCounts
-from median_spark.matrices import SourceFile, SourceOutline, Unit
 from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
+from median_spark.spark.convert.pending import PendingSource
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.convert.unit_job import UnitJob
 from median_spark.versions import software_versions
@@ -40,81 +39,6 @@ _SEEN_LATE_SECONDS = 75.0
 
 _Ending = tuple[str | None, SourceRecord | None]
 """Why a source cannot be committed, or its record."""
-
-
-@dataclass(frozen=True)
-class SourceHead:
-    """What a source's record says that is known before its counts are read, and how its cells are cut.
-
-    Attributes
-    ----------
-    rows, cells, cells_passed, median_n_counts, genes, gene_list, row_counts, warnings
-        As in `SourceRecord`.
-    units : tuple of Unit
-        Ranges of cells, each read by one task.
-    """
-
-    rows: int
-    cells: int
-    cells_passed: int
-    median_n_counts: float | None
-    genes: int
-    gene_list: str
-    row_counts: RowCounts
-    warnings: list[str]
-    units: tuple[Unit, ...]
-
-    @classmethod
-    def of(cls, outline: SourceOutline, gene_list: str) -> "SourceHead":
-        """Return what an outline tells; `gene_list` is the fingerprint of the genes that the source has values of."""
-        return cls(
-            outline.rows,
-            outline.cells,
-            outline.cells_passed,
-            outline.median_n_counts,
-            len(outline.genes),
-            gene_list,
-            outline.row_counts,
-            list(outline.warnings),
-            outline.units,
-        )
-
-
-@dataclass
-class PendingSource:
-    """A source on its way into the table; what its units yielded gathers here.
-
-    Attributes
-    ----------
-    source : SourceFile
-        Its name and file.
-    conversion : str
-        Fingerprint of file and parameters.
-    head : SourceHead
-        What is known before its counts are read.
-    done : dict of int to UnitRecord
-        What each unit yielded, by its number.
-    """
-
-    source: SourceFile
-    conversion: str
-    head: SourceHead
-    done: dict[int, UnitRecord] = field(default_factory=dict)
-
-    @property
-    def error(self) -> str | None:
-        """Why it cannot be converted, by its first unit that failed."""
-        return next((record.error for _, record in sorted(self.done.items()) if record.error), None)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all its units are done."""
-        return len(self.done) == len(self.head.units)
-
-    @property
-    def units_left(self) -> list[Unit]:
-        """Units that are not done."""
-        return [unit for unit in self.head.units if unit.number not in self.done]
 
 
 class Conversion:

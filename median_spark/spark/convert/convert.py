@@ -24,7 +24,8 @@ from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outlin
 from median_spark.preparation import ConvertOptions, ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
-from median_spark.spark.convert.conversion import Conversion, PendingSource, SourceHead
+from median_spark.spark.convert.conversion import Conversion
+from median_spark.spark.convert.pending import PendingSource, SourceHead
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect, run_tasks

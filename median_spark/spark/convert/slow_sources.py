@@ -13,36 +13,24 @@ _LOOK_SECONDS = 2.0
 
 
 class SlowSources:
-    """Says once of each source that the conversion waits for it.
-
-    Parameters
-    ----------
-    staging : Staging
-        Where workers say so.
-    names : mapping of str to str
-        Conversion to name, of the sources under way.
-    limits : Limits
-        After which a source is given up.
-    progress : ProgressReporter
-        Progress reporter.
-    """
+    """Names each source once that a conversion waits for; `names` are those under way, by conversion."""
 
     def __init__(self, staging: Staging, names: Mapping[str, str], limits: Limits, progress: ProgressReporter) -> None:
         self._staging = staging
         self._names = names
         self._limits = limits
         self._progress = progress
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def look(self) -> None:
         """Look for such sources now."""
         slow = self._staging.slow_conversions() & self._names.keys()
-        for conversion in sorted(slow - self._said):
+        for conversion in sorted(slow - self._reported):
             self._progress.note(
                 f"waiting for source '{self._names[conversion]}', which makes no progress; it fails after "
                 f"{self._limits.processor_seconds} s of processor time, or {self._limits.waiting_seconds:g} s of any"
             )
-        self._said |= slow
+        self._reported |= slow
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

@@ -20,18 +20,8 @@ _UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
 class UnitJob:
     """The Spark job, in a thread of its own, so that the driver can commit while it runs.
 
-    The thread takes over what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        What it runs on.
-    staging : Staging
-        Where each unit's part and record go.
-    units : sequence of (FileStat, str, Unit)
-        Of each task: the matrix, the fingerprint of its source's conversion, and the cells.
-    plan : ConvertPlan
-        Options for reading.
+    The thread inherits what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
+    `units` has the file, the fingerprint of the source's conversion and the cells of each task.
     """
 
     def __init__(

@@ -28,15 +28,7 @@ _MISTAKES = {
 
 @dataclass(frozen=True)
 class FrameColumns:
-    """The columns, of the types that are computed with, and their names for whoever gave them.
-
-    Attributes
-    ----------
-    gene, value, source : pyspark.sql.Column
-        string, double, and string; None where sources are not told apart.
-    gene_name, value_name : str
-    source_name : str or None
-    """
+    """The columns as string, double and string, and the names by which the caller knows them."""
 
     gene: Column
     value: Column
@@ -73,13 +65,7 @@ def changed(gene: str) -> str:
 
 
 def find_columns(frame: DataFrame, gene: str, value: str, source: str | None) -> FrameColumns:
-    """Find the columns by name, as Spark does: fields of structs by ``a.b``, capitals as the session says.
-
-    Raises
-    ------
-    FrameError
-        If there is none of that name, or several, or it is of a type that cannot be computed with.
-    """
+    """Find the columns by name, as Spark does: fields of structs by ``a.b``, capitals as the session says."""
     return FrameColumns(
         gene=_column(frame, "gene_col", gene, _TEXT, "genes are strings").cast("string"),
         value=_column(frame, "value_col", value, _NUMBERS, "values are numbers").cast("double"),

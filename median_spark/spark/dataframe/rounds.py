@@ -46,25 +46,21 @@ def exact_medians_of_rows(rows: DataFrame, merged: GeneDigests, progress: Progre
 
     Parameters
     ----------
-    rows : DataFrame
+    rows
         ``gene``: string, ``value``: double, without nulls, NaN, infinities and negative numbers.
-    merged : GeneDigests
+    merged
         Digests of all of its values above 0.
-    progress : ProgressReporter
-        Who is told how it goes.
 
     Raises
     ------
     FrameError
-        If there are other values than were digested.
-    EngineError
-        If a Spark job fails.
+        If there are different values than were digested.
     """
     return exact_in_rounds(merged, partial(_refine_once, rows, merged), progress)
 
 
 def _refine_once(rows: DataFrame, merged: GeneDigests, number: int, queries: Queries) -> Round:
-    """Run one Spark job, and see what it says of each query."""
+    """Run one Spark job, and read the answer to each query."""
     asked = local_frame(rows.sparkSession, _query_table(queries))
     description = f"refine {counted(len(queries), 'bracket')}, round {number + 1}"
     answers = collect(_answered(_counted(rows, asked), asked), _ANSWER_SCHEMA, "refining", description)

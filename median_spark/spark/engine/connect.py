@@ -17,37 +17,24 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 def connect_address(master: str | None) -> str | None:
-    """Return the address of the Connect server that was asked for, or None where it was another Spark.
-
-    Parameters
-    ----------
-    master : str, optional
-        What the user named; without it the environment's ``SPARK_REMOTE`` counts.
-    """
+    """Return the address of a Connect server that `master` or ``SPARK_REMOTE`` names; None for other Sparks."""
     named = master or os.environ.get("SPARK_REMOTE", "")
     return named if named.startswith(SCHEME) else None
 
 
 def check_reachable(address: str) -> None:
-    """Refuse an address at which nothing listens.
-
-    Where gRPC goes through a proxy this tells nothing, and nothing is checked.
-
-    Parameters
-    ----------
-    address : str
-        ``sc://host:port``, perhaps with parameters after a semicolon.
+    """Reject an address, ``sc://host:port``, at which nothing listens; behind a gRPC proxy nothing is checked.
 
     Raises
     ------
     UsageError
         If the address names no host, or its port is no number.
     EngineError
-        If no connection comes about within ten seconds.
+        If there is no connection within ten seconds.
     """
-    found = urlsplit("http" + address[2:].split(";", 1)[0])  # a scheme whose addresses the standard library knows
+    parsed = urlsplit("http" + address[2:].split(";", 1)[0])  # a scheme whose addresses the standard library knows
     try:
-        host, port = found.hostname, found.port or _PORT
+        host, port = parsed.hostname, parsed.port or _PORT
     except ValueError as error:
         message = f"{address}: this address cannot be used ({error}): write it as sc://host:port"
         raise UsageError(message) from error

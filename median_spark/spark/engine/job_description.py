@@ -13,15 +13,10 @@ _DESCRIPTION = "spark.job.description"
 
 
 def job_description(spark: SparkSession, text: str) -> AbstractContextManager[None]:
-    """Describe the Spark jobs that this thread starts while a block runs; what the caller had set comes back after it.
+    """Describe the Spark jobs that this thread starts while a block runs; restore the caller's description after it.
 
-    Parameters
-    ----------
-    spark : SparkSession
-        Any session. A classic one shows the text as the job's description; with Spark Connect, whose server describes
-        jobs itself, it becomes one of the operation's tags.
-    text : str
-        What the jobs do: ``"convert 24 sources, 96 units"``. The name of this package is put before it.
+    A classic session shows the text as the job's description. With Spark Connect, whose server describes jobs itself,
+    it becomes one of the operation's tags.
     """
     ours = f"median_spark: {text}"
     return _tagged(spark, ours) if _is_connect(spark) else _with_description(spark, ours)

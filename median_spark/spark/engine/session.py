@@ -40,19 +40,26 @@ def spark_session(
     master : str, optional
         Spark's master URL: ``local[4]``, ``spark://host:7077``, ``sc://host:15002``; by default all local cores.
     debug : bool
-        Whether what the JVM says goes to the console; otherwise it goes to a file that errors name.
+        Show the JVM's output on the console; otherwise it goes to a file that errors name.
     progress : ProgressReporter, optional
-        Who is told that Spark is being started.
+        Progress reporter; by default nothing is said.
 
     Yields
     ------
     SparkSession
-        One that was started here is stopped when the block ends; one that was there, or is a platform's, goes on.
+        A session that was started here is stopped when the block ends; an existing one, or a platform's, goes on.
 
     Raises
     ------
     EngineError
         If there is no Java 17, nothing answers at a Connect address, or Spark does not start.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> with median_spark.spark_session() as session:
+    ...     session.range(3).count()
+    3
     """
     found = _existing()
     if found is not None:
