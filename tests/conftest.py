@@ -8,6 +8,11 @@ from hypothesis import HealthCheck, settings
 
 from median_spark.demo import write_demo
 
+# Helpers that assert: pytest explains what failed there, too.
+pytest.register_assert_rewrite(
+    "browser", "connect_server", "processes", "reading", "report_folders", "s3_server", "standalone_cluster"
+)
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 # For make test-seeds: --hypothesis-seed alone decides the examples, not what earlier runs have kept.
 settings.register_profile("seeds", settings.get_profile("default"), derandomize=False, database=None)

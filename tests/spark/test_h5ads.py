@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from h5ads import KINDS, write_h5ad
 from looms import random_counts, write_loom
-from test_reproducible import fingerprint
+from tables import fingerprint
 
 from median_spark import ReadOptions, convert, medians
 from median_spark.errors import InputError

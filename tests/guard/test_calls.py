@@ -26,7 +26,7 @@ QUICK = Limits(processor_seconds=1, waiting_seconds=60.0)
 def guard(request, monkeypatch):
     """A guard whose children are forks, and one whose children are new interpreters."""
     monkeypatch.setattr(calls._FORKS, "allowed", request.param == "forked")
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2]), *sys.path])
     guard = Guard()
     monkeypatch.setattr(calls._OWN, "get", lambda: guard)
     yield guard

@@ -11,9 +11,9 @@ import pytest
 from h5ads import KINDS, categorical, nullable, old_categorical, put_sparse, write_h5ad
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looms import random_counts, write_loom
+from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
-from test_loom import assert_same, read, with_duplicates
+from reading import assert_same, read
 
 from median_spark.cli import main
 from median_spark.errors import InputError
