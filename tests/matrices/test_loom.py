@@ -357,7 +357,6 @@ class TestOldLooms:
             assert matrix.cell_ids().tolist() == ["a&amp;b"]
 
 
-@pytest.mark.slow
 class TestLoompy:
     @pytest.fixture(scope="class", params=["int16", "float32"])
     def written(self, request, tmp_path_factory):
