@@ -1,4 +1,4 @@
-"""Writes the corpus: `python corpus_write.py SCRATCH SIZES`; says what there is as JSON. Needs tests/ on the path."""
+"""Writes the corpus: `python corpus_write.py SCRATCH SIZES`; prints what there is. Needs tests/support on the path."""
 
 import json
 import sys

@@ -245,6 +245,6 @@ def _brief(text: str) -> str:
 
 
 def with_tests_on_path() -> dict[str, str]:
-    """Return the environment of processes that import from tests/: the published procedure and the writing of looms."""
-    tests = str(_HERE.parent / "tests")
+    """Return the environment of processes that import the published procedure and the writing of looms."""
+    tests = str(_HERE.parent / "tests" / "support")
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))}

@@ -8,6 +8,11 @@ from hypothesis import HealthCheck, settings
 
 from median_spark.demo import write_demo
 
+# Helpers that assert: pytest explains what failed there, too.
+pytest.register_assert_rewrite(
+    "browser", "connect_server", "processes", "reading", "report_folders", "s3_server", "standalone_cluster"
+)
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 # For make test-seeds: --hypothesis-seed alone decides the examples, not what earlier runs have kept.
 settings.register_profile("seeds", settings.get_profile("default"), derandomize=False, database=None)
@@ -15,9 +20,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_collection_modifyitems(items):
-    """Bring files with slow tests to the front: the last to be begun must not keep one process busy by itself."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Bring files that start Spark to the front: the last to be begun must not keep one process busy by itself."""
+    long = {item.path for item in items if item.get_closest_marker("spark")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from connect_server import clean_environment, connect_server, free_port, remote_session
 from looms import random_counts, write_loom
+from processes import SUPPORT
 
 from median_spark import (
     ConvertOptions,
@@ -43,7 +44,7 @@ WINDOW = 60_000
 """Rows of a window with which the demo corpus falls into several bundles."""
 
 LOCAL = (sys.executable, "-m", "median_spark")
-IN_WINDOWS = (sys.executable, str(Path(__file__).parents[1] / "spark" / "in_windows.py"), str(WINDOW))
+IN_WINDOWS = (sys.executable, str(SUPPORT / "in_windows.py"), str(WINDOW))
 
 TELL_OF_THE_RUN = {"provenance.json", "report.html", "metrics.parquet", "metrics.csv"}
 """Files of a result that hold times and places."""

@@ -8,7 +8,7 @@ from connect_server import connect_server, remote_session
 from looms import random_counts, write_loom
 
 from median_spark import MedianOptions, convert, medians
-from median_spark.spark.engine.job_description import described
+from median_spark.spark.engine.job_description import job_description
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
 
@@ -39,7 +39,7 @@ def test_every_job_of_ours_is_tagged_and_no_other(tmp_path):
         remote.addTag("theirs")
         convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=remote)
         medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=remote, options=MedianOptions(window_rows=WINDOW))
-        with described(remote, "theirs") as lent:
+        with job_description(remote, "theirs") as lent:
             assert lent is None
         assert remote.getTags() == {"theirs"}
         remote.range(7).count()

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
+from processes import SUPPORT
 from standalone_cluster import MINOR, bare_environment, bare_python, standalone_cluster, submitted, switch_off_at_work
 
 pytestmark = [pytest.mark.cluster, pytest.mark.standalone, pytest.mark.slow]
@@ -22,8 +23,8 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCES = 8
 
 JOB = "environment/jobs/run.py"
-IN_WINDOWS = CHECKOUT / "tests" / "spark" / "in_windows.py"
-SLOWLY_IN_WINDOWS = Path(__file__).with_name("slowly_in_windows.py")
+IN_WINDOWS = SUPPORT / "in_windows.py"
+SLOWLY_IN_WINDOWS = SUPPORT / "slowly_in_windows.py"
 
 WINDOW = 1_600_000
 """Rows of a window with which the corpus falls into several bundles: then digests are shuffled and merged."""

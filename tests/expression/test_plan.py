@@ -240,6 +240,7 @@ def test_files_that_lie_in_the_folder_do_not_matter(tmp_path):
     assert [Path(part).name for part in plan_sweeps(str(tmp_path), records, GENES).parts] == ["part-00000-c0.parquet"]
 
 
+@pytest.mark.slow
 def test_thirty_thousand_parts_make_a_plan_that_travels():
     genes = [f"ENSG{number:011d}" for number in range(0, 20_000, 1_000)]
     groups = [(500_000, first, last) for first, last in pairwise(genes)][::2]

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
+from reading import refusal
 
 from median_spark.errors import InputError, UsageError
 from median_spark.genes import GeneTable
@@ -18,30 +19,9 @@ from median_spark.matrices import (
     ReadOptions,
     find_sources,
     open_matrix,
-    outline,
-    read_unit,
-    select_rows,
 )
 
 COUNTS = [[1, 0, 2], [3, 4, 0]]
-
-
-def convert(path, options=None):
-    """Look at a loom and read all of it, as a conversion does."""
-    options = options or ReadOptions()
-    with open_matrix(str(path), options.names, options.layer) as matrix:
-        selection = select_rows(matrix, options)
-        for unit in outline(matrix, options).units:
-            read_unit(matrix, selection, unit, options)
-
-
-def refusal(path, options=None):
-    """Return the words after the file's name of the error that a loom is refused with."""
-    with pytest.raises(InputError) as refused:
-        convert(path, options)
-    message = str(refused.value)
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
 
 
 @pytest.fixture(params=["path", "URI"])

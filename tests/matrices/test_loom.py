@@ -1,7 +1,6 @@
 """Reading looms into runs: bit for bit what tests/oracle.py finds, however they are stored and however they are cut."""
 
 import fcntl
-import itertools
 from pathlib import Path
 
 import h5py
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looms import random_counts, write_loom
+from looms import random_counts, with_duplicates, write_loom
 from oracle import CHOSEN, loom_values
+from reading import assert_same, read
 
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
@@ -40,44 +40,13 @@ LAYOUTS = {
 }
 
 
-def read(path, options=None, cuts=None):
-    """Return {gene: (cell numbers, values)} of a matrix, read in its own units or in those between the cuts."""
-    options = options or ReadOptions()
-    found = {}
-    with open_matrix(str(path), options.names, options.layer) as matrix:
-        selection = select_rows(matrix, options)
-        units = outline(matrix, options).units
-        if cuts is not None:
-            bounds = [0, *cuts, matrix.shape[1]]
-            units = [Unit(i, first, last) for i, (first, last) in enumerate(itertools.pairwise(bounds))]
-        for unit in units:
-            runs, _ = read_unit(matrix, selection, unit, options)
-            for index, gene in enumerate(runs.genes):
-                cells = runs.cells[runs.offsets[index] : runs.offsets[index + 1]] + unit.first
-                found.setdefault(str(gene), []).append((cells, runs.run(index)))
-    return {gene: tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True)) for gene, pieces in found.items()}
-
-
 def cut(matrix, entries):
     return plan_units(matrix, np.arange(matrix.shape[0]), np.ones(matrix.shape[1], dtype=np.bool_), entries)
-
-
-def assert_same(found, expected):
-    assert sorted(found) == sorted(expected)
-    for gene, (cells, values) in expected.items():
-        assert found[gene][0].tolist() == cells.tolist()
-        assert found[gene][1].dtype == np.float64
-        assert found[gene][1].tobytes() == values.tobytes(), gene
 
 
 @pytest.fixture(scope="module")
 def counts():
     return random_counts(np.random.default_rng(7), 53, 41, density=0.3)
-
-
-def with_duplicates(rows):
-    """Return ids of which every third is that of an earlier row, and not in ascending order."""
-    return [f"ENSG{(row * 31) % rows if row % 3 else row // 2:011d}" for row in range(rows)]
 
 
 class TestStorage:
@@ -388,7 +357,6 @@ class TestOldLooms:
             assert matrix.cell_ids().tolist() == ["a&amp;b"]
 
 
-@pytest.mark.slow
 class TestLoompy:
     @pytest.fixture(scope="class", params=["int16", "float32"])
     def written(self, request, tmp_path_factory):

@@ -4,22 +4,19 @@ from environments import CHECKOUT, run_logged
 from legs import HERE
 
 TESTS = (
+    "cli/test_main.py",
+    "digests",
+    "exact",
     "expression",
+    "genes/test_genes.py",
+    "genes/test_map.py",
     "matrices",
+    "merging",
+    "results/test_results.py",
+    "results/test_sources.py",
     "spark",
-    "test_by_source.py",
-    "test_cli.py",
-    "test_digest_rows.py",
-    "test_digests.py",
-    "test_exact.py",
-    "test_genes.py",
-    "test_gene_map.py",
-    "test_merging.py",
-    "test_pickled_digests.py",
-    "test_results.py",
-    "test_sources.py",
     "test_pickles.py",
-    "test_verification.py",
+    "verification/test_verification.py",
 )
 """Below tests/: all that calls Spark, pyarrow, h5py, pandas, numba or crick, but for what is slow or draws pages."""
 
@@ -63,7 +60,7 @@ def run_commands(python, corpus, out, log):
         ("report", out / "run", "--compare", out / "medians" / "medians.csv", "--gene-table", genes),
         ("inspect", out / "run" / "medians"),
     ]  # fmt: skip
-    in_windows = [python, HERE.parent / "spark" / "in_windows.py", str(WINDOW)]
+    in_windows = [python, HERE.parent / "support" / "in_windows.py", str(WINDOW)]
     whole = [(command[0], [*median_spark, *command]) for command in commands]
     arguments = ("run", corpus, "--gene-table", genes, "--out", out / "windows", *master)
     for name, command in [*whole, ("run in windows", [*in_windows, *arguments])]:

@@ -12,7 +12,8 @@ from median_spark import ReadOptions, read_gene_table, run
 pytestmark = pytest.mark.spark
 
 RETURNED = {
-    "ConversionSummary", "CorpusMedians", "DictionaryFigures", "FailureRecord", "FoundSources", "GeneDigests", "GeneMap",
+    "ConversionSummary", "CorpusMedians", "DictionaryFigures", "FailureRecord", "FoundSources", "GeneDigests",
+    "GeneMap",
     "GeneTable", "Inspection", "ProgressReporter", "ResultSummary", "RunSummary", "SourceFile", "SourceRecord", "Stage",
     "Verification",
 }  # fmt: skip

@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
-from processes import kill_group, python_workers, start
-from test_reproducible import fingerprint
+from processes import SUPPORT, kill_group, python_workers, start
+from tables import fingerprint
 
 from median_spark.expression import open_table
 from median_spark.spark.run import run
@@ -83,7 +82,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(spark, corpus, tmp_path, referen
 def test_killed_workers_change_nothing(corpus, tmp_path, reference):
     """Workers of one long-lived driver, killed while one run after the other goes on."""
     driver = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("again_and_again.py")), str(corpus), str(tmp_path)],
+        [sys.executable, str(SUPPORT / "again_and_again.py"), str(corpus), str(tmp_path)],
         start_new_session=True,
     )
     moments, killed, deadline = random.Random(7), 0, time.monotonic() + 900

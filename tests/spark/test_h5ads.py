@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from h5ads import KINDS, write_h5ad
 from looms import random_counts, write_loom
-from test_reproducible import fingerprint
+from tables import fingerprint
 
 from median_spark import ConvertOptions, ReadOptions, convert, medians
 from median_spark.errors import InputError
@@ -14,6 +14,10 @@ pytestmark = pytest.mark.spark
 
 GENES, CELLS = 300, 500
 STORAGES = {"gzip": {"compression": "gzip"}, "lzf": {"compression": "lzf"}, "uncompressed": {}}
+
+
+def slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def study(number):
@@ -45,7 +49,7 @@ def of_looms(spark, tmp_path_factory):
     return parts(folder / "x"), fingerprint(folder / "r")
 
 
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", ["gzip", *slow("lzf", "uncompressed")])
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_and_medians_are_those_of_the_looms(spark, tmp_path, of_looms, kind, storage):
     for number in range(2):
@@ -59,7 +63,7 @@ def test_parts_and_medians_are_those_of_the_looms(spark, tmp_path, of_looms, kin
     assert fingerprint(tmp_path / "r") == of_looms[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["csr", *slow("csc", "dense")])
 def test_many_units_give_the_same_medians(spark, tmp_path, of_looms, kind):
     for number in range(2):
         counts, columns = study(number)

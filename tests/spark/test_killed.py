@@ -16,7 +16,7 @@ from median_spark import ConvertOptions, convert
 from median_spark.errors import BusyError
 from median_spark.expression import open_table
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 SOURCES = 10
 
@@ -34,6 +34,7 @@ def rows(expression):
     return table.select(["source", "gene", "cell", "value"]).to_pandas()
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, corpus, tmp_path):
     expression = tmp_path / "x"
     process = start("convert", corpus, "--out", expression, "--master", "local[2]", "--quiet")
@@ -56,6 +57,7 @@ def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spar
     assert not (expression / "staging").exists() or not list((expression / "staging").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["converting", "medians"])
 def test_an_interrupted_run_says_so_and_resumes(spark, corpus, tmp_path, stage):
     out = tmp_path / "out"

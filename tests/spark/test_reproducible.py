@@ -8,10 +8,9 @@ import threading
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from processes import python_workers
-from tables import SAME_BYTES
+from processes import SUPPORT, python_workers
+from tables import fingerprint
 from windows import bundles
 
 from median_spark import MedianOptions, ReadOptions, ResultOptions, convert, medians, read_gene_table, remove_sources
@@ -28,14 +27,7 @@ WINDOW = 60_000
 """Rows of a window with which the demo corpus falls into several bundles: then values are shuffled and merged."""
 
 WHOLE = (sys.executable, "-m", "median_spark", "run")
-IN_WINDOWS = (sys.executable, str(Path(__file__).with_name("in_windows.py")), str(WINDOW), "run")
-
-
-def fingerprint(result):
-    """Return what must be the same: files byte by byte, and the digests' content."""
-    result = Path(result)
-    found = {name: (result / name).read_bytes() for name in SAME_BYTES}
-    return found | {"digests": pq.read_table(result / "digests.parquet").replace_schema_metadata(None)}
+IN_WINDOWS = (sys.executable, str(SUPPORT / "in_windows.py"), str(WINDOW), "run")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import h5py
 import numpy as np
@@ -16,22 +17,33 @@ from median_spark.errors import TableError
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture
-def corpus(demo, tmp_path):
-    """A copy of two sources of the demo corpus that may be spoilt."""
+@pytest.fixture(scope="module")
+def sound(spark, demo, tmp_path_factory):
+    """A folder with a copy of two sources of the demo corpus and a run of it, and where both are kept."""
+    folder = tmp_path_factory.mktemp("verification")
     for name in ("database1/data/study3", "database2/data/study1"):
-        target = tmp_path / "corpus" / f"{name}.loom"
+        target = folder / "here" / "corpus" / f"{name}.loom"
         target.parent.mkdir(parents=True)
         target.write_bytes((demo / f"{name}.loom").read_bytes())
-    return tmp_path / "corpus"
+    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    run(str(folder / "here" / "corpus"), str(folder / "here" / "out"), spark=spark, reading=options)
+    shutil.copytree(folder / "here", folder / "kept")
+    return folder / "here", folder / "kept"
 
 
 @pytest.fixture
-def done(spark, demo, corpus, tmp_path):
-    """A run of it, as the folder that holds expression and medians."""
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options)
-    return tmp_path / "out"
+def corpus(sound):
+    """The two sources, which may be spoilt: every test finds them, and the run, as they were made."""
+    here, kept = sound
+    shutil.rmtree(here)
+    shutil.copytree(kept, here)  # times of files too, by which a changed matrix is known
+    return here / "corpus"
+
+
+@pytest.fixture
+def done(corpus):
+    """The run, as the folder that holds expression and medians."""
+    return corpus.with_name("out")
 
 
 def differences(done, **more):

@@ -10,7 +10,7 @@ from databricks.bundles.jobs import Job
 
 from median_spark.cli.arguments import build_parser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "conf" / "databricks"
 ALLOWED = {"bundle", "include", "sync", "artifacts", "variables", "targets", "resources"}
 """Of the top level of a bundle's files, what this one uses."""

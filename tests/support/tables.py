@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from median_spark.digests import digest_values, sort_values
 from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_part
@@ -65,6 +66,13 @@ def stage_source(table, source, conversion, values, units=2):
         write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
         parts.append(replace(part, name=committed_name(unit, conversion)))
     return record_of(source, conversion, parts)
+
+
+def fingerprint(result):
+    """Return what must be the same: files byte by byte, and the digests' content."""
+    result = Path(result)
+    found = {name: (result / name).read_bytes() for name in SAME_BYTES}
+    return found | {"digests": pq.read_table(result / "digests.parquet").replace_schema_metadata(None)}
 
 
 def content(folder):

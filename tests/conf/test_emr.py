@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from median_spark.cli.arguments import build_parser
 
-EMR = Path(__file__).parents[1] / "conf" / "emr"
+EMR = Path(__file__).parents[2] / "conf" / "emr"
 CLUSTER_CONF = EMR.parent / "spark-cluster.conf"
 VALUES = {
     "BUCKET": "my-bucket",

@@ -59,3 +59,8 @@ def random_counts(rng, rows, cells, density=0.1, dtype=np.int32):
     """Return counts as droplet data has them: mostly 0, then 1, and some large."""
     present = rng.random((rows, cells)) < density
     return (present * (1 + rng.geometric(0.5, (rows, cells)) + rng.poisson(0.3, (rows, cells)))).astype(dtype)
+
+
+def with_duplicates(rows):
+    """Return ids of which every third is that of an earlier row, and not in ascending order."""
+    return [f"ENSG{(row * 31) % rows if row % 3 else row // 2:011d}" for row in range(rows)]

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from looms import write_loom
+from processes import SUPPORT
 from scipy.sparse import csr_matrix
 from tables import digests_of, record_of
 
@@ -514,7 +515,7 @@ def test_a_real_tokenizer_ranks_by_them(geneformer, tmp_path, suffix):
         )
     arguments = [geneformer, tmp_path / "dictionaries", tmp_path / "matrices", suffix]
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("tokenizing.py")), *map(str, arguments)],
+        [sys.executable, str(SUPPORT / "tokenizing.py"), *map(str, arguments)],
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
         capture_output=True,
         text=True,

@@ -98,6 +98,7 @@ def test_every_sources_medians_equal_numpys(result, truth):
     assert pq.read_table(result / "r" / "by_source.parquet").to_pylist() == expected_rows(truth)
 
 
+@pytest.mark.slow
 def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, tmp_path):
     sources = sorted(truth)[:2]
     assert set(too_large(expression, sources, SMALL_WINDOW)) == set(sources)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from oracle import loom_values
-from test_loom import assert_same
-from test_loom import read as read_loom
+from reading import assert_same
+from reading import read as read_loom
 
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix

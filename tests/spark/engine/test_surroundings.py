@@ -13,7 +13,7 @@ from looms import random_counts, write_loom
 from median_spark.spark.engine.surroundings import NEEDED_FILES, use_loopback, use_own_spark
 
 OWN = Path(pyspark.__file__).parent
-ENOUGH = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
+ENOUGH = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 @pytest.fixture(scope="module")

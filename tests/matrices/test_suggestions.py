@@ -71,7 +71,7 @@ TYPES = {
 MATRICES = {"good": COUNTS, "halves": COUNTS * 0.5}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(["loom", "h5ad"]),
     cells=st.sampled_from(sorted(FILTERS)),

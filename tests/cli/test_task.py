@@ -10,7 +10,7 @@ from looms import write_loom
 
 from median_spark import MedianSparkError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from h5ads import KINDS, categorical, put_sparse, write_h5ad
 from looms import random_counts
-from test_bad_looms import refusal
+from reading import read, refusal
 
 from median_spark.matrices import AttributeNames, ReadOptions
 
@@ -33,8 +33,6 @@ def by_gene(path, data=(1, 2, 3, 4), indices=(0, 2, 0, 1), indptr=(0, 2, 4)):
 
 
 def test_the_lists_that_these_tests_damage_are_sound(path):
-    from test_loom import read
-
     expected = {gene: values.tolist() for gene, (_, values) in read(path).items()}
     for rewrite in (rewritten, by_gene):
         assert {gene: values.tolist() for gene, (_, values) in read(rewrite(path)).items()} == expected

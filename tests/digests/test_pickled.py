@@ -183,7 +183,7 @@ def test_the_first_compression_is_told_by_the_beginning():
     assert "is cut off" in refusal(content[:100], first_compression)
 
 
-@pytest.mark.parametrize("count", [201, 100_000, 50_000_000])
+@pytest.mark.parametrize("count", [201, 100_000, pytest.param(50_000_000, marks=pytest.mark.slow)])
 def test_a_forged_number_of_centroids_does_not_end_the_process(count):
     """crick would copy them all into its 200; in a process of its own, for that is what would end."""
     script = """

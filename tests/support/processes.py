@@ -10,6 +10,9 @@ from pathlib import Path
 
 PATIENCE = 180
 
+SUPPORT = Path(__file__).parent
+"""The folder of this file, with the programs that tests start."""
+
 
 def start(*arguments, **more):
     """Start the command line in a process group of its own."""

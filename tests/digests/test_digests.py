@@ -213,7 +213,7 @@ def median_and_quartile_errors(sample, compression, count=600):
     return ours, cricks
 
 
-@pytest.mark.parametrize("compression", [100.0, 200.0])
+@pytest.mark.parametrize("compression", [100.0, pytest.param(200.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SAMPLES)
 def test_ranks_of_median_and_quartiles_err_no_more_than_cricks_own_do(name, compression):
     ours, cricks = median_and_quartile_errors(SAMPLES[name], compression)
@@ -221,7 +221,7 @@ def test_ranks_of_median_and_quartiles_err_no_more_than_cricks_own_do(name, comp
     assert np.percentile(ours, 95) < 0.4 / compression
 
 
-@pytest.mark.parametrize("compression", [100.0, 200.0])
+@pytest.mark.parametrize("compression", [100.0, pytest.param(200.0, marks=pytest.mark.slow)])
 def test_where_only_a_handful_of_values_occur_ranks_err_by_up_to_twice_as_much_as_cricks(compression):
     """A cluster that reaches over two such values is off by many ranks; crick, fed bit by bit, has smaller clusters."""
     ours, cricks = median_and_quartile_errors(few_totals, compression)

@@ -26,7 +26,7 @@ QUICK = Limits(processor_seconds=1, waiting_seconds=60.0)
 def guard(request, monkeypatch):
     """A guard whose children are forks, and one whose children are new interpreters."""
     monkeypatch.setattr(calls._FORKS, "allowed", request.param == "forked")
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2]), *sys.path])
     guard = Guard()
     monkeypatch.setattr(calls._OWN, "get", lambda: guard)
     yield guard
@@ -164,7 +164,7 @@ def test_an_endless_loop_ends_after_its_processor_time(guard):
 
 
 def test_processor_time_counts_from_the_last_progress(guard):
-    assert guard.call(work_for, 3.5, limits=QUICK) == "done"
+    assert guard.call(work_for, 2.5, limits=QUICK) == "done"
 
 
 def test_waiting_for_ever_ends_too(guard):
@@ -227,14 +227,15 @@ def targets():
 @pytest.mark.parametrize("how", CALLS)
 def test_a_child_ends_with_its_parent_however_that_ends(tmp_path, how):
     program = f"""
-import os, signal, sys
+import os, signal, threading
 from median_spark.guard import Guard, calls
 calls._FORKS.allowed = {how == "forked"}
 guard = Guard()
 print(guard.call(os.getpid), flush=True)
-import threading, time
-threading.Thread(target=guard.call, args=(time.sleep, {PATIENCE}), daemon=True).start()
-time.sleep(0.2)
+os.mkfifo("at work")
+busy = "import time; open('at work', 'w').close(); time.sleep({PATIENCE})"
+threading.Thread(target=guard.call, args=(exec, busy), daemon=True).start()
+open("at work").close()  # waits for the child to open it, too
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, cwd=tmp_path)

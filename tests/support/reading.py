@@ -1,0 +1,53 @@
+"""Reading a matrix as a conversion does: its values gene by gene, or the words of the error that it is refused with."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from median_spark.errors import InputError
+from median_spark.matrices import ReadOptions, Unit, open_matrix, outline, read_unit, select_rows
+
+
+def read(path, options=None, cuts=None):
+    """Return {gene: (cell numbers, values)} of a matrix, read in its own units or in those between the cuts."""
+    options = options or ReadOptions()
+    found = {}
+    with open_matrix(str(path), options.names, options.layer) as matrix:
+        selection = select_rows(matrix, options)
+        units = outline(matrix, options).units
+        if cuts is not None:
+            bounds = [0, *cuts, matrix.shape[1]]
+            units = [Unit(i, first, last) for i, (first, last) in enumerate(itertools.pairwise(bounds))]
+        for unit in units:
+            runs, _ = read_unit(matrix, selection, unit, options)
+            for index, gene in enumerate(runs.genes):
+                cells = runs.cells[runs.offsets[index] : runs.offsets[index + 1]] + unit.first
+                found.setdefault(str(gene), []).append((cells, runs.run(index)))
+    return {gene: tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True)) for gene, pieces in found.items()}
+
+
+def assert_same(found, expected):
+    assert sorted(found) == sorted(expected)
+    for gene, (cells, values) in expected.items():
+        assert found[gene][0].tolist() == cells.tolist()
+        assert found[gene][1].dtype == np.float64
+        assert found[gene][1].tobytes() == values.tobytes(), gene
+
+
+def convert(path, options=None):
+    """Look at a loom and read all of it, as a conversion does."""
+    options = options or ReadOptions()
+    with open_matrix(str(path), options.names, options.layer) as matrix:
+        selection = select_rows(matrix, options)
+        for unit in outline(matrix, options).units:
+            read_unit(matrix, selection, unit, options)
+
+
+def refusal(path, options=None):
+    """Return the words after the file's name of the error that a loom is refused with."""
+    with pytest.raises(InputError) as refused:
+        convert(path, options)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
