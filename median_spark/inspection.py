@@ -212,15 +212,15 @@ def _table(location: str) -> Pairs:
 
 
 def _result(location: str) -> Pairs:
-    figures, provenance = read_summary(location), read_provenance(location)
+    figures, provenance = read_summary(location).as_json(), read_provenance(location)
     yield "result", location
-    dictionaries = figures.pop("geneformer", None) or {}
-    figures |= {f"geneformer {field}": found for field, found in dictionaries.items()}
-    for field, found in figures.items():
-        if field not in {"format_version", "failed_sources"}:
-            known = f"{found:,}" if isinstance(found, (int, float)) else str(found)
-            yield field.replace("_", " "), "unknown" if found is None else known
-    yield "written", str(provenance.get("written"))
-    yield "by", f"median_spark {provenance.get('software', {}).get('median_spark')}"
-    for failure in provenance.get("failed_sources", []):
-        yield "failed source", f"{failure['source']}: {failure['reason']}"
+    dictionaries = figures.pop("geneformer") or {}
+    figures |= {f"geneformer {field}": figure for field, figure in dictionaries.items()}
+    del figures["failed_sources"]
+    for field, figure in figures.items():
+        known = f"{figure:,}" if isinstance(figure, (int, float)) else str(figure)
+        yield field.replace("_", " "), "unknown" if figure is None else known
+    yield "written", str(provenance.written)
+    yield "by", f"median_spark {provenance.software.get('median_spark')}"
+    for failure in provenance.failed_sources:
+        yield "failed source", f"{failure.source}: {failure.reason}"

@@ -21,11 +21,13 @@ from tables import COMPRESSION, digests_of, files_limited_to, record_of
 from median_spark.digests import from_crick
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import FailureRecord
+from median_spark.report import report_page
 from median_spark.results import (
     DIGESTS_SCHEMA,
     MEDIANS_SCHEMA,
     RESULT_FORMAT_VERSION,
     ExactMedian,
+    Provenance,
     check_result_target,
     figures_of,
     median_table,
@@ -80,9 +82,8 @@ def write(location, values=VALUES, provenance=None, **changes):
     records = [record_of("db/a", values=30), record_of("db/b", values=30)]
     if provenance is None:
         provenance = provenance_of("/expression", records, [FAILURE], {"compression": COMPRESSION}, "4.0")
-    return write_result(
-        str(location), median_table(digests_of(values), None), merged, figures_of(records, [FAILURE]), provenance
-    )
+    table = median_table(digests_of(values), None)
+    return write_result(str(location), table, merged, figures_of(records, [FAILURE]), provenance, report=report_page)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +256,7 @@ class TestFiles:
 
     def test_provenance_tells_states_of_the_table_apart(self):
         states = {
-            provenance_of("/expression", records, [], {}, "4.0")["expression_state"]
+            provenance_of("/expression", records, [], {}, "4.0").expression_state
             for records in (
                 [record_of("a"), record_of("b")],
                 [record_of("b"), record_of("a")],
@@ -277,7 +278,7 @@ class TestSummary:
         assert summary.median_detection_count == (100 + 101) / 2
         assert summary.median_detection_count_of_detected == (101 + 1_000) / 2
         assert (summary.target_sum, summary.compression) == (10_000.0, COMPRESSION)
-        assert [failed["source"] for failed in summary.failed_sources] == ["db/c"]
+        assert [failed.source for failed in summary.failed_sources] == ["db/c"]
 
     def test_tells_the_digests_errors_where_medians_are_exact(self):
         summary = summarise(median_table(digests_of(VALUES), EXACT), figures_of([record_of("a")], []), COMPRESSION)
@@ -298,8 +299,9 @@ class TestSummary:
 
     def test_is_what_write_result_returns_and_read_summary_reads(self, tmp_path):
         summary = write(tmp_path / "result")
-        found = read_summary(str(tmp_path / "result"))
-        assert found == {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()}
+        assert read_summary(str(tmp_path / "result")) == summary
+        document = json.loads((tmp_path / "result" / "summary.json").read_text())
+        assert document == {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()}
 
     def test_of_no_result_is_refused(self, tmp_path):
         with pytest.raises(TableError, match=r"has no summary\.json"):
@@ -361,7 +363,7 @@ class TestWriteResult:
 
     def test_with_a_provenance_that_is_no_json_leaves_nothing(self, tmp_path):
         with pytest.raises(TypeError):
-            write(tmp_path / "result", provenance={"parameters": object()})
+            write(tmp_path / "result", provenance=Provenance(parameters={"compression": object()}))
         assert list(tmp_path.iterdir()) == []
 
     def test_below_a_file_is_refused(self, tmp_path):

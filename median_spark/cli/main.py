@@ -22,7 +22,7 @@ from median_spark.expression import FailureRecord, check_target, open_table, rem
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions, find_sources
-from median_spark.results import ResultSummary, read_provenance
+from median_spark.results import MergeRecord, ResultSummary, read_provenance
 from median_spark.storage import without_secrets
 
 if TYPE_CHECKING:  # commands that need no Spark start without it
@@ -215,7 +215,8 @@ def _merge(given: argparse.Namespace) -> int:
             progress=progress,
         )
     if not given.quiet:
-        say([*merged_text(summary, read_provenance(given.out)), *result_text(summary, given.out)], kept=given.out)
+        merge_record = read_provenance(given.out).merge or MergeRecord()
+        say([*merged_text(summary, merge_record), *result_text(summary, given.out)], kept=given.out)
     return DONE
 
 

@@ -29,9 +29,10 @@ from median_spark.expression import (
     plan_sweeps,
     require_uniform,
 )
-from median_spark.geneformer import GeneformerOptions
+from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.report import report_page
 from median_spark.results import (
     ExactMedian,
     GeneDigests,
@@ -277,11 +278,10 @@ def medians(
             found.merged,
             figures_of(found.records, failed),
             provenance,
-            geneformer=geneformer,
-            gene_table=gene_table,
-            gene_map=gene_map,
+            dictionaries=geneformer_dictionaries(found.table, geneformer, gene_table, gene_map),
             comparison=comparison,
             stages=watch.stages,
+            report=partial(report_page, gene_table=gene_table),
         )
 
 
