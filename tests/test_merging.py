@@ -177,6 +177,8 @@ class TestNotebook:
         assert provenance.merge.all_sources_known
         assert not provenance.merge.n_sources_are_lower_bounds
         assert provenance.merge.warnings == []
+        document = json.loads((tmp_path / "r" / "provenance.json").read_text())
+        assert list({"format_version": 1, **provenance.as_json()}.items()) == list(document.items())
 
     def test_a_merged_pickle_says_what_the_files_said_but_not_of_how_many_sources(self, corpus, tmp_path):
         merge(str(corpus / "pickles"), str(tmp_path / "r"))

@@ -32,6 +32,8 @@ from median_spark.results import (
     figures_of,
     median_table,
     provenance_of,
+    read_provenance,
+    read_result,
     read_summary,
     summarise,
     write_result,
@@ -312,6 +314,36 @@ class TestSummary:
         (tmp_path / "summary.json").write_text(text)
         with pytest.raises(TableError, match=str(tmp_path)):
             read_summary(str(tmp_path))
+
+
+class TestDocuments:
+    def test_provenance_reads_back_to_the_same_document(self, result):
+        document = json.loads((result / "provenance.json").read_text())
+        assert {"format_version": RESULT_FORMAT_VERSION, **read_provenance(str(result)).as_json()} == document
+        assert list(read_provenance(str(result)).as_json()) == list(document)[1:]
+
+    def test_of_older_versions_lack_fields(self, tmp_path):
+        write(tmp_path / "result")
+        for name, lacking in (
+            ("summary.json", ("geneformer", "p99_digest_rank_error")),
+            ("provenance.json", ("expression_state", "failed_sources")),
+        ):
+            document = json.loads((tmp_path / "result" / name).read_text())
+            for field in lacking:
+                del document[field]
+            for source in document.get("sources") or () if name == "provenance.json" else ():
+                del source["median_n_counts"], source["known_to_gene_table"], source["warnings"]
+            (tmp_path / "result" / name).write_text(json.dumps(document))
+        assert read_summary(str(tmp_path / "result")).geneformer is None
+        provenance = read_provenance(str(tmp_path / "result"))
+        assert (provenance.failed_sources, provenance.sources[0].median_n_counts) == ([], None)
+        assert report_page(read_result(str(tmp_path / "result"))).startswith(b"<!doctype html>")
+
+    @pytest.mark.parametrize("sources", ['[{"cells": 3}]', "3", '[{"source": "a", "input": {"path": "/a.loom"}}]'])
+    def test_provenance_that_is_damaged_is_named(self, tmp_path, sources):
+        (tmp_path / "provenance.json").write_text(f'{{"sources": {sources}}}')
+        with pytest.raises(TableError, match=rf"{tmp_path}: provenance.json of this result is damaged"):
+            read_provenance(str(tmp_path))
 
 
 class TestWriteResult:

@@ -45,7 +45,8 @@ class DigestPool:
             totals = to_cricks([self.digests[gene] for gene in genes], self.compression)
             self._merge(genes, totals, digests, compressions)
         for genes in self._batches(finer):
-            self._merge(genes, [self._empty() for _ in genes], digests, compressions)
+            empty = [Digest(0, 0.0, 0.0, _NONE, _NONE)] * len(genes)
+            self._merge(genes, to_cricks(empty, self.compression), digests, compressions)
         for gene in digests:
             self.n_sources[gene] = self.n_sources.get(gene, 0) + n_sources[gene]
 
@@ -64,10 +65,6 @@ class DigestPool:
                 total_of[gene].merge(crick)
         for gene, total in total_of.items():
             self.digests[gene] = from_crick(total)
-
-    def _empty(self) -> Any:
-        empty = Digest(0, 0.0, 0.0, _NONE, _NONE)
-        return to_cricks([empty], self.compression)[0]
 
     def _batches(self, genes: Sequence[str]) -> Iterator[Sequence[str]]:
         size = max(1, int(_CENTROIDS_AT_ONCE / self.compression))

@@ -47,7 +47,7 @@ class Comparison:
     shared: int  # genes with a median in both
     only_here: int
     only_there: int
-    spearman: float | None  # of the shared genes' medians; see `rank_correlation`
+    spearman: float | None  # of the shared genes' medians; None where it has no meaning
     typical_ratio: float | None  # median over shared genes of here / there; None if no gene is shared
     near: tuple[
         tuple[float, float], ...
@@ -76,7 +76,7 @@ def compare(
         shared=len(places),
         only_here=int(np.sum(~np.isnan(medians))) - len(places),
         only_there=len(other.medians) - len(places),
-        spearman=rank_correlation(medians[places], there[places]),
+        spearman=_rank_correlation(medians[places], there[places]),
         typical_ratio=typical,
         near=tuple((factor, float(np.mean(distance <= np.log(factor)))) for factor in _NEAR) if len(places) else (),
         moved=tuple(Moved(*row) for row in zip(*(column[farthest].tolist() for column in columns), strict=True)),
@@ -84,7 +84,7 @@ def compare(
     )
 
 
-def rank_correlation(here: FloatArray, there: FloatArray) -> float | None:
+def _rank_correlation(here: FloatArray, there: FloatArray) -> float | None:
     """Return Spearman's rank correlation of paired values, or None where there are fewer than 3 or one is constant."""
     if len(here) < 3 or np.ptp(here) == 0 or np.ptp(there) == 0:
         return None

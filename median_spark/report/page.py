@@ -16,21 +16,22 @@ from median_spark.genes import GeneTable
 from median_spark.report import texts
 from median_spark.report.comparison import MANY_CELLS, Comparison, FloatArray, compare
 from median_spark.report.corpus import MOST_LISTED, corpus_overview
-from median_spark.report.figures import LEVELS, Histogram, embedded, quantile_codes, quantiles
+from median_spark.report.figures import LEVELS, Histogram, embedded, log_histogram, quantile_codes, quantiles
 from median_spark.report.other_medians import read_medians
 from median_spark.report.sections import (
     FEW_CELLS,
     Genes,
     by_decade,
-    detection_histogram,
     extremes,
     genes_of,
     key_figures,
-    median_histogram,
     short_name,
 )
 from median_spark.report.source_comparison import compared_sources
 from median_spark.results import Result, find_result, layout, read_result
+
+_DETECTION_BINS = 4  # per decade of cells
+_MEDIAN_BINS = 12  # per decade of counts
 
 
 def write_report(
@@ -76,9 +77,11 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
     """
     genes = genes_of(result, gene_table.gene_names if gene_table else {})
     comparisons = [compare(genes.ids, genes.median, genes.n_cells, read_medians(other)) for other in compare_with]
-    undetected, detection = detection_histogram(genes)
-    medians, summary = median_histogram(genes), result.summary
-    detected = genes.median[~np.isnan(genes.median)]
+    summary, detected = result.summary, genes.n_cells > 0
+    known = genes.median[~np.isnan(genes.median)]
+    undetected = int(np.sum(~detected))
+    detection = log_histogram(genes.n_cells[detected], _DETECTION_BINS)
+    medians = log_histogram(genes.median[genes.median > 0], _MEDIAN_BINS)
     page = (
         _environment()
         .get_template("page.html")
@@ -94,7 +97,7 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
             detection_rows=by_decade(detection),
             median_rows=by_decade(medians),
             genes=genes,
-            quartiles=np.percentile(detected, [25, 50, 75]).tolist() if len(detected) else None,
+            quartiles=np.percentile(known, [25, 50, 75]).tolist() if len(known) else None,
             extremes=extremes(genes),
             errors=_error_figures(genes.error[~np.isnan(genes.error)]),
             comparisons=[(short_name(comparison.other), comparison) for comparison in comparisons],

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.report.comparison import FloatArray, OtherMedians, least_cells
-from median_spark.report.figures import Histogram, log_histogram
+from median_spark.report.figures import Histogram
 from median_spark.report.texts import plain, whole
 from median_spark.results import Result, ResultSummary
 
@@ -19,8 +19,6 @@ FEW_CELLS = 1_000_000
 """Below this many cells, medians depend too much on which tissues happen to be in."""
 
 _EXTREMES = 12
-_DETECTION_BINS = 4  # per decade of cells
-_MEDIAN_BINS = 12  # per decade of counts
 
 _FIGURES = {
     "sources": "sources",
@@ -77,17 +75,6 @@ def key_figures(summary: ResultSummary) -> list[tuple[str, str, str]]:
         (label, whole(getattr(summary, field)), whole(PUBLISHED[field]) if field in PUBLISHED else "")
         for field, label in _FIGURES.items()
     ]
-
-
-def detection_histogram(genes: Genes) -> tuple[int, Histogram]:
-    """Return how many genes are not detected, and the others by the number of cells with a value."""
-    detected = genes.n_cells[genes.n_cells > 0]
-    return len(genes.n_cells) - len(detected), log_histogram(detected, _DETECTION_BINS)
-
-
-def median_histogram(genes: Genes) -> Histogram:
-    """Return the detected genes by their medians."""
-    return log_histogram(genes.median[genes.median > 0], _MEDIAN_BINS)
 
 
 def by_decade(histogram: Histogram) -> list[tuple[str, str, int]]:

@@ -15,7 +15,7 @@ from median_spark.errors import OutputError, listed
 from median_spark.geneformer import GeneformerDictionaries, geneformer_dictionaries
 from median_spark.results import layout
 from median_spark.results.medians import GeneDigests, digest_table
-from median_spark.results.metrics import Stage, Stopwatch, metrics_csv, metrics_table
+from median_spark.results.metrics import Stage, Stopwatch, metrics_table
 from median_spark.results.pickles import published_pickles
 from median_spark.results.provenance import Provenance
 from median_spark.results.reading import Result
@@ -34,16 +34,16 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         raise OutputError(message)
     if storage.is_local(location):
         storage.check_exchangeable(location)
-    held = [name for name in storage.names_in(location) if name != "lock"]
-    if storage.UNFINISHED in held:
+    names = [name for name in storage.names_in(location) if name != "lock"]
+    if storage.UNFINISHED in names:
         return  # a run was killed while it wrote a result over another
-    if held and not {layout.SUMMARY, layout.MEDIANS} <= set(held):
+    if names and not {layout.SUMMARY, layout.MEDIANS} <= set(names):
         message = (
-            f"{location}: this folder holds something else than a result ({listed(held, 3)}): "
+            f"{location}: this folder holds something else than a result ({listed(names, 3)}): "
             "choose an empty or new one"
         )
         raise OutputError(message)
-    if held and not overwrite:
+    if names and not overwrite:
         message = f"{location}: there is a result already; replace it with --overwrite, or choose another folder"
         raise OutputError(message)
 
@@ -75,14 +75,12 @@ def write_result(
     staging = Path(storage.new_folder_for(location))
     try:
         carried = {"median_spark": json.dumps(_versioned(provenance.as_json()))}
-        pq.write_table(table.replace_schema_metadata(carried), staging / layout.MEDIANS)
-        _write_csv(table, staging / layout.MEDIANS)
+        _write_table(table, staging / layout.MEDIANS, carried)
         pq.write_table(digests.replace_schema_metadata(carried), staging / layout.DIGESTS, compression="zstd")
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
         if comparison is not None:
-            pq.write_table(comparison.table, staging / layout.SOURCES)
-            _write_csv(comparison.table, staging / layout.SOURCES)
+            _write_table(comparison.table, staging / layout.SOURCES)
             shutil.move(comparison.by_source, staging / layout.BY_SOURCE)
         (staging / layout.GENEFORMER).mkdir()
         for name, content in dictionaries.files().items():
@@ -97,8 +95,7 @@ def write_result(
             (staging / layout.REPORT).write_bytes(page)
         watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
         metrics = metrics_table(summary, provenance, watch.stages, location)
-        pq.write_table(metrics, staging / layout.METRICS)
-        (staging / layout.METRICS).with_suffix(".csv").write_text(metrics_csv(metrics), encoding="utf-8")
+        _write_table(metrics, staging / layout.METRICS)
         storage.publish(str(staging), location, layout.OWN_FILES)
     except OSError as error:
         message = f"{location}: the result cannot be written ({error})"
@@ -108,13 +105,23 @@ def write_result(
     return summary
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
-    """Write a CSV beside a Parquet file, with the fewest digits that read back to the same float64; nulls are empty."""
+def _write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a table as Parquet and, beside it, as CSV.
+
+    The CSV has the fewest digits that read back to the same float64, and times as ISO 8601; nulls are empty.
+    """
     import pandas as pd  # workers do not need it
 
+    pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, path)
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # else a null turns a column into floats
     frame = harmless_texts(table).to_pandas(types_mapper=nullable.get)
-    frame.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n", quoting=quoting_of(table))
+    frame.to_csv(
+        path.with_suffix(".csv"),
+        index=False,
+        lineterminator="\n",
+        quoting=quoting_of(table),
+        date_format="%Y-%m-%dT%H:%M:%SZ",
+    )
 
 
 def _versioned(document: Mapping[str, Any]) -> dict[str, Any]:

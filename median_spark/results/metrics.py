@@ -3,8 +3,6 @@
 Knows nothing of Spark: whoever runs a stage times it with a `Stopwatch` and says what is known of it.
 """
 
-import csv
-import io
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -14,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from median_spark.csv_text import harmless_texts, quoting_of
 from median_spark.results.layout import METRICS_FIGURES, METRICS_SCHEMA, METRICS_SOFTWARE
 from median_spark.results.provenance import Provenance
 from median_spark.results.summary import ResultSummary
@@ -75,14 +72,3 @@ def metrics_table(summary: ResultSummary, provenance: Provenance, stages: Iterab
                 raise KeyError(column)
             row[column] = number
     return pa.Table.from_pylist([row], schema=METRICS_SCHEMA)
-
-
-def metrics_csv(table: pa.Table) -> str:
-    """Return a metrics row as CSV: a header and a line; times are ISO 8601 in UTC, fields that are null are empty."""
-    row = harmless_texts(table).to_pylist()[0]
-    row["written"] = row["written"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, fieldnames=table.column_names, lineterminator="\n", quoting=quoting_of(table))
-    writer.writeheader()
-    writer.writerow(row)
-    return sink.getvalue()

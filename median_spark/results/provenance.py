@@ -15,7 +15,7 @@ from median_spark.versions import software_versions
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """What a result records of one source; None for what is not known, as of a source that only a pickle stands for."""
+    """What a result records of one source; None for what is not known, as of a source with only a pickle."""
 
     source: str
     input: FileStat | None = None
@@ -74,30 +74,24 @@ class RecordedSource:
         return cls(**{**known, "source": document["source"], "row_counts": document.get("row_census") or {}})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MergedFile:
     """One file of digests of a merged result, and how many of its genes and values were taken."""
 
     path: str
+    size: int | None = None
+    mtime_ns: int | None = None
     kind: str
+    sha256: str | None = None
+    compressions: Sequence[float] = ()  # of its digests, ascending, each once
     genes: int
     genes_left_out: int
     values: int
-    size: int | None = None
-    mtime_ns: int | None = None
-    sha256: str | None = None
-    compressions: Sequence[float] = ()  # of its digests, ascending, each once
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read a record."""
-        required = {name: document[name] for name in ("path", "kind", "genes", "genes_left_out", "values")}
-        return cls(**{name: document[name] for name in _fields(cls) if name in document} | required)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON."""
-        order = ("path", "size", "mtime_ns", "kind", "sha256", "compressions", "genes", "genes_left_out", "values")
-        return {name: getattr(self, name) for name in order}
+        """Read a record, which is written as plain fields."""
+        return cls(**{name: document[name] for name in _fields(cls) if name in document})
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ class Provenance:
         if self.merge is None:
             origin["expression_state"] = self.expression_state
         else:
-            origin |= asdict(self.merge) | {"merged": [file.as_json() for file in self.merge.merged]}
+            origin |= asdict(self.merge)
         return {
             "written": self.written,
             "software": dict(self.software),

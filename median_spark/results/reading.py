@@ -74,14 +74,14 @@ def read_columns(location: str, columns: Sequence[str]) -> pa.Table:
     """Read columns of a Parquet file of a result; raises TableError if it cannot be read or lacks one of them."""
     try:
         # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
-        held = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
-        missing = sorted(set(columns) - set(held.schema_arrow.names))
-        table = None if missing else held.read(columns=list(columns)).combine_chunks()
+        file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
+        missing = sorted(set(columns) - set(file.schema_arrow.names))
+        table = None if missing else file.read(columns=list(columns)).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
     if missing:
-        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {held.schema_arrow.names}"
+        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {file.schema_arrow.names}"
         raise TableError(message)
     return table
 

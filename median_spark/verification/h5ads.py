@@ -11,27 +11,20 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
-from median_spark.verification.inside import by_reference, holds, take
-from median_spark.verification.strings import texts
+from median_spark.verification.inside import by_reference, holds, take, texts
 
 _BLOCK = 4_000_000
 """Numbers that are read at a time."""
 
 _LOOKED_AT = 100_000
-"""Numbers of a matrix that tell whether it holds counts."""
+"""Numbers of a matrix that show whether it holds counts."""
 
 _ROUNDING = 1e-6
 """By how much of itself a count may differ from a whole number and still be one."""
 
 
 class H5ad:
-    """An open h5ad; genes are the columns of its matrix.
-
-    Attributes
-    ----------
-    cells : int
-        How many there are.
-    """
+    """An open h5ad; genes are the columns of its matrix."""
 
     def __init__(self, file: h5py.File, layer: str) -> None:
         with contextlib.suppress(ImportError):  # it brings blosc and zstd
@@ -49,15 +42,15 @@ class H5ad:
     def ids(self, name: str) -> list[str]:
         """Return what each gene is called: a column of var, or its index."""
         named = name if name in _names(self._var) and name != "index" else None
-        return [str(found) for found in (_column(self._var, named) if named else _index(self._var))]
+        return [str(gene) for gene in (_column(self._var, named) if named else _index(self._var))]
 
     def types(self, name: str) -> list[str] | None:
         """Return the type of each gene, if it has one."""
         for column in (name, "feature_type") if name == "gene_type" else (name,):
             if column in _names(self._var):
-                found = [str(kind) for kind in _column(self._var, column)]
-                if column == name or "protein_coding" in found:
-                    return found
+                types = [str(kind) for kind in _column(self._var, column)]
+                if column == name or "protein_coding" in types:
+                    return types
         return None
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
@@ -70,14 +63,14 @@ class H5ad:
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell: a column of obs, or its index."""
-        found = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
-        return np.array([str(cell) for cell in found])
+        cells = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
+        return np.array([str(cell) for cell in cells])
 
     def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
         """Return the counts of some genes, cells by genes."""
         if self._kind == "csc":
-            found = [self._csc_columns(int(row), int(row) + 1) for row in rows]
-            return sparse.hstack(found, format="csc") if found else sparse.csc_matrix((self.cells, 0))
+            columns = [self._csc_columns(int(row), int(row) + 1) for row in rows]
+            return sparse.hstack(columns, format="csc") if columns else sparse.csc_matrix((self.cells, 0))
         return sparse.vstack([block[:, rows] for block in self._blocks()], format="csc")
 
     def totals(self) -> npt.NDArray[np.float64]:
@@ -124,8 +117,8 @@ class H5ad:
 def _kind(matrix: h5py.Group | h5py.Dataset) -> str:
     if isinstance(matrix, h5py.Dataset):
         return "dense"
-    told = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
-    return str(told.decode() if isinstance(told, bytes) else told)[:3]
+    kind = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
+    return str(kind.decode() if isinstance(kind, bytes) else kind)[:3]
 
 
 def _place(file: h5py.File, layer: str) -> str:
