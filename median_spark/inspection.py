@@ -10,7 +10,7 @@ from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, open_matrix
 from median_spark.matrices.suggestions import check, find_suggestions
-from median_spark.results import read_provenance, read_summary
+from median_spark.results import layout, read_provenance, read_summary
 
 _LISTED = 50
 Pairs = Iterator[tuple[str, str]]
@@ -77,7 +77,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     held = set(storage.names_in(location))
     if "format.json" in held:
         return _gathered(location, _table(location))
-    if "summary.json" in held:
+    if layout.SUMMARY in held:
         return _gathered(location, _result(location))
     if {"expression", "medians"} & held:
         return _examine_run(location, held)

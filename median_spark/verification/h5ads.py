@@ -130,17 +130,17 @@ def _place(file: h5py.File, layer: str) -> str:
 
 def _counts_place(file: h5py.File) -> str:
     """Return where the counts are: in X, unless only raw.X or a layer called counts holds whole numbers."""
-    held = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
-    return next((place for place in held if _is_whole(take(file, place))), held[0])
+    present = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
+    return next((place for place in present if _holds_integers(take(file, place))), present[0])
 
 
 def _is_there(file: h5py.File, place: str) -> bool:
     """Say whether there is a matrix; an X that is None is a dataset without extent."""
-    held = take(file, place) if holds(file, place) else None
-    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
+    entry = take(file, place) if holds(file, place) else None
+    return isinstance(entry, h5py.Group) or (isinstance(entry, h5py.Dataset) and entry.shape is not None)
 
 
-def _is_whole(matrix: h5py.Group | h5py.Dataset) -> bool:
+def _holds_integers(matrix: h5py.Group | h5py.Dataset) -> bool:
     if isinstance(matrix, h5py.Group):
         some = take(matrix, "data")[:_LOOKED_AT]
     else:
@@ -164,18 +164,18 @@ def _index(frame: h5py.Group | h5py.Dataset) -> npt.NDArray[Any]:
 
 def _column(frame: h5py.Group | h5py.Dataset, name: str, missing: object = "") -> npt.NDArray[Any]:
     """Return a column of a data frame: an array, categories and codes, or values and a mask."""
-    held = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
-    if isinstance(held, h5py.Group) and holds(held, "mask"):
-        values, mask = texts(take(held, "values")[()]), take(held, "mask")[()]
+    entry = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
+    if isinstance(entry, h5py.Group) and holds(entry, "mask"):
+        values, mask = texts(take(entry, "values")[()]), take(entry, "mask")[()]
         return np.array([missing if gap else value for gap, value in zip(mask, values, strict=True)])
-    if isinstance(held, h5py.Group):
-        codes, categories = take(held, "codes")[()], texts(take(held, "categories")[()])
+    if isinstance(entry, h5py.Group):
+        codes, categories = take(entry, "codes")[()], texts(take(entry, "categories")[()])
     else:
-        codes, categories = np.asarray(held[()] if isinstance(frame, h5py.Group) else held), None
+        codes, categories = np.asarray(entry[()] if isinstance(frame, h5py.Group) else entry), None
         if isinstance(frame, h5py.Dataset) and holds(frame.file, f"uns/{name}_categories"):
             categories = texts(take(frame.file, f"uns/{name}_categories")[()])
-        elif isinstance(frame, h5py.Group) and "categories" in held.attrs:
-            categories = texts(by_reference(frame, held.attrs["categories"])[()])
+        elif isinstance(frame, h5py.Group) and "categories" in entry.attrs:
+            categories = texts(by_reference(frame, entry.attrs["categories"])[()])
     if categories is None:
         return texts(codes)
     return np.array([categories[code] if code >= 0 else missing for code in codes.tolist()])

@@ -34,10 +34,10 @@ class Loom:
 
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return a text, a number or a truth value for each cell."""
-        held = self._columns[name]
-        if h5py.check_string_dtype(held.dtype):
-            return np.array(self._strings(held), dtype=object)
-        return np.asarray(held[:])
+        dataset = self._columns[name]
+        if h5py.check_string_dtype(dataset.dtype):
+            return np.array(self._strings(dataset), dtype=object)
+        return np.asarray(dataset[:])
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""
@@ -58,7 +58,7 @@ class Loom:
             totals += self._matrix[row]
         return totals
 
-    def _strings(self, held: h5py.Dataset) -> list[str]:
+    def _strings(self, dataset: h5py.Dataset) -> list[str]:
         """Return strings; before specification 3, XML entities stand for characters."""
-        strings = [str(text) for text in texts(held[()])]
-        return strings if holds(held.file, "attrs/LOOM_SPEC_VERSION") else [html.unescape(text) for text in strings]
+        strings = [str(text) for text in texts(dataset[()])]
+        return strings if holds(dataset.file, "attrs/LOOM_SPEC_VERSION") else [html.unescape(text) for text in strings]
