@@ -1,7 +1,7 @@
 """A small corpus of looms to try everything on: two databases, realistic depth and sparsity, one seed.
 
 The counts are drawn, not measured: a gene's mean is log-normal, a cell's depth too, and counts are negative binomial,
-as in droplet data. The genes' ids are made up and can be told from real ones: they begin with ``ENSG9``.
+as in droplet data. The genes' ids are made up and differ from real ones: they begin with ``ENSG9``.
 """
 
 from dataclasses import dataclass
@@ -45,19 +45,19 @@ def write_demo(out: str, *, seed: int = DEMO_SEED) -> list[str]:
     Parameters
     ----------
     out : str
-        A new or empty local folder.
+        New or empty local folder.
     seed : int
-        Of the random numbers.
+        Random seed.
 
     Returns
     -------
     list of str
-        The looms' paths; ``gene_info_table.csv`` lies beside their folders.
+        Paths of the looms; ``gene_info_table.csv`` is beside their folders.
 
     Raises
     ------
     OutputError
-        If the folder holds something, or cannot be written.
+        If the folder is not empty, or cannot be written.
     UsageError
         If it is not local.
     """
@@ -71,14 +71,14 @@ def write_demo(out: str, *, seed: int = DEMO_SEED) -> list[str]:
         raise OutputError(message)
     rng = np.random.default_rng(seed)
     genes = _draw_genes(rng)
-    paths = []
-    for name, (cells, tissue, depth) in _STUDIES.items():
-        path = Path(target) / f"{name}.loom"
+    paths = [Path(target) / f"{name}.loom" for name in _STUDIES]
+    for path, (cells, tissue, depth) in zip(paths, _STUDIES.values(), strict=True):
         storage.make_folder(str(path.parent))
         _write_study(path, rng, genes, cells, tissue, depth)
-        paths.append(str(path))
-    _write_gene_table(Path(target) / "gene_info_table.csv", genes)
-    return paths
+    rows = sorted(zip(genes.ids.tolist(), genes.types.tolist(), strict=True))
+    lines = ["ensembl_id,gene_name,gene_type", *(f"{gene},GENE{gene},{kind}" for gene, kind in rows)]
+    (Path(target) / "gene_info_table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [str(path) for path in paths]
 
 
 def _draw_genes(rng: np.random.Generator) -> _Genes:
@@ -100,8 +100,8 @@ def _write_study(path: Path, rng: np.random.Generator, genes: _Genes, cells: int
     counts = rng.poisson(
         expected * rng.gamma(genes.dispersions[:, None], 1 / genes.dispersions[:, None], expected.shape)
     )
-    # A few genes stand in two rows, as symbols mapped to one Ensembl id do.
-    ids = genes.ids.copy()
+    # A few genes have two rows, as symbols mapped to one Ensembl id do.
+    ids, types = genes.ids.copy(), dict(zip(genes.ids.tolist(), genes.types.tolist(), strict=True))
     ids[rng.choice(_GENES, 5, replace=False)] = ids[rng.choice(_GENES, 5, replace=False)]
     detected = (counts > 0).sum(axis=0)
     loompy.create(
@@ -109,7 +109,7 @@ def _write_study(path: Path, rng: np.random.Generator, genes: _Genes, cells: int
         counts.astype(np.int32),
         {
             "ensembl_id": ids,
-            "gene_type": _types_of(ids, genes),
+            "gene_type": np.array([types[gene] for gene in ids.tolist()]),
             "gene_name": np.char.add("GENE", ids.astype("<U15")),
         },
         {
@@ -119,15 +119,3 @@ def _write_study(path: Path, rng: np.random.Generator, genes: _Genes, cells: int
             "tissue": np.array([tissue] * cells),
         },
     )
-
-
-def _types_of(ids: npt.NDArray[np.str_], genes: _Genes) -> npt.NDArray[np.str_]:
-    known = dict(zip(genes.ids.tolist(), genes.types.tolist(), strict=True))
-    return np.array([known[gene] for gene in ids.tolist()])
-
-
-def _write_gene_table(path: Path, genes: _Genes) -> None:
-    order = np.argsort(genes.ids)
-    lines = ["ensembl_id,gene_name,gene_type"]
-    lines += [f"{genes.ids[i]},GENE{genes.ids[i]},{genes.types[i]}" for i in order]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, open_matrix
 from median_spark.matrices.suggestions import check, find_suggestions
-from median_spark.results import read_provenance, read_summary
+from median_spark.results import layout, read_provenance, read_summary
 
 _LISTED = 50
 Pairs = Iterator[tuple[str, str]]
@@ -77,7 +77,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     held = set(storage.names_in(location))
     if "format.json" in held:
         return _gathered(location, _table(location))
-    if "summary.json" in held:
+    if layout.SUMMARY in held:
         return _gathered(location, _result(location))
     if {"expression", "medians"} & held:
         return _examine_run(location, held)
@@ -212,15 +212,15 @@ def _table(location: str) -> Pairs:
 
 
 def _result(location: str) -> Pairs:
-    figures, provenance = read_summary(location), read_provenance(location)
+    figures, provenance = read_summary(location).as_json(), read_provenance(location)
     yield "result", location
-    dictionaries = figures.pop("geneformer", None) or {}
-    figures |= {f"geneformer {field}": found for field, found in dictionaries.items()}
-    for field, found in figures.items():
-        if field not in {"format_version", "failed_sources"}:
-            known = f"{found:,}" if isinstance(found, (int, float)) else str(found)
-            yield field.replace("_", " "), "unknown" if found is None else known
-    yield "written", str(provenance.get("written"))
-    yield "by", f"median_spark {provenance.get('software', {}).get('median_spark')}"
-    for failure in provenance.get("failed_sources", []):
-        yield "failed source", f"{failure['source']}: {failure['reason']}"
+    dictionaries = figures.pop("geneformer") or {}
+    figures |= {f"geneformer {field}": figure for field, figure in dictionaries.items()}
+    del figures["failed_sources"]
+    for field, figure in figures.items():
+        known = f"{figure:,}" if isinstance(figure, (int, float)) else str(figure)
+        yield field.replace("_", " "), "unknown" if figure is None else known
+    yield "written", str(provenance.written)
+    yield "by", f"median_spark {provenance.software.get('median_spark')}"
+    for failure in provenance.failed_sources:
+        yield "failed source", f"{failure.source}: {failure.reason}"

@@ -30,7 +30,7 @@ from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions
 from median_spark.preparation import prepare_conversion, prepare_medians, prepare_run
-from median_spark.results import ResultSummary, read_provenance
+from median_spark.results import MergeRecord, ResultSummary, read_provenance
 from median_spark.storage import without_secrets
 
 if TYPE_CHECKING:  # commands that need no Spark start without it
@@ -188,7 +188,8 @@ def _merge(given: argparse.Namespace) -> int:
             progress=progress,
         )
     if not given.quiet:
-        say([*merged_text(summary, read_provenance(given.out)), *result_text(summary, given.out)], kept=given.out)
+        merge_record = read_provenance(given.out).merge or MergeRecord()
+        say([*merged_text(summary, merge_record), *result_text(summary, given.out)], kept=given.out)
     return DONE
 
 

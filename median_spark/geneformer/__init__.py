@@ -5,8 +5,9 @@ token_dictionary.pkl           special token or gene → token id
 ensembl_mapping_dict.pkl       id or name in upper case → gene
 """
 
-from median_spark.geneformer.contract import DEFAULT_TOKENS, TOKEN_LAYOUTS, check_dictionaries, check_tokens
+from median_spark.geneformer.contract import DEFAULT_TOKENS, TOKEN_LAYOUTS, check_dictionaries
 from median_spark.geneformer.dictionaries import (
+    DICTIONARY_NAMES,
     DictionaryFigures,
     GeneformerDictionaries,
     GeneformerOptions,
@@ -15,11 +16,11 @@ from median_spark.geneformer.dictionaries import (
 
 __all__ = [
     "DEFAULT_TOKENS",
+    "DICTIONARY_NAMES",
     "TOKEN_LAYOUTS",
     "DictionaryFigures",
     "GeneformerDictionaries",
     "GeneformerOptions",
     "check_dictionaries",
-    "check_tokens",
     "geneformer_dictionaries",
 ]

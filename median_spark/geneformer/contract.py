@@ -7,32 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 
-from median_spark.errors import UsageError, counted, listed
+from median_spark.errors import counted, listed
 
 TOKEN_LAYOUTS = (("pad", "mask"), ("pad", "mask", "cls", "eos"))
 """Special tokens, in the order of their ids, of the first and of the second series of models."""
 
 DEFAULT_TOKENS = TOKEN_LAYOUTS[1]
 """Those of the second."""
-
-
-def check_tokens(tokens: tuple[str, ...]) -> None:
-    """Refuse special tokens that no series of models has.
-
-    Parameters
-    ----------
-    tokens : tuple of str
-        Their names, in the order of their ids.
-
-    Raises
-    ------
-    UsageError
-        If they are not among `TOKEN_LAYOUTS`.
-    """
-    if tuple(tokens) not in TOKEN_LAYOUTS:
-        allowed = " or ".join(f"'{','.join(layout)}'" for layout in TOKEN_LAYOUTS)
-        message = f"--tokens must be {allowed}, as published models have, not '{','.join(tokens)}'"
-        raise UsageError(message)
 
 
 def special(name: str) -> str:
@@ -64,44 +45,45 @@ def check_dictionaries(
     layout = next((layout for layout in reversed(TOKEN_LAYOUTS) if special(layout[-1]) in tokens), TOKEN_LAYOUTS[0])
     specials = [special(name) for name in layout]
     genes = [gene for gene in tokens if gene not in specials]
+    without_token = [gene for gene in medians if gene not in tokens]
     broken = [
-        *_of_tokens(tokens, specials, genes),
-        *_of_medians(medians, genes),
-        *_of_mapping(mapping, [*genes, *(gene for gene in medians if gene not in tokens)]),
+        *_token_faults(tokens, specials, genes),
+        *_median_faults(medians, genes),
+        *_mapping_faults(mapping, [*genes, *without_token]),
     ]
     if layout == TOKEN_LAYOUTS[0]:
-        broken += _breakers([gene for gene in medians if gene not in tokens], "gene", "with a median has no token")
+        broken += _faults(without_token, "gene", "with a median has no token")
     return broken
 
 
-def _of_tokens(tokens: Mapping[str, int], specials: list[str], genes: list[str]) -> Iterator[str]:
+def _token_faults(tokens: Mapping[str, int], specials: list[str], genes: list[str]) -> Iterator[str]:
     for number, token in enumerate(specials):
         if tokens.get(token) != number:
             yield f"the special token '{token}' must have the id {number}, not {tokens.get(token)}"
-    yield from _breakers([t for t, i in tokens.items() if not _is(i, Integral)], "token", "has an id that is not whole")
+    yield from _faults([t for t, i in tokens.items() if not _is(i, Integral)], "token", "has an id that is not whole")
     if any(number != place for place, number in enumerate(tokens.values())):
         yield f"token ids must run from 0 to {len(tokens) - 1} without a gap, in the order of the dictionary"
     if genes != sorted(genes):
         yield "the genes of the token dictionary must ascend"
 
 
-def _of_medians(medians: Mapping[str, float], genes: list[str]) -> Iterator[str]:
-    yield from _breakers([gene for gene in genes if gene not in medians], "gene", "with a token has no median")
+def _median_faults(medians: Mapping[str, float], genes: list[str]) -> Iterator[str]:
+    yield from _faults([gene for gene in genes if gene not in medians], "gene", "with a token has no median")
     unusable = [gene for gene, m in medians.items() if not (_is(m, Real) and math.isfinite(m) and m > 0)]
-    yield from _breakers(unusable, "gene", "has a median that is not a finite number above 0")
+    yield from _faults(unusable, "gene", "has a median that is not a finite number above 0")
 
 
-def _of_mapping(mapping: Mapping[str, str], genes: list[str]) -> Iterator[str]:
+def _mapping_faults(mapping: Mapping[str, str], genes: list[str]) -> Iterator[str]:
     """Yield what is wrong with a mapping that must reach some genes."""
-    yield from _breakers([name for name in mapping if name != name.upper()], "key", "of the mapping is not upper-case")
+    yield from _faults([name for name in mapping if name != name.upper()], "key", "of the mapping is not upper-case")
     lost = [gene for gene in genes if mapping.get(gene.upper()) != gene]
-    yield from _breakers(lost, "gene", "is not mapped to itself")
+    yield from _faults(lost, "gene", "is not mapped to itself")
     onward = sorted({gene for gene in mapping.values() if mapping.get(gene.upper()) != gene} - set(lost))
-    yield from _breakers(onward, "gene", "that others are mapped to is not mapped to itself")
+    yield from _faults(onward, "gene", "that others are mapped to is not mapped to itself")
 
 
-def _breakers(names: list[str], noun: str, fault: str) -> list[str]:
-    """Return a sentence on those that break a rule, if any does."""
+def _faults(names: list[str], noun: str, fault: str) -> list[str]:
+    """Return one sentence on the names that break a rule, if any does."""
     return [f"{counted(len(names), noun)}, {listed(names, 3)}: {fault}"] if names else []
 
 

@@ -5,15 +5,17 @@ Knows nothing of digests, of files, or of where the medians came from.
 
 import math
 import pickle
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import pyarrow as pa
 
 from median_spark.errors import UsageError
-from median_spark.geneformer.contract import DEFAULT_TOKENS, check_tokens, special
+from median_spark.geneformer.contract import DEFAULT_TOKENS, TOKEN_LAYOUTS, special
 from median_spark.genes import GeneMap, GeneTable, is_no_id
 
+DICTIONARY_NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
 
 
@@ -24,16 +26,24 @@ class GeneformerOptions:
     Attributes
     ----------
     tokens : tuple of str
-        The special tokens, one of `TOKEN_LAYOUTS`.
+        Special tokens in the order of their ids, one of `TOKEN_LAYOUTS`.
     min_cells : int
-        Genes detected in fewer cells are left out of the dictionaries; at least 1.
+        Least number of cells that a gene of the dictionaries is detected in; at least 1.
+
+    Raises
+    ------
+    UsageError
+        If no series of models has these tokens, or the number is below 1.
     """
 
     tokens: tuple[str, ...] = DEFAULT_TOKENS
     min_cells: int = 1
 
     def __post_init__(self) -> None:
-        check_tokens(self.tokens)
+        if tuple(self.tokens) not in TOKEN_LAYOUTS:
+            allowed = " or ".join(f"'{','.join(layout)}'" for layout in TOKEN_LAYOUTS)
+            message = f"--tokens must be {allowed}, as published models have, not '{','.join(self.tokens)}'"
+            raise UsageError(message)
         if self.min_cells < 1:
             message = f"--min-cells must be a whole number of at least 1, not {self.min_cells}"
             raise UsageError(message)
@@ -41,68 +51,38 @@ class GeneformerOptions:
 
 @dataclass(frozen=True)
 class DictionaryFigures:
-    """What went into the dictionaries, and what did not.
+    """What went into the dictionaries, and what did not."""
 
-    Attributes
-    ----------
-    tokens : list of str
-        The special tokens.
-    min_cells : int
-        Cells that a gene must be detected in.
-    genes : int
-        Genes with a token and a median.
-    genes_in_fewer_cells : int
-        Detected genes that were left out for `min_cells`.
-    genes_without_usable_median : int
-        Others that were left out because their median is no finite number above 0, which a tokenizer could not divide
-        by; only digests that were made elsewhere can have such a one.
-    genes_told_apart_by_case : int
-        Others that were left out because their id differs from another's by case only: a tokenizer cannot see it.
-    spellings : int
-        Entries of the mapping.
-    ambiguous_names : int
-        Names of several of the genes, which the mapping therefore lacks.
-    """
-
-    tokens: list[str]
+    tokens: list[str]  # special ones
     min_cells: int
-    genes: int
-    genes_in_fewer_cells: int
-    genes_without_usable_median: int
-    genes_told_apart_by_case: int
-    spellings: int
-    ambiguous_names: int
+    genes: int  # with a token and a median
+    genes_in_fewer_cells: int  # detected, left out for `min_cells`
+    genes_without_usable_median: int  # others whose median is no finite number above 0: only digests made elsewhere
+    genes_told_apart_by_case: int  # others whose id differs from another's by case only: a tokenizer cannot see it
+    spellings: int  # entries of the mapping
+    ambiguous_names: int  # names of several of the genes, which the mapping therefore lacks
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read the figures, which are written as plain fields; those of older versions may lack some."""
+        known: dict[str, Any] = {each.name: document.get(each.name) for each in fields(cls)}
+        return cls(**known)
 
 
 @dataclass(frozen=True)
 class GeneformerDictionaries:
-    """What a tokenizer loads; `check_dictionaries` has the rules.
+    """What a tokenizer loads; `check_dictionaries` has the rules."""
 
-    Attributes
-    ----------
-    medians : dict of str to float
-        Gene to median, in counts per target sum; genes ascend.
-    tokens : dict of str to int
-        Special tokens, then the same genes, to ids from 0.
-    mapping : dict of str to str
-        Id or name, in upper case, to gene; keys ascend.
-    figures : DictionaryFigures
-        How many, and how many not.
-    """
-
-    medians: dict[str, float]
-    tokens: dict[str, int]
-    mapping: dict[str, str]
+    medians: dict[str, float]  # gene to median, in counts per target sum; genes ascend
+    tokens: dict[str, int]  # special tokens, then the same genes, to ids from 0
+    mapping: dict[str, str]  # id or name, in upper case, to gene; keys ascend
     figures: DictionaryFigures
 
     def files(self) -> dict[str, bytes]:
         """Return the content of the files by name; dictionaries that say the same give the same bytes."""
-        contents = {
-            "gene_median_dictionary.pkl": self.medians,
-            "token_dictionary.pkl": self.tokens,
-            "ensembl_mapping_dict.pkl": self.mapping,
-        }
-        return {name: pickle.dumps(content, protocol=_PROTOCOL) for name, content in contents.items()}
+        contents = (self.medians, self.tokens, self.mapping)
+        pickled = [pickle.dumps(content, protocol=_PROTOCOL) for content in contents]
+        return dict(zip(DICTIONARY_NAMES, pickled, strict=True))
 
 
 def geneformer_dictionaries(
@@ -111,18 +91,10 @@ def geneformer_dictionaries(
     gene_table: GeneTable | None = None,
     gene_map: GeneMap | None = None,
 ) -> GeneformerDictionaries:
-    """Return the dictionaries of a median table.
+    """Return the dictionaries of a median table, which has the columns gene, median and n_cells.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        With the columns gene, median and n_cells.
-    options : GeneformerOptions, optional
-        Special tokens, and which genes are too rare.
-    gene_table : GeneTable, optional
-        Its names lead to their gene where they are the name of one gene of the dictionaries only.
-    gene_map : GeneMap, optional
-        By which the counts were summed; it has the say on every id and name that it holds.
+    Names of the gene table lead to their gene where they are the name of one gene of the dictionaries only. The gene
+    map, by which the counts were summed, decides on every id and name that it holds.
     """
     options = options or GeneformerOptions()
     rows = zip(table["gene"].to_pylist(), table["median"].to_pylist(), table["n_cells"].to_pylist(), strict=True)
@@ -165,16 +137,16 @@ def _mapping(
     for gene, name in (gene_table.gene_names if gene_table else {}).items():
         if gene in genes and name.upper() not in decided:
             named.setdefault(name.upper(), set()).add(gene)
-    found = {spelling: gene for spelling, gene in decided.items() if gene in genes}
-    found |= {name: next(iter(bearers)) for name, bearers in named.items() if len(bearers) == 1}
-    return _each_string_once(sorted(found.items())), sum(len(bearers) > 1 for bearers in named.values())
+    mapping = {spelling: gene for spelling, gene in decided.items() if gene in genes}
+    mapping |= {name: next(iter(bearers)) for name, bearers in named.items() if len(bearers) == 1}
+    return _each_string_once(sorted(mapping.items())), sum(len(bearers) > 1 for bearers in named.values())
 
 
 def _each_string_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the pairs with equal strings as one object.
 
-    A pickle refers back to an object it has seen, and spells out another that is equal; so the bytes would tell where
-    the strings came from.
+    A pickle refers back to an object it has seen, and spells out another that is equal; so the bytes would depend on
+    where the strings came from.
     """
-    seen: dict[str, str] = {}
-    return {seen.setdefault(key, key): seen.setdefault(gene, gene) for key, gene in pairs}
+    first: dict[str, str] = {}
+    return {first.setdefault(key, key): first.setdefault(gene, gene) for key, gene in pairs}

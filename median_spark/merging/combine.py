@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 from median_spark import storage
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
 from median_spark.errors import InputError, UsageError, counted, listed
-from median_spark.geneformer import GeneformerOptions
+from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable
 from median_spark.merging.find import DigestFile, Kind, find_digests
 from median_spark.merging.pool import DigestPool
 from median_spark.merging.read import FileDigests, FileHead, read_digests, read_head
-from median_spark.merging.record import MergedFile, merged_figures, merged_provenance
-from median_spark.merging.register import Ledger
+from median_spark.merging.record import MergedInput, merged_figures, merged_provenance
+from median_spark.merging.register import SourceRegister
 from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.report import report_page
 from median_spark.results import (
     GeneDigests,
+    LeftOutIds,
     ResultSummary,
     Stopwatch,
     check_result_target,
@@ -28,6 +32,38 @@ _LEAST_KNOWN = 0.5
 """A file of whose ids the gene table knows less is warned about."""
 
 _NOTE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """What a user chooses about a merge, see `merge`."""
+
+    gene_table: GeneTable | None
+    gene_types: tuple[str, ...]
+    compression: float | None
+    geneformer: GeneformerOptions
+
+    def __post_init__(self) -> None:
+        if self.compression is not None:
+            check_compression(self.compression)
+        if not self.gene_types:
+            message = "no gene type was chosen; name at least one, such as protein_coding"
+            raise UsageError(message)
+        if self.gene_table is None and tuple(self.gene_types) != DEFAULT_GENE_TYPES:
+            message = (
+                "digests do not say of which type a gene is: choosing gene types needs a gene table (--gene-table)"
+            )
+            raise UsageError(message)
+
+    def as_json(self, compression: float) -> dict[str, Any]:
+        """Return the parameters that the result records; the compression is the merged digests'."""
+        return {
+            "compression": compression,
+            "exact": False,
+            "gene_table": self.gene_table.fingerprint() if self.gene_table else None,
+            "gene_types": list(self.gene_types) if self.gene_table else None,
+            "geneformer": asdict(self.geneformer),
+        }
 
 
 def merge(
@@ -43,9 +79,9 @@ def merge(
 ) -> ResultSummary:
     """Merge digests of earlier runs, and of the published notebook, and write a result folder.
 
-    The values are gone, so that the medians are those of the digests: exact for a gene of few values, and otherwise
-    within a fraction of a percent of its ranks. Files are merged in ascending order of their paths, whatever the order
-    of the inputs. Values, counts of cells, minima and maxima are exact.
+    The values are gone, so the medians are those of the digests: exact for a gene with few values, and otherwise within
+    a fraction of a percent of its ranks. Files are merged in ascending order of their paths, whatever the order of the
+    inputs. Values, counts of cells, minima and maxima are exact.
 
     Parameters
     ----------
@@ -59,71 +95,74 @@ def merge(
         Its genes of the chosen types are the genes of the result, and others are left out and counted; by default the
         genes are those that the inputs hold.
     gene_types : tuple of str
-        The chosen types.
+        Gene types to take from the gene table.
     compression : float, optional
-        Of the merged digests; by default the largest among the inputs.
+        Compression of the merged digests; by default the largest among the inputs.
     geneformer : GeneformerOptions, optional
-        What is chosen about the dictionaries that a tokenizer loads.
+        Choices about the dictionaries that a tokenizer loads.
     overwrite : bool
-        Whether a result that lies there is replaced.
+        Replace an existing result.
     progress : ProgressReporter, optional
-        Who is told how it goes.
+        Progress reporter; silent by default.
 
     Returns
     -------
     ResultSummary
-        What ``summary.json`` holds; figures that the inputs do not record are None.
+        Content of ``summary.json``; figures that the inputs do not record are None.
 
     Raises
     ------
     InputError
-        If an input is not there, or a file cannot be read or is no file of digests.
+        If an input is not there, or a file cannot be read or is not a file of digests.
     TableError
         If a digests.parquet is damaged or of another format version.
     UsageError
-        If a source stands in two inputs of which one is a result, if values were made in different ways, or if gene
-        types were chosen without a gene table.
+        If a source is in two inputs of which one is a result, if values were made in different ways, or if gene types
+        were chosen without a gene table.
     GeneTableError, DigestError
         If the gene table has no gene of the chosen types; if the compression is out of range.
     OutputError
-        If the folder holds something else, or a result that may not be replaced, or cannot be written.
+        If the folder contains files other than a result's, or a result that may not be replaced, or cannot be written.
     """
-    progress, geneformer, watch = progress or SilentProgress(), geneformer or GeneformerOptions(), Stopwatch()
+    progress, watch = progress or SilentProgress(), Stopwatch()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
-    if compression is not None:
-        check_compression(compression)
-    genes = _Genes(gene_table, gene_types)
-    found = find_digests([inputs] if isinstance(inputs, str) else inputs)
-    _refuse_own_input(found.files, target)
-    ledger = Ledger()
-    with progress.working(f"looking at {counted(len(found.files), 'file')} of digests"):
-        heads = [read_head(file) for file in found.files]
-        for file, head in zip(found.files, heads, strict=True):
+    options = MergeOptions(gene_table, gene_types, compression, geneformer or GeneformerOptions())
+    genes = _Genes(options)
+    files, warnings = find_digests([inputs] if isinstance(inputs, str) else inputs)
+    for file in files:
+        if file.file.path.startswith(target + "/"):
+            message = f"{target}: {file.file.path} in it is an input: choose another folder for the merged result"
+            raise UsageError(message)
+    register = SourceRegister()
+    with progress.working(f"looking at {counted(len(files), 'file')} of digests"):
+        heads = [read_head(file) for file in files]
+        for file, head in zip(files, heads, strict=True):
             if head.provenance is not None:
-                ledger.enter_result(file, head.provenance)
+                register.enter_result(file, head.provenance)
     watch.lap("look")
     pool = DigestPool(compression or max((head.compression or 0 for head in heads), default=0) or DEFAULT_COMPRESSION)
-    with progress.working(f"merging {counted(len(found.files), 'file')} of digests"):
-        files = _merge_all(found.files, heads, ledger, pool, genes, progress, chosen=compression is not None)
-    watch.lap("merge", files=len(found.files), bytes_in=sum(file.file.size for file in found.files))
+    merged_inputs = []
+    with progress.working(f"merging {counted(len(files), 'file')} of digests"):
+        noted = time.monotonic()
+        for file, head in zip(files, heads, strict=True):
+            content = read_digests(file, head)
+            if file.kind is not Kind.RESULT:
+                register.enter_pickle(file, content.sha256)
+            merged_inputs.append(_merge_file(file, head, content, pool, genes))
+            if time.monotonic() - noted > _NOTE_SECONDS:
+                noted = time.monotonic()
+                progress.note(f"merged {len(merged_inputs):,} of {counted(len(files), 'file')}")
+    watch.lap("merge", files=len(files), bytes_in=sum(file.file.size for file in files))
     if not pool.digests:
-        message = f"{listed([file.file.path for file in found.files], 3)}: no gene of these digests has a value"
+        message = f"{listed([file.file.path for file in files], 3)}: no gene of these digests has a value"
         raise InputError(message)
-    universe = genes.universe()
-    merged = GeneDigests(tuple(universe), pool.digests, pool.n_sources, pool.compression)
-    parameters = {
-        "compression": pool.compression,
-        "exact": False,
-        "gene_table": gene_table.fingerprint() if gene_table else None,
-        "gene_types": list(gene_types) if gene_table else None,
-        "geneformer": asdict(geneformer),
-    }
-    warnings = found.warnings + ledger.warnings() + genes.warnings
-    provenance = merged_provenance(files, parameters, genes.left_out(), warnings)
+    warnings = warnings + register.warnings() + genes.warnings
+    provenance = merged_provenance(merged_inputs, options.as_json(pool.compression), genes.left_out(), warnings)
     values = sum(digest.n for digest in pool.digests.values())
-    figures = merged_figures(provenance, values, ledger, gene_types if gene_table else None)
+    figures = merged_figures(provenance, values, register, gene_types if gene_table else None)
     with progress.working("writing the result"):
+        merged = GeneDigests(tuple(genes.universe()), pool.digests, pool.n_sources, pool.compression)
         table = median_table(merged, None)
         return write_result(
             target,
@@ -131,68 +170,35 @@ def merge(
             merged,
             figures,
             provenance,
-            geneformer=geneformer,
-            gene_table=gene_table,
+            dictionaries=geneformer_dictionaries(table, options.geneformer, gene_table),
             stages=watch.stages,
+            report=partial(report_page, gene_table=gene_table),
         )
 
 
-def _refuse_own_input(files: Sequence[DigestFile], target: str) -> None:
-    for file in files:
-        if file.file.path.startswith(target + "/"):
-            message = f"{target}: {file.file.path} in it is an input: choose another folder for the merged result"
-            raise UsageError(message)
-
-
-def _merge_all(
-    found: Sequence[DigestFile],
-    heads: Sequence[FileHead],
-    ledger: Ledger,
-    pool: DigestPool,
-    genes: "_Genes",
-    progress: ProgressReporter,
-    *,
-    chosen: bool,
-) -> list[MergedFile]:
-    """Merge file after file; `chosen` says whether the compression was named, or is the largest that heads tell."""
-    files = []
-    said = time.monotonic()
-    for place, (file, head) in enumerate(zip(found, heads, strict=True)):
-        read = read_digests(file, head)
-        if file.kind is not Kind.RESULT:
-            ledger.enter_pickle(file, read.sha256)
-        if not chosen and max(read.compressions.values(), default=0) > pool.compression:
-            message = (
-                f"{file.file.path}: its digests have compressions {min(read.compressions.values()):g} to "
-                f"{max(read.compressions.values()):g}: name that of the result with --compression"
-            )
-            raise UsageError(message)
-        kept = genes.choose(file, read)
-        pool.add({gene: digest for gene, digest in read.digests.items() if gene in kept}, read.compressions,
-                 read.n_sources)  # fmt: skip
-        files.append(MergedFile.of(file, head, read, kept))
-        if time.monotonic() - said > _NOTE_SECONDS:
-            said = time.monotonic()
-            progress.note(f"merged {place + 1:,} of {counted(len(found), 'file')}")
-    return files
+def _merge_file(
+    file: DigestFile, head: FileHead, content: FileDigests, pool: DigestPool, genes: "_Genes"
+) -> MergedInput:
+    finest = max(content.compressions.values(), default=0)
+    if genes.options.compression is None and finest > pool.compression:  # no head tells it, as that of a mixed pickle
+        message = (
+            f"{file.file.path}: its digests have compressions {min(content.compressions.values()):g} to {finest:g}: "
+            "name that of the result with --compression"
+        )
+        raise UsageError(message)
+    chosen = genes.choose(file, content)
+    digests = {gene: digest for gene, digest in content.digests.items() if gene in chosen}
+    pool.add(digests, content.compressions, content.n_sources)
+    return MergedInput.of(file, head, content, chosen)
 
 
 class _Genes:
     """Which of the files' genes are the result's, and which are left out."""
 
-    def __init__(self, table: GeneTable | None, gene_types: tuple[str, ...]) -> None:
-        if not gene_types:
-            message = "no gene type was chosen; name at least one, such as protein_coding"
-            raise UsageError(message)
-        if table is None and tuple(gene_types) != DEFAULT_GENE_TYPES:
-            message = (
-                "digests do not say of which type a gene is: choosing gene types needs a gene table (--gene-table)"
-            )
-            raise UsageError(message)
+    def __init__(self, options: MergeOptions) -> None:
+        self.options = options
         self.warnings: list[str] = []
-        self._table = table
-        self._types = gene_types
-        self._chosen = set(table.universe(gene_types)) if table else set()
+        self._chosen = set(options.gene_table.universe(options.gene_types)) if options.gene_table else set()
         self._unknown: set[str] = set()
         self._of_other_types: set[str] = set()
 
@@ -200,16 +206,16 @@ class _Genes:
         """Return the genes of the result, ascending."""
         return sorted(self._chosen)
 
-    def choose(self, file: DigestFile, read: FileDigests) -> set[str]:
+    def choose(self, file: DigestFile, content: FileDigests) -> set[str]:
         """Return which genes of a file are the result's."""
-        ids = set(read.genes)
-        if self._table is None:
+        ids, table = set(content.genes), self.options.gene_table
+        if table is None:
             self._chosen |= ids
             return ids
-        unknown = sorted(gene for gene in ids if gene not in self._table.gene_types)
+        unknown = sorted(gene for gene in ids if gene not in table.gene_types)
         if len(unknown) == len(ids):
             message = (
-                f"{file.file.path}: none of its {counted(len(ids), 'id')} is in the gene table {self._table.path}; it "
+                f"{file.file.path}: none of its {counted(len(ids), 'id')} is in the gene table {table.path}; it "
                 f"has {listed(unknown, 3)}"
             )
             raise InputError(message)
@@ -222,10 +228,6 @@ class _Genes:
         self._of_other_types |= ids - self._chosen - set(unknown)
         return ids & self._chosen
 
-    def left_out(self) -> dict[str, object]:
+    def left_out(self) -> LeftOutIds:
         """Return how many ids are not the result's, and why."""
-        return {
-            "unknown_ids": len(self._unknown),
-            "unknown_examples": sorted(self._unknown)[:5],
-            "ids_of_other_types": len(self._of_other_types),
-        }
+        return LeftOutIds(len(self._unknown), sorted(self._unknown)[:5], len(self._of_other_types))

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
+from median_spark.results.layout import DIGESTS, TOTAL_DIGESTS
 from median_spark.storage import FileStat
 
-_DIGESTS = "digests.parquet"
-_TOTAL = "total_gene_tdigest_dict.pickle"
 _OF_ONE_SOURCE = ".gene_median_digest_dict.pickle"
 _PICKLES = (".pickle", ".pkl")
-_ALLOWED = f"name a {_DIGESTS}, a result, the folder of a run, pickles named *{_OF_ONE_SOURCE}, or a {_TOTAL}"
+_ALLOWED = f"name a {DIGESTS}, a result, the folder of a run, pickles named *{_OF_ONE_SOURCE}, or a {TOTAL_DIGESTS}"
 
 
 class Kind(StrEnum):
@@ -25,75 +25,46 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class DigestFile:
-    """One file of digests.
+    """One file of digests."""
 
-    Attributes
-    ----------
-    kind : Kind
-        What it is made of, by its name.
-    name : str
-        Of a pickle of one source the source's: its path below the input it was found in, without suffix.
-    file : FileStat
-        Where it is, and in what state.
-    """
-
-    kind: Kind
-    name: str
+    kind: Kind  # by its name
+    name: str  # of a pickle of one source the source's: its path below the input it was found in, without suffix
     file: FileStat
 
 
-@dataclass(frozen=True)
-class Found:
-    """What inputs hold.
+class FoundFiles(NamedTuple):
+    """The files of digests of some inputs."""
 
-    Attributes
-    ----------
-    files : list of DigestFile
-        Ascending by path, each once.
-    warnings : list of str
-        What was passed over, and what may count twice.
-    """
-
-    files: list[DigestFile]
-    warnings: list[str]
+    files: list[DigestFile]  # ascending by path, each once
+    warnings: list[str]  # what was passed over, and what may count twice
 
 
-def find_digests(inputs: Sequence[str]) -> Found:
-    """Find all files of digests in files, results and folders.
+def find_digests(inputs: Sequence[str]) -> FoundFiles:
+    """Find all files of digests in files, results and folders, as paths or URIs.
 
     A folder that holds a ``digests.parquet`` is a result, and a folder whose ``medians`` is one stands for it. Others
     are searched at any depth for results and for pickles of one source; a pickle that was merged from these, by its
-    name, is taken only where there is nothing else. Hidden files are passed over.
-
-    Parameters
-    ----------
-    inputs : sequence of str
-        Paths or URIs.
-
-    Raises
-    ------
-    InputError
-        If an input is not there, or holds no digests.
-    UsageError
-        If there is no input.
+    name, is taken only where there is nothing else. Hidden files are passed over. Raises InputError if an input is not
+    there or holds no digests, UsageError if there is no input.
     """
     if not inputs:
         message = f"no input was given: {_ALLOWED}"
         raise UsageError(message)
     files: dict[str, DigestFile] = {}
     warnings: list[str] = []
-    for given in inputs:
-        root = storage.canonical(given)
-        what = storage.kind(root)
-        if what == "nothing":
+    for location in inputs:
+        root = storage.canonical(location)
+        kind = storage.kind(root)
+        if kind == "nothing":
             message = f"{root}: there is no such file or folder"
             raise InputError(message)
-        here = [_one_file(root)] if what == "file" else _in_folder(root, warnings)
-        again = [found.file.path for found in here if found.file.path in files]
-        warnings += [f"{path} was given more than once; it is merged once" for path in again]
-        files.update({found.file.path: found for found in here if found.file.path not in files})
-    ascending = sorted(files.values(), key=lambda found: found.file.path)
-    return Found(ascending, warnings + _twice(ascending))
+        for file in [_one_file(root)] if kind == "file" else _in_folder(root, warnings):
+            if file.file.path in files:
+                warnings.append(f"{file.file.path} was given more than once; it is merged once")
+            else:
+                files[file.file.path] = file
+    ascending = sorted(files.values(), key=lambda file: file.file.path)
+    return FoundFiles(ascending, warnings + _twice(ascending))
 
 
 def _one_file(path: str) -> DigestFile:
@@ -113,26 +84,26 @@ def _classified(file: FileStat, root: str) -> DigestFile:
 
 
 def _in_folder(folder: str, warnings: list[str]) -> list[DigestFile]:
-    for result in (storage.join(folder, _DIGESTS), storage.join(folder, "medians", _DIGESTS)):
+    for result in (storage.join(folder, DIGESTS), storage.join(folder, "medians", DIGESTS)):
         file = storage.stat(result)
         if file is not None:
             return [_classified(file, folder)]
-    held = [file for file in storage.files_below(folder) if "/." not in file.path[len(folder) :]]
-    results = [file for file in held if _base(file) == _DIGESTS]
-    within = tuple(file.path.removesuffix(_DIGESTS) for file in results)
-    pickles = [file for file in held if _base(file).endswith(_PICKLES) and not file.path.startswith(within)]
-    found = results + [file for file in pickles if _base(file).endswith(_OF_ONE_SOURCE)]
-    totals = [file for file in pickles if _base(file) == _TOTAL]
-    if found:
+    visible = [file for file in storage.files_below(folder) if "/." not in file.path[len(folder) :]]
+    results = [file for file in visible if _base(file) == DIGESTS]
+    within = tuple(file.path.removesuffix(DIGESTS) for file in results)
+    pickles = [file for file in visible if _base(file).endswith(_PICKLES) and not file.path.startswith(within)]
+    files = results + [file for file in pickles if _base(file).endswith(_OF_ONE_SOURCE)]
+    totals = [file for file in pickles if _base(file) == TOTAL_DIGESTS]
+    if files:
         warnings += [f"{file.path} was passed over: digests of its folder were merged into it" for file in totals]
     else:
-        found = totals
-    if not found:
-        names = [file.path[len(folder) + 1 :] for file in held]
+        files = totals
+    if not files:
+        names = [file.path[len(folder) + 1 :] for file in visible]
         holds = f"it holds {listed(names, 3)}" if names else "it is empty"
         message = f"{folder}: there are no digests in this folder or below it; {holds}: {_ALLOWED}"
         raise InputError(message)
-    return [_classified(file, folder) for file in found]
+    return [_classified(file, folder) for file in files]
 
 
 def _base(file: FileStat) -> str:
@@ -140,9 +111,9 @@ def _base(file: FileStat) -> str:
 
 
 def _twice(files: Sequence[DigestFile]) -> list[str]:
-    """Refuse a pickle beside the digests of the same result; warn of one that may be made of the others."""
-    results = {found.file.path.rsplit("/", 1)[0]: found for found in files if found.kind is Kind.RESULT}
-    totals = [found for found in files if found.kind is Kind.MANY_SOURCES]
+    """Reject a pickle beside the digests of the same result; warn of one that may be made of the others."""
+    results = {file.file.path.rsplit("/", 1)[0]: file for file in files if file.kind is Kind.RESULT}
+    totals = [file for file in files if file.kind is Kind.MANY_SOURCES]
     for total in totals:
         result = results.get(total.file.path.rsplit("/", 1)[0])
         if result is not None:

@@ -1,4 +1,4 @@
-"""One digest a gene, into which file after file is merged. Knows nothing of files."""
+"""One digest per gene, into which file after file is merged. Knows nothing of files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,16 +13,11 @@ _CENTROIDS_AT_ONCE = 400_000
 
 
 class DigestPool:
-    """The digests of a corpus, one a gene, as files are merged into it in a fixed order.
+    """The digests of a corpus, one per gene, as files are merged into it in a fixed order.
 
     A file's digest of a gene is merged by crick into that of all files before, as the published procedure does. Trees
-    of merges, and merging several files at once, come no closer to the exact medians. Memory holds one digest a gene
+    of merges, and merging several files at once, come no closer to the exact medians. Memory holds one digest per gene
     and those of one file, however many files there are.
-
-    Parameters
-    ----------
-    compression : float
-        Of the merged digests, 20 to 1000.
     """
 
     def __init__(self, compression: float) -> None:
@@ -33,16 +28,10 @@ class DigestPool:
     def add(
         self, digests: Mapping[str, Digest], compressions: Mapping[str, float], n_sources: Mapping[str, int]
     ) -> None:
-        """Merge the digests of one file.
+        """Merge the digests of one file, each of at least one value, and one that crick could make.
 
-        Parameters
-        ----------
-        digests : mapping of str to Digest
-            Each of at least one value, and one that crick could have made with its compression.
-        compressions : mapping of str to float
-            Of the same genes. Digests of another compression than the pool's are merged by crick like any other.
-        n_sources : mapping of str to int
-            Of the same genes: sources with a value.
+        Digests of another compression than the pool's are merged by crick like any other; `n_sources` are sources with
+        a value.
         """
         again = [gene for gene in digests if gene in self.digests]
         first = [gene for gene in digests if gene not in self.digests]
@@ -56,7 +45,8 @@ class DigestPool:
             totals = to_cricks([self.digests[gene] for gene in genes], self.compression)
             self._merge(genes, totals, digests, compressions)
         for genes in self._batches(finer):
-            self._merge(genes, [self._empty() for _ in genes], digests, compressions)
+            empty = [Digest(0, 0.0, 0.0, _NONE, _NONE)] * len(genes)
+            self._merge(genes, to_cricks(empty, self.compression), digests, compressions)
         for gene in digests:
             self.n_sources[gene] = self.n_sources.get(gene, 0) + n_sources[gene]
 
@@ -75,10 +65,6 @@ class DigestPool:
                 total_of[gene].merge(crick)
         for gene, total in total_of.items():
             self.digests[gene] = from_crick(total)
-
-    def _empty(self) -> Any:
-        empty = Digest(0, 0.0, 0.0, _NONE, _NONE)
-        return to_cricks([empty], self.compression)[0]
 
     def _batches(self, genes: Sequence[str]) -> Iterator[Sequence[str]]:
         size = max(1, int(_CENTROIDS_AT_ONCE / self.compression))

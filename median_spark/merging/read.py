@@ -1,11 +1,12 @@
-"""Reading one file of digests, of whichever kind, into the same shape, and refusing what cannot be merged."""
+"""Reading one file of digests, of whichever kind, into the same shape, and rejecting what cannot be merged."""
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,68 +16,45 @@ from median_spark.digests import Digest, check_digests
 from median_spark.digests.pickled import first_compression, unpickle_digests
 from median_spark.errors import DigestError, InputError, TableError, counted, listed
 from median_spark.merging.find import DigestFile, Kind
-from median_spark.results import DIGESTS_SCHEMA, RESULT_FORMAT_VERSION
+from median_spark.results import DIGESTS_SCHEMA, Provenance, RecordedSource, check_format_version, layout
 
 _BEGINNING = 2**18  # bytes of a pickle that hold its first digest, whatever its compression
 
 
 @dataclass(frozen=True)
 class FileHead:
-    """What is known of a file of digests before it is read.
+    """What is known of a file of digests before it is read."""
 
-    Attributes
-    ----------
-    compression : float or None
-        Of its digests, or of the first of them; None if there are none.
-    provenance : dict or None
-        Of a result.
-    """
+    compression: float | None  # of its digests, or of the first of them; None if there are none
+    provenance: Provenance | None  # of a result
 
-    compression: float | None
-    provenance: dict[str, Any] | None
+    @property
+    def sources(self) -> Sequence[RecordedSource]:
+        """The sources of a result."""
+        return self.provenance.sources if self.provenance else ()
 
 
 @dataclass(frozen=True)
 class FileDigests:
-    """What a file of digests holds.
+    """What a file of digests holds; all but `genes` are of the detected ones."""
 
-    Attributes
-    ----------
-    genes : list of str
-        All of its genes, detected or not.
-    digests : dict of str to Digest
-        Of the detected ones.
-    compressions : dict of str to float
-        Of the same genes.
-    n_sources : dict of str to int
-        Of the same genes: sources with a value, or 1 where the file does not say.
-    says_sources : bool
-        Whether `n_sources` is what the file says.
-    sha256 : str
-        Of the file's content.
-    """
-
-    genes: list[str]
+    genes: list[str]  # detected or not
     digests: dict[str, Digest]
     compressions: dict[str, float]
-    n_sources: dict[str, int]
-    says_sources: bool
-    sha256: str
+    n_sources: dict[str, int]  # sources with a value, or 1 where the file does not say
+    says_sources: bool  # the file says `n_sources`
+    sha256: str  # of the file's content
 
 
-def read_head(found: DigestFile) -> FileHead:
+def read_head(file: DigestFile) -> FileHead:
     """Look at a file of digests without reading all of it.
 
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is no pickle of digests.
-    TableError
-        If it is no digests.parquet of this format version, or damaged.
+    Raises InputError if it cannot be read or is not a pickle of digests, TableError if it is not a digests.parquet of
+    this format version, or damaged.
     """
-    path = found.file.path
-    if found.kind is not Kind.RESULT:
-        return FileHead(first_compression(_content(path, _BEGINNING, found.file.size), path), None)
+    path = file.file.path
+    if file.kind is not Kind.RESULT:
+        return FileHead(first_compression(_content(path, _BEGINNING, file.file.size), path), None)
     with _naming_faults(path):
         filesystem, inner = storage.resolve(path)
         read = partial(pq.read_table, inner, columns=["compression"], filesystem=filesystem, partitioning=None)
@@ -89,32 +67,29 @@ def read_head(found: DigestFile) -> FileHead:
     return FileHead(compressions[0] if compressions else None, provenance)
 
 
-def read_digests(found: DigestFile, head: FileHead) -> FileDigests:
+def read_digests(file: DigestFile, head: FileHead) -> FileDigests:
     """Read a file of digests and check every one of them.
 
-    Raises
-    ------
-    InputError
-        If it cannot be read, is no pickle of digests, or if a digest is none of values above 0.
-    TableError
-        If it is a damaged digests.parquet.
+    Raises InputError if it cannot be read, is not a pickle of digests, or if a digest has values not above 0;
+    TableError if it is a damaged digests.parquet.
     """
-    content = _content(found.file.path)
-    digest = hashlib.sha256(content).hexdigest()
-    if found.kind is Kind.RESULT:
-        read = _read_result(found.file.path, content, head, digest)
+    path = file.file.path
+    content = _content(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if file.kind is Kind.RESULT:
+        read = _read_result(path, content, head, sha256)
     else:
-        pickled = unpickle_digests(content, found.file.path)
+        pickled = unpickle_digests(content, path)
         genes = [*pickled.digests, *pickled.undetected]
         once = dict.fromkeys(pickled.digests, 1)
-        read = FileDigests(genes, pickled.digests, pickled.compressions, once, found.kind is Kind.ONE_SOURCE, digest)
+        read = FileDigests(genes, pickled.digests, pickled.compressions, once, file.kind is Kind.ONE_SOURCE, sha256)
     if not read.genes:
-        message = f"{found.file.path}: there is no gene in this file: leave it out"
+        message = f"{path}: there is no gene in this file: leave it out"
         raise InputError(message)
     low = [gene for gene, digest in read.digests.items() if not digest.min > 0]
     if low:
         message = (
-            f"{found.file.path}: {counted(len(low), 'gene')} with values not above 0, such as {listed(low, 3)}: these "
+            f"{path}: {counted(len(low), 'gene')} with values not above 0, such as {listed(low, 3)}: these "
             "are no digests of non-zero normalised expression"
         )
         raise InputError(message)
@@ -122,6 +97,7 @@ def read_digests(found: DigestFile, head: FileHead) -> FileDigests:
 
 
 def _content(path: str, size: int | None = None, whole: int = 0) -> bytes:
+    """Return a file's bytes: the first `size`, if they are given and the whole file has more."""
     try:
         if size is None or whole <= size:
             return storage.read_bytes(path)
@@ -133,20 +109,15 @@ def _content(path: str, size: int | None = None, whole: int = 0) -> bytes:
         raise InputError(message) from error
 
 
-def _provenance(path: str, metadata: dict[bytes, bytes]) -> dict[str, Any]:
+def _provenance(path: str, metadata: dict[bytes, bytes]) -> Provenance:
     try:
-        found = json.loads(metadata[b"median_spark"])
-        version = found["format_version"]
+        document = json.loads(metadata[b"median_spark"])
+        version = document["format_version"]
     except (KeyError, ValueError, TypeError) as error:
         message = f"{path}: this is no digests.parquet of a result: it does not record where it comes from"
         raise TableError(message) from error
-    if version != RESULT_FORMAT_VERSION:
-        message = (
-            f"{path}: this is of a result of format version {version}; this version of median_spark reads "
-            f"{RESULT_FORMAT_VERSION}"
-        )
-        raise TableError(message)
-    return dict(found)
+    check_format_version(version, f"{path}: this is of a result of")
+    return Provenance.from_json(document, f"{path}: its record of where it comes from")
 
 
 def _read_result(path: str, content: bytes, head: FileHead, sha256: str) -> FileDigests:
@@ -168,8 +139,8 @@ def _read_result(path: str, content: bytes, head: FileHead, sha256: str) -> File
     compressions = dict.fromkeys(genes, head.compression or 0.0)
     universe, n_sources = _beside(path, digests)
     if n_sources is None:
-        several = len((head.provenance or {}).get("sources", [])) != 1
-        return FileDigests(genes, digests, compressions, dict.fromkeys(genes, 1), not several, sha256)
+        once = dict.fromkeys(genes, 1)
+        return FileDigests(genes, digests, compressions, once, len(head.sources) == 1, sha256)
     return FileDigests(universe, digests, compressions, n_sources, says_sources=True, sha256=sha256)
 
 
@@ -186,7 +157,7 @@ def _digests(table: pa.Table) -> list[Digest]:
 
 def _beside(path: str, digests: dict[str, Digest]) -> tuple[list[str], dict[str, int] | None]:
     """Return the universe, and of how many sources each digest is, from the medians.parquet beside the digests."""
-    location = storage.join(path.rsplit("/", 1)[0], "medians.parquet")
+    location = storage.join(path.rsplit("/", 1)[0], layout.MEDIANS)
     if storage.stat(location) is None:
         return list(digests), None
     with _naming_faults(location):
@@ -201,16 +172,11 @@ def _beside(path: str, digests: dict[str, Digest]) -> tuple[list[str], dict[str,
     return genes, {gene: sources[gene] for gene in digests}
 
 
-class _naming_faults:  # noqa: N801 (used as a statement)
+@contextlib.contextmanager
+def _naming_faults(location: str) -> Iterator[None]:
     """Turn what a damaged Parquet file raises into one sentence that names it."""
-
-    def __init__(self, location: str) -> None:
-        self._location = location
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (ValueError, KeyError, TypeError, IndexError, OSError, pa.ArrowException, DigestError)):
-            message = f"{self._location}: this file cannot be read or is damaged ({error})"
-            raise TableError(message) from error
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, OSError, pa.ArrowException, DigestError) as error:
+        message = f"{location}: this file cannot be read or is damaged ({error})"
+        raise TableError(message) from error

@@ -1,6 +1,6 @@
 """The numbers that a page draws: histograms, and every gene's quantiles, packed to be embedded.
 
-Pure functions over numpy and Arrow. Knows nothing of HTML.
+Pure functions over NumPy and Arrow. Knows nothing of HTML.
 """
 
 import base64
@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 LEVELS: FloatArray = np.concatenate([[0, 0.005, 0.01, 0.025], np.arange(2, 39) / 40, [0.975, 0.99, 0.995, 1]]).astype(
     np.float64
 )
-"""Of the quantiles that are embedded for each gene; 0 and 1 are its smallest and largest value."""
+"""Levels of the quantiles that are embedded for each gene; 0 and 1 are its smallest and largest value."""
 
 _CODES = 65_535
 
@@ -26,48 +26,23 @@ _LARGEST_PLACE = math.log10(sys.float_info.max)
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts in bins.
+    """Counts in bins: a bin holds ``edges[i] <= x < edges[i + 1]``, the last one its upper edge, too."""
 
-    Attributes
-    ----------
-    edges : ndarray of float64, shape (bins + 1,)
-        Ascending; a bin holds ``edges[i] <= x < edges[i + 1]``, the last one its upper edge, too.
-    counts : ndarray of int64, shape (bins,)
-    """
-
-    edges: FloatArray
+    edges: FloatArray  # ascending, one more than there are bins
     counts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class QuantileCodes:
-    """Quantiles of genes as whole numbers of steps on a logarithmic scale.
+    """Quantiles of genes as whole numbers of steps on a logarithmic scale."""
 
-    Attributes
-    ----------
-    low : float
-        Natural logarithm of the value that code 0 stands for.
-    step : float
-        Natural logarithm of the ratio between neighbouring codes.
-    codes : ndarray of uint16, shape (genes, levels)
-        Of `LEVELS`.
-    """
-
-    low: float
-    step: float
-    codes: npt.NDArray[np.uint16]
+    low: float  # natural logarithm of the value that code 0 stands for
+    step: float  # natural logarithm of the ratio between neighbouring codes
+    codes: npt.NDArray[np.uint16]  # shape (genes, levels)
 
 
 def log_histogram(values: npt.ArrayLike, bins_per_decade: int) -> Histogram:
-    """Count positive values in bins that are equally wide on a logarithmic scale, from one bin's edge to another's.
-
-    Parameters
-    ----------
-    values : array_like of float64, shape (values,)
-        Above 0.
-    bins_per_decade : int
-        The edges are the powers of ten and this many steps between them.
-    """
+    """Count positive values in bins that are equally wide on a logarithmic scale; powers of ten are edges."""
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
         return Histogram(np.array([1.0]), np.zeros(0, dtype=np.int64))
@@ -97,20 +72,10 @@ def _log_edge(step: int, bins_per_decade: int) -> float:
 def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:
     """Return quantiles of every digest.
 
-    As crick reads them off: each centroid's mean stands at the middle of its weight, the smallest and largest value
-    at the ends, and straight lines lead from one to the next. All digests are laid end to end on one axis, two units
-    apart, so that a single interpolation serves them all.
-
-    Parameters
-    ----------
-    digests : pyarrow.Table
-        With the columns n, min, max, mean and weight, of at least one centroid a row.
-    levels : array_like of float64, shape (levels,)
-        Between 0 and 1, ascending.
-
-    Returns
-    -------
-    ndarray of float64, shape (digests, levels)
+    Digests have the columns n, min, max, mean and weight, and at least one centroid each; levels ascend between 0 and
+    1; the result has the shape (digests, levels). Quantiles are those of crick: each centroid's mean is at the middle
+    of its weight, the smallest and largest value are at the ends, and straight lines connect them. All digests are laid
+    end to end on one axis, two units apart, so that one interpolation serves them all.
     """
     wanted = np.asarray(levels, dtype=np.float64)
     genes = len(digests)
@@ -136,12 +101,9 @@ def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:
 
 
 def quantile_codes(values: FloatArray) -> QuantileCodes:
-    """Round quantiles to 65,536 steps on the logarithmic scale from the smallest to the largest of them all.
+    """Round quantiles, above 0, to 65,536 steps on the logarithmic scale from the smallest to the largest of them all.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (genes, levels)
-        Above 0. Over ten decades, a step is 0.035 % of the value.
+    Over ten decades, a step is 0.035 % of the value.
     """
     if not values.size:
         return QuantileCodes(0.0, 0.0, np.zeros(values.shape, dtype=np.uint16))

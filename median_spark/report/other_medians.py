@@ -12,7 +12,7 @@ from median_spark import pickles, storage
 from median_spark.csv_text import original_text
 from median_spark.errors import InputError, listed
 from median_spark.report.comparison import OtherMedians
-from median_spark.report.content import read_columns, result_folder
+from median_spark.results import find_result, layout, read_columns
 
 _PICKLES = (".pkl", ".pickle")
 _ALLOWED = "a .pkl or .pickle of a plain dict of gene to median, a .csv with the columns gene and median, or a RESULT"
@@ -21,25 +21,17 @@ _ALLOWED = "a .pkl or .pickle of a plain dict of gene to median, a .csv with the
 def read_medians(location: str) -> OtherMedians:
     """Read medians from a pickled dictionary, a CSV, ``medians.parquet`` or a result folder.
 
-    Parameters
-    ----------
-    location : str
-        Path or URI. A CSV has the columns gene and median, or else its first two columns are taken for them.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or a median is not a number above 0 (NaN and nothing stand for an undetected gene).
-    TableError
-        If it is a result folder that is damaged.
+    A CSV has the columns gene and median, or else its first two columns are taken for them. Raises InputError if the
+    file cannot be read or a median is not a number above 0 (undetected genes have NaN or nothing), TableError if a
+    result folder is damaged.
     """
     place = storage.canonical(location)
-    found = storage.kind(place)
-    if found == "nothing":
+    kind = storage.kind(place)
+    if kind == "nothing":
         message = f"{location}: there is no such file or folder to compare with; it may be {_ALLOWED}"
         raise InputError(message)
-    if found == "folder":
-        place = storage.join(result_folder(place), "medians.parquet")
+    if kind == "folder":
+        place = storage.join(find_result(place), layout.MEDIANS)
     suffix = "." + place.rsplit(".", 1)[-1].lower()
     if suffix == ".parquet":
         table = read_columns(place, ["gene", "median"])
@@ -47,8 +39,8 @@ def read_medians(location: str) -> OtherMedians:
     if suffix == ".csv":
         return _checked(location, _csv_rows(location, place))
     if suffix in _PICKLES:
-        found_medians = pickles.read_dict(_content(location, place), location, "a dict of gene to median")
-        return _checked(location, found_medians.items())
+        pickled = pickles.read_dict(_content(location, place), location, "a dict of gene to median")
+        return _checked(location, pickled.items())
     message = f"{location}: this cannot be compared with; it must be {_ALLOWED}"
     raise InputError(message)
 
@@ -78,22 +70,22 @@ def _csv_rows(location: str, place: str) -> Iterable[tuple[object, object]]:
 
 def _checked(location: str, rows: Iterable[tuple[object, object]]) -> OtherMedians:
     medians: dict[str, float] = {}
-    seen: set[str] = set()
+    genes: set[str] = set()
     for gene, median in rows:
         if not isinstance(gene, str) or not gene:
             message = f"{location}: a gene is named {gene!r:.60}; a gene's name must be text"
             raise InputError(message)
-        if gene in seen:
+        if gene in genes:
             message = f"{location}: the gene '{gene:.60}' stands there twice"
             raise InputError(message)
-        seen.add(str(gene))
+        genes.add(str(gene))
         value = _median(location, gene, median)
         if not math.isnan(value):
             medians[str(gene)] = value
     if not medians:
         message = f"{location}: there is no gene with a median in it"
         raise InputError(message)
-    return OtherMedians(location, medians, len(seen) - len(medians))
+    return OtherMedians(location, medians, len(genes) - len(medians))
 
 
 def _median(location: str, gene: str, median: object) -> float:

@@ -1,7 +1,7 @@
 """The page itself: sections and figures put into the template, as one file that needs nothing else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -12,29 +12,26 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from median_spark import storage
-from median_spark.errors import TableError
 from median_spark.genes import GeneTable
 from median_spark.report import texts
-from median_spark.report.comparison import MANY_CELLS, Comparison, compare
-from median_spark.report.content import ResultContent, read_result, result_folder
-from median_spark.report.corpus import MOST_LISTED, Origins, origins_of
-from median_spark.report.figures import LEVELS, Histogram, embedded, quantile_codes, quantiles
+from median_spark.report.comparison import MANY_CELLS, Comparison, FloatArray, compare
+from median_spark.report.corpus import MOST_LISTED, corpus_overview
+from median_spark.report.figures import LEVELS, Histogram, embedded, log_histogram, quantile_codes, quantiles
 from median_spark.report.other_medians import read_medians
 from median_spark.report.sections import (
     FEW_CELLS,
     Genes,
     by_decade,
-    detection_histogram,
     extremes,
     genes_of,
     key_figures,
-    median_histogram,
     short_name,
 )
-from median_spark.report.source_comparison import together
+from median_spark.report.source_comparison import compared_sources
+from median_spark.results import Result, find_result, layout, read_result
 
-REPORT_NAME = "report.html"
-"""Of the page in a result folder."""
+_DETECTION_BINS = 4  # per decade of cells
+_MEDIAN_BINS = 12  # per decade of counts
 
 
 def write_report(
@@ -47,16 +44,16 @@ def write_report(
     result : str
         Path or URI of a result folder, or of a run's folder that holds one.
     out : str, optional
-        The HTML file; by default ``report.html`` in the result folder. An older one is replaced.
+        Location of the HTML file; by default ``report.html`` in the result folder. An older one is replaced.
     compare : sequence of str
         Medians to compare with: dictionaries as ``.pkl``, tables as ``.csv``, or result folders.
     gene_table : GeneTable, optional
-        Whose gene names the page shows.
+        Gene names that the page shows.
 
     Returns
     -------
     str
-        Where the page is.
+        Location of the page.
 
     Raises
     ------
@@ -67,95 +64,54 @@ def write_report(
     OutputError
         If the page cannot be written.
     """
-    folder = result_folder(result)
-    target = storage.canonical(out) if out is not None else storage.join(folder, REPORT_NAME)
-    content = read_result(folder)
-    storage.write_bytes(target, page_of(content, gene_table.gene_names if gene_table else {}, compare))
+    folder = find_result(result)
+    target = storage.canonical(out) if out is not None else storage.join(folder, layout.REPORT)
+    storage.write_bytes(target, report_page(read_result(folder), gene_table, compare))
     return target
 
 
-def report_page(folder: str, location: str, names: Mapping[str, str]) -> bytes:
-    """Return the page of a result that is about to be published.
+def report_page(result: Result, gene_table: GeneTable | None = None, compare_with: Sequence[str] = ()) -> bytes:
+    """Return the page as UTF-8 HTML, with names of a gene table and comparisons with medians at other locations.
 
-    Parameters
-    ----------
-    folder : str
-        Where its files lie now.
-    location : str
-        Where they will be.
-    names : mapping of str to str
-        Gene names by gene.
-
-    Raises
-    ------
-    TableError
-        If a file is missing or damaged.
+    Raises InputError if something to compare with cannot be read.
     """
-    return page_of(read_result(folder, location=location), names, ())
-
-
-def page_of(content: ResultContent, names: Mapping[str, str], others: Sequence[str]) -> bytes:
-    """Return the page as UTF-8 HTML.
-
-    Parameters
-    ----------
-    content : ResultContent
-        The result.
-    names : mapping of str to str
-        Gene names by gene.
-    others : sequence of str
-        Medians to compare with.
-
-    Raises
-    ------
-    InputError
-        If something to compare with cannot be read.
-    """
-    genes = genes_of(content, names)
-    comparisons = [compare(genes.ids, genes.median, genes.n_cells, read_medians(other)) for other in others]
-    undetected, detection = detection_histogram(genes)
-    origins = _origins(content)
-    medians = median_histogram(genes)
-    errors = genes.error[~np.isnan(genes.error)]
+    genes = genes_of(result, gene_table.gene_names if gene_table else {})
+    comparisons = [compare(genes.ids, genes.median, genes.n_cells, read_medians(other)) for other in compare_with]
+    summary, detected = result.summary, genes.n_cells > 0
+    known = genes.median[~np.isnan(genes.median)]
+    undetected = int(np.sum(~detected))
+    detection = log_histogram(genes.n_cells[detected], _DETECTION_BINS)
+    medians = log_histogram(genes.median[genes.median > 0], _MEDIAN_BINS)
     page = (
         _environment()
         .get_template("page.html")
         .render(
-            content=content,
-            summary=content.summary,
-            provenance=content.provenance,
-            name="/".join(PurePosixPath(content.location).parts[-2:]),
-            figures=key_figures(content),
-            origins=origins,
-            few_cells=content.summary["cells_passed"] is not None and content.summary["cells_passed"] < FEW_CELLS,
+            location=result.location,
+            summary=summary,
+            provenance=result.provenance,
+            name="/".join(PurePosixPath(result.location).parts[-2:]),
+            figures=key_figures(summary),
+            corpus=corpus_overview(result.provenance),
+            few_cells=summary.cells_passed is not None and summary.cells_passed < FEW_CELLS,
             undetected=undetected,
             detection_rows=by_decade(detection),
             median_rows=by_decade(medians),
             genes=genes,
-            quartiles=_quartiles(genes),
+            quartiles=np.percentile(known, [25, 50, 75]).tolist() if len(known) else None,
             extremes=extremes(genes),
-            errors=_error_figures(errors),
-            comparisons=[(short_name(comparison), comparison) for comparison in comparisons],
-            together=together(content.sources) if content.sources is not None else None,
+            errors=_error_figures(genes.error[~np.isnan(genes.error)]),
+            comparisons=[(short_name(comparison.other), comparison) for comparison in comparisons],
+            sources=compared_sources(result.sources) if result.sources is not None else None,
             has_names=any(genes.names),
-            target_sum=content.summary.get("target_sum"),
-            data=_embedded_json(_data(content, genes, undetected, detection, medians, comparisons)),
+            data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons)),
         )
     )
-    # A file's name may hold bytes that are no UTF-8, and so stand for nothing that could be shown.
+    # A file's name may hold bytes that are not UTF-8, and so stand for nothing that could be shown.
     return page.encode("utf-8", "replace")
 
 
-def _origins(content: ResultContent) -> Origins:
-    try:
-        return origins_of(content.provenance)
-    except (KeyError, TypeError, AttributeError) as error:
-        message = f"{content.location}: provenance.json of this result is damaged ({type(error).__name__}: {error})"
-        raise TableError(message) from error
-
-
 def _data(
-    content: ResultContent,
+    result: Result,
     genes: Genes,
     undetected: int,
     detection: Histogram,
@@ -163,8 +119,8 @@ def _data(
     comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
     """Return what the page's script draws from."""
-    values = quantiles(content.digests)
-    codes = quantile_codes(np.maximum(values, np.finfo(np.float64).tiny))
+    codes = quantile_codes(np.maximum(quantiles(result.digests), np.finfo(np.float64).tiny))
+    merge = result.provenance.merge
     return {
         "genes": genes.ids,
         "names": genes.names if any(genes.names) else None,
@@ -173,12 +129,12 @@ def _data(
         "sources": embedded(genes.n_sources.astype(np.uint32)),
         "error": embedded(genes.error.astype(np.float32)) if not np.isnan(genes.error).all() else None,
         "digests": {"low": codes.low, "step": codes.step, "levels": LEVELS.tolist(), "codes": embedded(codes.codes)},
-        "targetSum": content.summary.get("target_sum"),
-        "leastSources": bool(content.provenance.get("n_sources_are_lower_bounds")),
+        "targetSum": result.summary.target_sum,
+        "leastSources": merge is not None and merge.n_sources_are_lower_bounds,
         "detection": {"undetected": undetected, **_drawn(detection)},
         "medians": _drawn(medians),
         "comparisons": [
-            {"name": short_name(comparison), "there": embedded(comparison.there.astype(np.float32))}
+            {"name": short_name(comparison.other), "there": embedded(comparison.there.astype(np.float32))}
             for comparison in comparisons
         ],
     }
@@ -188,24 +144,11 @@ def _drawn(histogram: Histogram) -> dict[str, list[float]]:
     return {"edges": histogram.edges.tolist(), "counts": histogram.counts.tolist()}
 
 
-def _quartiles(genes: Genes) -> tuple[float, float, float] | None:
-    """Return the quartiles of the medians over detected genes."""
-    medians = genes.median[~np.isnan(genes.median)]
-    if not len(medians):
-        return None
-    low, middle, high = np.percentile(medians, [25, 50, 75]).tolist()
-    return low, middle, high
-
-
-def _error_figures(errors: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float] | None:
+def _error_figures(errors: FloatArray) -> dict[str, float] | None:
     if not len(errors):
         return None
-    return {
-        "none": float(np.mean(errors == 0)),
-        "median": float(np.median(errors)),
-        "p99": float(np.percentile(errors, 99)),
-        "worst": float(errors.max()),
-    }
+    p99, worst = float(np.percentile(errors, 99)), float(errors.max())
+    return {"none": float(np.mean(errors == 0)), "p99": p99, "worst": worst}
 
 
 def _embedded_json(content: object) -> Markup:
@@ -220,20 +163,12 @@ def _embedded_json(content: object) -> Markup:
 def _environment() -> Environment:
     """Return the templates: HTML that escapes what is put into it, and the style and scripts as they are."""
     folder = files("median_spark.report")
-    held = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "tables.html")}
+    templates = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "tables.html")}
     environment = Environment(
-        loader=DictLoader(held), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(
-        whole=texts.whole,
-        value=texts.value,
-        plain=texts.plain,
-        setting=texts.setting,
-        breakable=texts.breakable,
-        percent=texts.percent,
-        factor=texts.factor,
-        bytes=texts.byte_size,
-    )
+    for name in ("whole", "value", "plain", "setting", "breakable", "percent", "factor", "byte_size"):
+        environment.filters[name] = getattr(texts, name)
     environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS)
     for name in ("page.css", "drawing.js", "genes.js", "page.js"):
         environment.globals[name.replace(".", "_")] = Markup((folder / name).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import is_dataclass
 
 from markupsafe import Markup, escape
 
@@ -43,11 +44,7 @@ def percent(fraction: float | None) -> str:
         return UNKNOWN
     if fraction == 0:
         return "0\N{NO-BREAK SPACE}%"
-    return (
-        f"{fraction:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
-        if abs(fraction) >= 0.01
-        else f"{fraction * 100:.2g}\N{NO-BREAK SPACE}%"
-    )
+    return f"{fraction * 100:{'.1f' if abs(fraction) >= 0.01 else '.2g'}}\N{NO-BREAK SPACE}%"
 
 
 def factor(ratio: float) -> str:
@@ -55,19 +52,21 @@ def factor(ratio: float) -> str:
     return f"× {value(ratio, 3)}" if ratio >= 1 else f"÷ {value(1 / ratio, 3)}"
 
 
-def setting(found: object) -> str:
+def setting(content: object) -> str:
     """Return a parameter's value in words."""
-    if isinstance(found, bool):
-        return "yes" if found else "no"
-    if found is None:
+    if is_dataclass(content):
+        content = vars(content)
+    if isinstance(content, bool):
+        return "yes" if content else "no"
+    if content is None:
         return "none"
-    if isinstance(found, (int, float)):
-        return plain(found)
-    if isinstance(found, dict):
-        return "; ".join(f"{key}: {setting(held)}" for key, held in found.items())
-    if isinstance(found, (list, tuple)):
-        return ", ".join(setting(held) for held in found)
-    return str(found)
+    if isinstance(content, (int, float)):
+        return plain(content)
+    if isinstance(content, dict):
+        return "; ".join(f"{key}: {setting(each)}" for key, each in content.items())
+    if isinstance(content, (list, tuple)):
+        return ", ".join(setting(each) for each in content)
+    return str(content)
 
 
 def breakable(name: str) -> Markup:

@@ -1,7 +1,7 @@
 """The median table and the files of a result folder.
 
-medians.parquet, medians.csv     one row a gene of the universe
-digests.parquet                  one row a detected gene: its t-digest
+medians.parquet, medians.csv     one row per gene of the universe
+digests.parquet                  one row per detected gene: its t-digest
 total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_median_dict.pickle,
 gene_detection_counts_dict.pickle          the published procedure's files
 by_source.parquet, sources.parquet, sources.csv     where sources were compared, see `median_spark.results.sources`
@@ -10,25 +10,42 @@ metrics.parquet, metrics.csv     one row: the summary's figures, and what each s
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
-from median_spark.results.by_source import assemble_by_source
-from median_spark.results.folder import (
+from median_spark.results.folder import check_result_target, write_result
+from median_spark.results.layout import (
+    BY_SOURCE_SCHEMA,
+    DIGESTS_SCHEMA,
+    MEDIANS_SCHEMA,
+    METRICS_SCHEMA,
     RESULT_FORMAT_VERSION,
-    check_result_target,
+    SOURCES_SCHEMA,
+)
+from median_spark.results.medians import ExactMedian, GeneDigests, median_table
+from median_spark.results.metrics import Stage, Stopwatch
+from median_spark.results.provenance import (
+    LeftOutIds,
+    MergedFile,
+    MergeRecord,
+    Provenance,
+    RecordedSource,
+    provenance_of,
+    time_now,
+)
+from median_spark.results.reading import (
+    Result,
+    check_format_version,
+    find_result,
+    read_columns,
     read_medians,
     read_provenance,
+    read_result,
     read_summary,
-    write_result,
 )
-from median_spark.results.medians import DIGESTS_SCHEMA, MEDIANS_SCHEMA, ExactMedian, GeneDigests, median_table
-from median_spark.results.metrics import METRICS_SCHEMA, Stage, Stopwatch
-from median_spark.results.provenance import provenance_of
 from median_spark.results.sources import (
-    BY_SOURCE_SCHEMA,
-    SOURCES_SCHEMA,
     MedianChange,
     SourceComparison,
     SourceRatio,
     Verdict,
+    assemble_by_source,
     change_of,
     compare_source,
     sources_table,
@@ -46,7 +63,13 @@ __all__ = [
     "CorpusFigures",
     "ExactMedian",
     "GeneDigests",
+    "LeftOutIds",
     "MedianChange",
+    "MergeRecord",
+    "MergedFile",
+    "Provenance",
+    "RecordedSource",
+    "Result",
     "ResultSummary",
     "SourceComparison",
     "SourceRatio",
@@ -55,16 +78,21 @@ __all__ = [
     "Verdict",
     "assemble_by_source",
     "change_of",
+    "check_format_version",
     "check_result_target",
     "compare_source",
     "figures_of",
+    "find_result",
     "median_table",
     "provenance_of",
+    "read_columns",
     "read_medians",
     "read_provenance",
+    "read_result",
     "read_summary",
     "sources_table",
     "stand_apart",
     "summarise",
+    "time_now",
     "write_result",
 ]

@@ -11,14 +11,9 @@ from scipy.stats import gaussian_kde
 
 
 def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]) -> bytes:
-    """Return a PNG of the distribution of detection counts over genes, with its density curve.
+    """Return a PNG of the distribution of detection counts over all genes, undetected ones included, and its density.
 
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (genes,)
-        Cells with a value, for every gene of the universe, undetected ones included.
-    gene_types : sequence of str
-        Of these genes, for the title; none where they are not known.
+    `gene_types` are named in the title; there are none where they are not known.
     """
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -27,8 +22,9 @@ def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]
     if len(np.unique(counts)) > 2:
         places = np.linspace(0, counts.max(), 512)
         axes.plot(places, gaussian_kde(counts)(places), color="#1f4e79", linewidth=1.8)
-    kind = f"{_named(gene_types)} " if gene_types else ""
-    axes.set_title(f"Cells expressing each\n{kind}gene", fontsize=18)
+    # "protein-coding or miRNA" for the published choice
+    types = sorted((kind.replace("_", "-") for kind in gene_types), key=lambda kind: (kind == "miRNA", kind))
+    axes.set_title(f"Cells expressing each\n{' or '.join(types)}{' ' if types else ''}gene", fontsize=18)
     axes.set_xlabel("cells with a value", fontsize=14)
     axes.set_ylabel("density of genes", fontsize=14)
     axes.spines[["top", "right"]].set_visible(False)
@@ -37,9 +33,3 @@ def detection_histogram(counts: npt.NDArray[np.int64], gene_types: Sequence[str]
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
-
-
-def _named(gene_types: Sequence[str]) -> str:
-    """Return "protein-coding or miRNA" for the published choice."""
-    named = [kind.replace("_", "-") for kind in gene_types]
-    return " or ".join(sorted(named, key=lambda kind: (kind == "miRNA", kind)))

@@ -1,61 +1,198 @@
-"""The record of a result: what ran, on what, and what was left out."""
+"""The record of a result: what ran, on what, and what was left out. The one reader and writer of its JSON."""
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
+from median_spark.errors import TableError
 from median_spark.expression import FailureRecord, SourceRecord
+from median_spark.storage import FileStat
 from median_spark.versions import software_versions
+
+
+@dataclass(frozen=True)
+class RecordedSource:
+    """What a result records of one source; None for what is not known, as of a source with only a pickle."""
+
+    source: str
+    input: FileStat | None = None
+    sha256: str | None = None  # of a pickle's content
+    conversion: str | None = None
+    rows: int | None = None  # None for a pickle
+    cells: int | None = None
+    cells_passed: int | None = None
+    median_n_counts: float | None = None
+    genes: int | None = None
+    values: int | None = None
+    row_counts: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.genes.RowCounts`
+    known_to_gene_table: float | None = None  # fraction of rows
+    warnings: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.matrices.ReadOptions.as_json`
+    software: Mapping[str, str] = field(default_factory=dict)
+    merged_from: str | None = None  # the file of digests, in a merged result
+
+    @classmethod
+    def of(cls, record: SourceRecord) -> Self:
+        """Return what is recorded of a source of an expression table."""
+        return cls(
+            source=record.source,
+            input=record.input,
+            conversion=record.conversion,
+            rows=record.rows,
+            cells=record.cells,
+            cells_passed=record.cells_passed,
+            median_n_counts=record.median_n_counts,
+            genes=record.genes,
+            values=record.values,
+            row_counts=record.row_counts,
+            known_to_gene_table=record.row_counts["known_rows"] / record.row_counts["rows"],
+            warnings=record.warnings,
+            parameters=record.parameters,
+            software=record.software,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON."""
+        absent = {"sha256", "merged_from"}
+        if self.rows is None:
+            absent |= {"rows", "median_n_counts", "known_to_gene_table"}
+        return {
+            "row_census" if name == "row_counts" else name: value
+            for name, value in asdict(self).items()
+            if value is not None or name not in absent
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read a record; older ones lack fields."""
+        known = {name: document[name] for name in _fields(cls) if document.get(name) is not None}
+        if "input" in known:
+            known["input"] = FileStat(**known["input"])
+        return cls(**{**known, "source": document["source"], "row_counts": document.get("row_census") or {}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedFile:
+    """One file of digests of a merged result, and how many of its genes and values were taken."""
+
+    path: str
+    size: int | None = None
+    mtime_ns: int | None = None
+    kind: str
+    sha256: str | None = None
+    compressions: Sequence[float] = ()  # of its digests, ascending, each once
+    genes: int
+    genes_left_out: int
+    values: int
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read a record, which is written as plain fields."""
+        return cls(**{name: document[name] for name in _fields(cls) if name in document})
+
+
+@dataclass(frozen=True)
+class LeftOutIds:
+    """Ids of merged files that are not genes of the result."""
+
+    unknown_ids: int  # to the gene table
+    unknown_examples: list[str]
+    ids_of_other_types: int
+
+
+@dataclass(frozen=True)
+class MergeRecord:
+    """What a result records if it was merged from files of digests."""
+
+    merged: Sequence[MergedFile] = ()
+    all_sources_known: bool = True
+    n_sources_are_lower_bounds: bool = False
+    left_out: LeftOutIds | None = None
+    warnings: Sequence[str] = ()  # about all sources
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The content of ``provenance.json``."""
+
+    written: str | None = None  # ISO 8601, UTC
+    software: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # those of the conversion are with each source
+    expression_table: str | None = None
+    expression_state: str | None = None
+    merge: MergeRecord | None = None
+    sources: Sequence[RecordedSource] = ()
+    failed_sources: Sequence[FailureRecord] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON."""
+        origin: dict[str, Any] = {"expression_table": self.expression_table}
+        if self.merge is None:
+            origin["expression_state"] = self.expression_state
+        else:
+            origin |= asdict(self.merge)
+        return {
+            "written": self.written,
+            "software": dict(self.software),
+            "parameters": dict(self.parameters),
+            **origin,
+            "sources": [source.as_json() for source in self.sources],
+            "failed_sources": [failure.as_json() for failure in self.failed_sources],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], name: str) -> Self:
+        """Read a record; documents of older versions lack fields.
+
+        Raises TableError, which begins with the document's name, if it is damaged.
+        """
+        try:
+            merge = {key: document[key] for key in _fields(MergeRecord) if document.get(key) is not None}
+            if merge:
+                merge["merged"] = [MergedFile.from_json(file) for file in merge.get("merged", ())]
+                merge["left_out"] = LeftOutIds(**merge["left_out"]) if "left_out" in merge else None
+            return cls(
+                written=document.get("written"),
+                software=document.get("software") or {},
+                parameters=document.get("parameters") or {},
+                expression_table=document.get("expression_table"),
+                expression_state=document.get("expression_state"),
+                merge=MergeRecord(**merge) if merge else None,
+                sources=[RecordedSource.from_json(source) for source in document.get("sources") or ()],
+                failed_sources=[FailureRecord(**failure) for failure in document.get("failed_sources") or ()],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            message = f"{name} is damaged ({type(error).__name__}: {error})"
+            raise TableError(message) from error
 
 
 def provenance_of(
     expression: str,
     records: Sequence[SourceRecord],
     failures: Sequence[FailureRecord],
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     spark_version: str,
-) -> dict[str, Any]:
-    """Return the content of ``provenance.json``.
-
-    Parameters
-    ----------
-    expression : str
-        The expression table that was read.
-    records, failures : sequences
-        The sources that went in, and those whose conversion failed.
-    parameters : dict
-        Of the medians; those of the conversion stand with each source.
-    spark_version : str
-        Of the engine.
-    """
+) -> Provenance:
+    """Return the provenance of medians of an expression table."""
     state = sorted((record.source, record.conversion) for record in records)
-    return {
-        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "software": {**software_versions(), "spark": spark_version},
-        "parameters": parameters,
-        "expression_table": expression,
-        "expression_state": hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
-        "sources": [
-            {
-                "source": record.source,
-                "input": asdict(record.input),
-                "conversion": record.conversion,
-                "rows": record.rows,
-                "cells": record.cells,
-                "cells_passed": record.cells_passed,
-                "median_n_counts": record.median_n_counts,
-                "genes": record.genes,
-                "values": record.values,
-                "row_census": record.row_counts,
-                "known_to_gene_table": record.row_counts["known_rows"] / record.row_counts["rows"],
-                "warnings": record.warnings,
-                "parameters": record.parameters,
-                "software": record.software,
-            }
-            for record in records
-        ],
-        "failed_sources": [failure.as_json() for failure in failures],
-    }
+    return Provenance(
+        written=time_now(),
+        software={**software_versions(), "spark": spark_version},
+        parameters=parameters,
+        expression_table=expression,
+        expression_state=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
+        sources=[RecordedSource.of(record) for record in records],
+        failed_sources=failures,
+    )
+
+
+def time_now() -> str:
+    """Return the time in UTC as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _fields(kind: Any) -> list[str]:
+    return [each.name for each in fields(kind)]

@@ -1,7 +1,7 @@
-"""Do the sources go together? Each one's medians against the corpus's, and which of them stand apart.
+"""Medians source by source: one file of all of them, how each source compares with the corpus, which ones stand apart.
 
-Pure numpy and Arrow. Knows neither files nor Spark. numpy's logarithms have other last bits on other processors and in
-other versions, so none is in what is written; which sources stand apart is decided by Python's own.
+Knows no Spark. NumPy's logarithms have other last bits on other processors and in other versions, so none is written;
+which sources stand apart is decided by Python's own.
 """
 
 import math
@@ -14,56 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from median_spark.digests import read_pieces
+from median_spark.errors import TableError
 from median_spark.expression import SourceRecord
-
-BY_SOURCE_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), False),
-        pa.field("gene", pa.string(), False),
-        pa.field("n_cells", pa.int64(), False),
-        pa.field("median", pa.float64(), False),
-    ]
-)
-"""Of ``by_source.parquet``: the detected genes of each source, ascending by source and gene."""
-
-SOURCES_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), False),
-        pa.field("cells", pa.int64(), False),
-        pa.field("cells_passed", pa.int64(), False),
-        pa.field("values", pa.int64(), False),
-        pa.field("genes_detected", pa.int64(), False),
-        pa.field("median_n_counts", pa.float64()),
-        pa.field("values_per_cell", pa.float64(), False),
-        pa.field("genes_compared", pa.int64(), False),
-        pa.field("ratio", pa.float64()),
-        pa.field("ratio_q25", pa.float64()),
-        pa.field("ratio_q75", pa.float64()),
-        pa.field("factor_apart", pa.float64()),
-        pa.field("apart", pa.bool_()),
-        pa.field("without_typical_change", pa.float64()),
-        pa.field("without_p95_change", pa.float64()),
-        pa.field("without_genes_changed", pa.int64()),
-        pa.field("without_genes_lost", pa.int64()),
-    ]
-)
-"""Of ``sources.parquet`` and ``sources.csv``, one row a source, ascending.
-
-ratio : a gene's median in this source over its median in the corpus, at the median of all genes compared; quartiles
-factor_apart : how many times the ratio of the median source is above or below this source's
-apart : see `stand_apart`; null where there is no verdict
-without_… : what leaving this source out changes, see `MedianChange`; null where that was not tried
-"""
+from median_spark.results.layout import BY_SOURCE_SCHEMA, SOURCES_SCHEMA
 
 LEAST_CELLS = 10
 """Cells that must have a value of a gene, in the source and in the corpus, for its medians to be compared."""
 
 LEAST_GENES = 30
-"""Genes that a source must have in common with the corpus for a typical ratio."""
+"""Genes that a source must share with the corpus for a typical ratio."""
 
 LEAST_SOURCES = 3
-"""Of fewer, none can be told to be the odd one."""
+"""With fewer sources, none can be called the odd one."""
 
 LEAST_FACTOR = 1.5
 """A source is never apart by less, however alike the others are."""
@@ -72,93 +37,67 @@ MOST_FACTOR = 3.0
 """A source is always apart by more, however little alike the others are."""
 
 _LEAST_DEVIATIONS = 3.5
-"""Iglewicz and Hoaglin, "How to detect and handle outliers" (1993): of their modified z-score."""
+"""Threshold of the modified z-score in Iglewicz and Hoaglin, "How to detect and handle outliers" (1993)."""
 
 _CHANGED = 1.1
 """A median counts as changed from here on, up or down."""
+
+_ROW_GROUP_ROWS = 1_000_000
+
+_DICTIONARY_BYTES = 8 << 20
+"""Room for the names of all genes; above it, Parquet writes each name out."""
+
+# `BY_SOURCE_SCHEMA` as it is handed to the writer, to which numbers are less work than names.
+_WRITTEN_SCHEMA = pa.schema(
+    [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.type == pa.string() else field
+     for field in BY_SOURCE_SCHEMA]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SourceRatio:
     """How a source's medians compare with the corpus's.
 
-    Attributes
-    ----------
-    genes_detected : int
-        Genes with a value.
-    genes_compared : int
-        Those with enough of them, see `LEAST_CELLS`.
-    quartiles : tuple of float
-        Source median over corpus median: lower quartile, median, upper quartile of the genes compared; NaN where they
-        are fewer than `LEAST_GENES`.
+    The quartiles (lower, median, upper) are those of source median over corpus median over the genes compared; NaN
+    where these are fewer than `LEAST_GENES`.
     """
 
     genes_detected: int
-    genes_compared: int
+    genes_compared: int  # those with enough values, see `LEAST_CELLS`
     quartiles: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which sources stand apart.
+    """Which sources stand apart; arrays have one entry per source."""
 
-    Attributes
-    ----------
-    judged : bool
-        Whether there were enough sources to say.
-    distance : ndarray of float64, shape (sources,)
-        Natural logarithm of each source's ratio over that of the median source; NaN where it has none.
-    apart : ndarray of bool, shape (sources,)
-        Whether it stands apart.
-    threshold : float
-        The distance from which on it does; infinite without a verdict.
-    """
-
-    judged: bool
-    distance: npt.NDArray[np.float64]
+    judged: bool  # there were enough sources to say
+    distance: npt.NDArray[np.float64]  # natural log of each ratio over that of the median source; NaN without a ratio
     apart: npt.NDArray[np.bool_]
-    threshold: float
+    threshold: float  # of the distance; infinite without a verdict
 
     def most_apart(self, most: int) -> list[int]:
-        """Return the numbers of at most so many of the sources that stand apart, the farthest first."""
+        """Return the numbers of the sources that stand apart, at most so many, the farthest first."""
         order = np.argsort(-np.abs(np.where(self.apart, self.distance, 0.0)), kind="stable")
         return [int(place) for place in order[: min(most, int(self.apart.sum()))]]
 
 
 @dataclass(frozen=True)
 class MedianChange:
-    """What other medians a corpus has without a source.
+    """How the medians of a corpus change if a source is left out; a fraction of 0.1 is a factor of 1.1, up or down."""
 
-    Attributes
-    ----------
-    typical, p95 : float
-        Median and 95th percentile over genes of the change, up or down, as a fraction: 0.1 is a factor of 1.1.
-    changed : int
-        Genes whose median changes by more than 10 %.
-    lost : int
-        Genes that are detected no more.
-    """
-
-    typical: float
-    p95: float
-    changed: int
-    lost: int
+    typical: float  # median over genes, as a fraction
+    p95: float  # 95th percentile over genes, as a fraction
+    changed: int  # genes whose median changes by more than 10 %
+    lost: int  # genes that are no longer detected
 
 
 @dataclass(frozen=True)
 class SourceComparison:
-    """What a result tells about its sources.
+    """What a result records about its sources."""
 
-    Attributes
-    ----------
-    table : pyarrow.Table
-        Of `SOURCES_SCHEMA`.
-    by_source : Path
-        A finished file of `BY_SOURCE_SCHEMA`.
-    """
-
-    table: pa.Table
-    by_source: Path
+    table: pa.Table  # of `SOURCES_SCHEMA`
+    by_source: Path  # a finished file of `BY_SOURCE_SCHEMA`
 
     @property
     def apart(self) -> list[str] | None:
@@ -167,6 +106,50 @@ class SourceComparison:
         if not any(flag is not None for flag in flags):
             return None
         return [name for name, flag in zip(names, flags, strict=True) if flag]
+
+
+def assemble_by_source(
+    pieces: Sequence[str], records: Sequence[SourceRecord], table: pa.Table, target: Path
+) -> list[SourceRatio]:
+    """Write all pieces into one file of `BY_SOURCE_SCHEMA`, and compare each source with the corpus on the way.
+
+    Holds one source at a time, and about a million rows to write at once. Pieces are in the order of sources, see
+    `median_spark.digests.work_on`; records ascend; the table is the median table of their genes. Raises TableError if a
+    source has not as many values as its record says, EngineError if a piece is missing.
+    """
+    names, genes = pa.array([record.source for record in records], pa.string()), table["gene"].combine_chunks()
+    corpus_cells, corpus_medians = (table[name].to_numpy() for name in ("n_cells", "median"))
+    ratios = [SourceRatio(0, 0, (np.nan, np.nan, np.nan))] * len(records)
+    values = [0] * len(records)
+    gathered: list[pa.Table] = []
+
+    def write_gathered() -> None:
+        rows = pa.concat_tables(gathered).combine_chunks()
+        sources = pa.DictionaryArray.from_arrays(rows["source"].combine_chunks(), names)
+        named = pa.DictionaryArray.from_arrays(rows["gene"].combine_chunks(), genes)
+        writer.write_table(pa.table([sources, named, rows["n_cells"], rows["median"]], schema=_WRITTEN_SCHEMA))
+        gathered.clear()
+
+    with pq.ParquetWriter(
+        target, _WRITTEN_SCHEMA, store_schema=False, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
+    ) as writer:
+        for source, piece in read_pieces(pieces):
+            places, n_cells, medians = (piece[name].to_numpy() for name in ("gene", "n_cells", "median"))
+            ratios[source] = compare_source(places, n_cells, medians, corpus_cells, corpus_medians)
+            values[source] = int(n_cells.sum())
+            gathered.append(piece)
+            if sum(map(len, gathered)) >= _ROW_GROUP_ROWS:
+                write_gathered()
+        if gathered:
+            write_gathered()
+    for record, number in zip(records, values, strict=True):
+        if number != record.values:
+            message = (
+                f"source '{record.source}' has {number:,} values where its record says {record.values:,}: "
+                "convert it again"
+            )
+            raise TableError(message)
+    return ratios
 
 
 def compare_source(
@@ -178,14 +161,8 @@ def compare_source(
 ) -> SourceRatio:
     """Compare a source's medians with the corpus's, gene by gene; every gene counts alike.
 
-    Parameters
-    ----------
-    genes : ndarray of int, shape (detected genes,)
-        Their numbers in the corpus.
-    n_cells, medians : ndarrays, shape (detected genes,)
-        Cells of the source that have a value, and the median of these values.
-    corpus_cells, corpus_medians : ndarrays, shape (genes,)
-        The same of the corpus; a median may be NaN where no cell has a value.
+    The first three are of the source's detected genes, by their numbers in the corpus; the other two of all genes, the
+    median of an undetected one may be NaN.
     """
     compared = (n_cells >= LEAST_CELLS) & (corpus_cells[genes] >= LEAST_CELLS)
     number = int(compared.sum())
@@ -202,14 +179,9 @@ def stand_apart(ratios: Sequence[SourceRatio]) -> Verdict:
     A source stands apart if its typical ratio differs from that of the median source by more than a threshold: 3.5
     robust standard deviations, but not less than a factor of `LEAST_FACTOR` nor more than one of `MOST_FACTOR`. The
     robust standard deviation is ``1.4826 * (1 + 5 / (n - 1)) * MAD`` over n sources, where MAD is the median absolute
-    distance from the median source and the middle term makes up for its being too small where sources are few
-    (Rousseeuw and Leroy, "Robust regression and outlier detection", 1987). The upper bound is there for corpora that
-    are mixed in equal parts, whose sources are so little alike that none would stand apart by their spread.
-
-    Parameters
-    ----------
-    ratios : sequence of SourceRatio
-        One a source.
+    distance from the median source and the middle term corrects its bias where sources are few (Rousseeuw and Leroy,
+    "Robust regression and outlier detection", 1987). The upper bound is for corpora mixed in equal parts, whose sources
+    are so little alike that none would stand apart by their spread.
     """
     typical = np.array([math.log(ratio.quartiles[1]) for ratio in ratios], dtype=np.float64)
     known = typical[~np.isnan(typical)]
@@ -224,13 +196,7 @@ def stand_apart(ratios: Sequence[SourceRatio]) -> Verdict:
 
 
 def change_of(table: pa.Table, without: pa.Table) -> MedianChange:
-    """Say how the medians of a corpus differ from those without one of its sources.
-
-    Parameters
-    ----------
-    table, without : pyarrow.Table
-        Median tables, of `median_spark.results.MEDIANS_SCHEMA`; `without` has no gene that `table` lacks.
-    """
+    """Say how the medians of a corpus differ from those without one of its sources, whose genes are among them."""
     detected = table.filter(pc.is_valid(table["median"]))
     left = without.filter(pc.is_valid(without["median"]))
     places = pc.index_in(left["gene"], value_set=detected["gene"].combine_chunks()).to_numpy()
@@ -246,19 +212,7 @@ def sources_table(
     verdict: Verdict,
     changes: Mapping[int, MedianChange],
 ) -> pa.Table:
-    """Return the table of sources, see `SOURCES_SCHEMA`.
-
-    Parameters
-    ----------
-    records : sequence of SourceRecord
-        The sources, ascending.
-    ratios : sequence of SourceRatio
-        Of the same.
-    verdict : Verdict
-        Of the same.
-    changes : mapping of int to MedianChange
-        What leaving out changes, by the number of the source.
-    """
+    """Return the table of sources, see `SOURCES_SCHEMA`; changes are by the number of the source that is left out."""
     rows = []
     for number, (record, ratio) in enumerate(zip(records, ratios, strict=True)):
         low, middle, high = (None if np.isnan(quartile) else quartile for quartile in ratio.quartiles)

@@ -1,59 +1,41 @@
-"""The figures of a result: what went in, and how often genes are detected."""
+"""The figures of a result: what went in, and how often genes are detected. The one reader and writer of their JSON."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from median_spark.errors import TableError
 from median_spark.expression import FailureRecord, SourceRecord
 from median_spark.geneformer import DictionaryFigures
+
+_REQUIRED = ("sources", "cells", "cells_passed", "values", "genes", "genes_detected", "median_detection_count",
+             "target_sum", "medians_are")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CorpusFigures:
-    """The figures of what went into a result; None for what is not known, as of digests that others made.
-
-    Attributes
-    ----------
-    sources, cells, cells_passed : int or None
-        Of the corpus.
-    values : int
-        Of the genes of the universe.
-    failed_sources : list of dict
-        Source, path and reason of those that could not be converted.
-    target_sum : float or None
-        Counts that every cell is scaled to.
-    gene_types : tuple of str
-        Types of the genes that were taken; empty where they are not known.
-    """
+    """The figures of what went into a result; None for what is not known, as of digests that others made."""
 
     sources: int | None
     cells: int | None
     cells_passed: int | None
-    values: int
-    failed_sources: list[dict[str, Any]]
+    values: int  # of the genes of the universe
+    failed_sources: Sequence[FailureRecord]
     target_sum: float | None
-    gene_types: tuple[str, ...]
+    gene_types: tuple[str, ...]  # empty where they are not known
 
 
 def figures_of(records: Sequence[SourceRecord], failures: Sequence[FailureRecord]) -> CorpusFigures:
-    """Return the figures of sources of an expression table.
-
-    Parameters
-    ----------
-    records : sequence of SourceRecord
-        The sources that went in, at least one.
-    failures : sequence of FailureRecord
-        Those that did not.
-    """
+    """Return the figures of sources of an expression table, at least one, and of those that failed."""
     return CorpusFigures(
         sources=len(records),
         cells=sum(record.cells for record in records),
         cells_passed=sum(record.cells_passed for record in records),
         values=sum(record.values for record in records),
-        failed_sources=[failure.as_json() for failure in failures],
+        failed_sources=failures,
         target_sum=records[0].parameters["target_sum"],
         gene_types=tuple(records[0].parameters["gene_types"]),
     )
@@ -66,30 +48,30 @@ class ResultSummary:
     Attributes
     ----------
     sources, cells, cells_passed : int or None
-        Of the corpus; None where digests were merged that do not say it.
+        Size of the corpus; None where digests were merged that do not record it.
     values : int
-        Of the genes of the universe.
-    failed_sources : list of dict
+        Values of all genes of the universe.
+    failed_sources : list of FailureRecord
         Source, path and reason of those that could not be converted.
     genes : int
-        Of the universe.
+        Genes of the universe.
     genes_detected, genes_in_more_than_100_cells, genes_in_more_than_1000_cells : int
-        By the number of cells with a value.
+        Genes by the number of cells with a value.
     median_detection_count : float
         Median over all genes of the universe of the number of cells with a value.
     median_detection_count_of_detected : float or None
         The same over detected genes.
     target_sum : float or None
-        Counts that every cell is scaled to; None where digests were merged that do not say it.
+        Counts that every cell is scaled to; None where digests were merged that do not record it.
     compression : float
-        Of the digests.
+        Compression of the digests.
     medians_are : str
         ``"exact"``, or ``"digest estimates"``, which are exact for genes with few values.
     worst_digest_rank_error, p99_digest_rank_error : float or None
-        Over detected genes, how far the digests' medians are from the middle rank, as a fraction of a gene's values;
+        How far the digests' medians are from the middle rank, over detected genes, as a fraction of a gene's values;
         None where they were not refined.
     geneformer : DictionaryFigures or None
-        Of the dictionaries that a tokenizer loads.
+        Figures of the dictionaries that a tokenizer loads.
     sources_apart : list of str or None
         Sources whose medians stand apart, see `median_spark.results.stand_apart`; None, and not in the JSON, where
         sources were not compared or were too few to tell.
@@ -99,7 +81,7 @@ class ResultSummary:
     cells: int | None
     cells_passed: int | None
     values: int
-    failed_sources: list[dict[str, Any]]
+    failed_sources: list[FailureRecord]
     genes: int
     genes_detected: int
     genes_in_more_than_100_cells: int
@@ -116,28 +98,39 @@ class ResultSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
-        found = asdict(self)
+        document = asdict(self)
         if self.sources_apart is None:
-            del found["sources_apart"]
-        return found
+            del document["sources_apart"]
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], location: str) -> Self:
+        """Read a summary; in documents of older versions fields may be missing.
+
+        Raises TableError, which names the location, if it is damaged.
+        """
+        missing = [name for name in _REQUIRED if name not in document]
+        if missing:
+            message = f"{location}: this document of a result lacks the field '{missing[0]}'"
+            raise TableError(message)
+        known: dict[str, Any] = {each.name: document.get(each.name) for each in fields(cls)}
+        try:
+            known["failed_sources"] = [FailureRecord(**failure) for failure in document.get("failed_sources") or ()]
+            known["geneformer"] = DictionaryFigures.from_json(known["geneformer"]) if known["geneformer"] else None
+        except (TypeError, AttributeError) as error:
+            message = f"{location}: this document of a result is damaged ({error})"
+            raise TableError(message) from error
+        return cls(**known)
 
 
 def summarise(
-    table: pa.Table, corpus: CorpusFigures, compression: float, geneformer: DictionaryFigures | None = None
+    table: pa.Table,
+    corpus: CorpusFigures,
+    compression: float,
+    geneformer: DictionaryFigures | None = None,
+    sources_apart: list[str] | None = None,
 ) -> ResultSummary:
-    """Return the figures of a median table over a corpus.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Of `median_spark.results.MEDIANS_SCHEMA`.
-    corpus : CorpusFigures
-        What went in.
-    compression : float
-        Of the digests.
-    geneformer : DictionaryFigures, optional
-        Of the dictionaries that a tokenizer loads, where they are made.
-    """
+    """Return the figures of a median table over a corpus."""
     counts = table["n_cells"].to_numpy()
     detected = counts[counts > 0]
     errors = table["digest_rank_error"].drop_null().to_numpy()
@@ -146,7 +139,7 @@ def summarise(
         cells=corpus.cells,
         cells_passed=corpus.cells_passed,
         values=corpus.values,
-        failed_sources=corpus.failed_sources,
+        failed_sources=list(corpus.failed_sources),
         genes=len(counts),
         genes_detected=len(detected),
         genes_in_more_than_100_cells=int(np.sum(counts > 100)),
@@ -159,4 +152,5 @@ def summarise(
         worst_digest_rank_error=float(errors.max()) if len(errors) else None,
         p99_digest_rank_error=float(np.percentile(errors, 99)) if len(errors) else None,
         geneformer=geneformer,
+        sources_apart=sources_apart,
     )

@@ -1,6 +1,6 @@
-"""Recomputing a sample of a result independently: Parquet with pyarrow, matrices with plain h5py, medians with numpy.
+"""Recomputing a sample of a result independently: Parquet with pyarrow, matrices with plain h5py, medians with NumPy.
 
-Shares no code with reading, digesting or refining, and must not: what it checks would then check itself.
+Shares no code with reading, digesting or refining, and must not: they would check themselves.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def verify(
     rows: int = 50,
     gene_map: str | None = None,
 ) -> Verification:
-    """Recompute a random sample of a result from its expression table and, if told, from the matrices.
+    """Recompute a random sample of a result from its expression table and, if asked to, from the matrices.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ def verify(
     genes : int
         Genes to recompute.
     seed : int
-        Of the random choice.
+        Random seed.
     inputs : bool
-        Whether values are also compared with the matrices they were read from.
+        Compare values with the matrices they were read from, too.
     rows : int
         Rows (a gene in a source) to compare with the matrices.
     gene_map : str, optional
-        Path or URI of the gene map with which the matrices were converted, if they were with one; to compare with them.
+        Path or URI of the gene map with which the matrices were converted, if there was one; to compare with them.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def verify(
     rng = np.random.default_rng(seed)
     provenance = document(result, "provenance.json")
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
-    sources = [StoredSource(expression, found) for found in provenance["sources"]]
+    sources = [StoredSource(expression, recorded) for recorded in provenance["sources"]]
     namings = namings_of({source.name: source.record["parameters"] for source in sources}, gene_map) if inputs else []
     check_files(done, result, medians)
     check_totals(done, sources, medians)

@@ -9,11 +9,11 @@ from median_spark import storage
 from median_spark.errors import TableError
 
 _FORMAT_VERSION = 1
-"""Of the documents that are read here."""
+"""Version of the documents that are read here."""
 
 
 class _Plain(pickle.Unpickler):
-    """Reads str, float, int and dict, and refuses whatever would have to be imported."""
+    """Reads str, float, int and dict, and rejects whatever would have to be imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         message = f"it holds {module}.{name} where only plain values may be"
@@ -42,12 +42,12 @@ def document(folder: str, name: str) -> dict[str, Any]:
     """Return a JSON document of the format version that is known here."""
     location = storage.join(folder, name)
     try:
-        found = json.loads(read(folder, name))
-        version = found["format_version"]
+        content: dict[str, Any] = json.loads(read(folder, name))
+        version = content["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
         raise TableError(message) from error
     if version != _FORMAT_VERSION:
         message = f"{location}: it has format version {version}; this version of median_spark reads {_FORMAT_VERSION}"
         raise TableError(message)
-    return cast("dict[str, Any]", found)
+    return content

@@ -11,27 +11,20 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
-from median_spark.verification.inside import by_reference, holds, take
-from median_spark.verification.strings import texts
+from median_spark.verification.inside import by_reference, holds, take, texts
 
 _BLOCK = 4_000_000
 """Numbers that are read at a time."""
 
 _LOOKED_AT = 100_000
-"""Numbers of a matrix that tell whether it holds counts."""
+"""Numbers of a matrix that show whether it holds counts."""
 
 _ROUNDING = 1e-6
 """By how much of itself a count may differ from a whole number and still be one."""
 
 
 class H5ad:
-    """An open h5ad; genes are the columns of its matrix.
-
-    Attributes
-    ----------
-    cells : int
-        How many there are.
-    """
+    """An open h5ad; genes are the columns of its matrix."""
 
     def __init__(self, file: h5py.File, layer: str) -> None:
         with contextlib.suppress(ImportError):  # it brings blosc and zstd
@@ -49,15 +42,15 @@ class H5ad:
     def ids(self, name: str) -> list[str]:
         """Return what each gene is called: a column of var, or its index."""
         named = name if name in _names(self._var) and name != "index" else None
-        return [str(found) for found in (_column(self._var, named) if named else _index(self._var))]
+        return [str(gene) for gene in (_column(self._var, named) if named else _index(self._var))]
 
     def types(self, name: str) -> list[str] | None:
         """Return the type of each gene, if it has one."""
         for column in (name, "feature_type") if name == "gene_type" else (name,):
             if column in _names(self._var):
-                found = [str(kind) for kind in _column(self._var, column)]
-                if column == name or "protein_coding" in found:
-                    return found
+                types = [str(kind) for kind in _column(self._var, column)]
+                if column == name or "protein_coding" in types:
+                    return types
         return None
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
@@ -70,14 +63,14 @@ class H5ad:
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell: a column of obs, or its index."""
-        found = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
-        return np.array([str(cell) for cell in found])
+        cells = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
+        return np.array([str(cell) for cell in cells])
 
     def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
         """Return the counts of some genes, cells by genes."""
         if self._kind == "csc":
-            found = [self._csc_columns(int(row), int(row) + 1) for row in rows]
-            return sparse.hstack(found, format="csc") if found else sparse.csc_matrix((self.cells, 0))
+            columns = [self._csc_columns(int(row), int(row) + 1) for row in rows]
+            return sparse.hstack(columns, format="csc") if columns else sparse.csc_matrix((self.cells, 0))
         return sparse.vstack([block[:, rows] for block in self._blocks()], format="csc")
 
     def totals(self) -> npt.NDArray[np.float64]:
@@ -124,8 +117,8 @@ class H5ad:
 def _kind(matrix: h5py.Group | h5py.Dataset) -> str:
     if isinstance(matrix, h5py.Dataset):
         return "dense"
-    told = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
-    return str(told.decode() if isinstance(told, bytes) else told)[:3]
+    kind = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
+    return str(kind.decode() if isinstance(kind, bytes) else kind)[:3]
 
 
 def _place(file: h5py.File, layer: str) -> str:
@@ -137,17 +130,17 @@ def _place(file: h5py.File, layer: str) -> str:
 
 def _counts_place(file: h5py.File) -> str:
     """Return where the counts are: in X, unless only raw.X or a layer called counts holds whole numbers."""
-    held = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
-    return next((place for place in held if _is_whole(take(file, place))), held[0])
+    present = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
+    return next((place for place in present if _holds_integers(take(file, place))), present[0])
 
 
 def _is_there(file: h5py.File, place: str) -> bool:
     """Say whether there is a matrix; an X that is None is a dataset without extent."""
-    held = take(file, place) if holds(file, place) else None
-    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)
+    entry = take(file, place) if holds(file, place) else None
+    return isinstance(entry, h5py.Group) or (isinstance(entry, h5py.Dataset) and entry.shape is not None)
 
 
-def _is_whole(matrix: h5py.Group | h5py.Dataset) -> bool:
+def _holds_integers(matrix: h5py.Group | h5py.Dataset) -> bool:
     if isinstance(matrix, h5py.Group):
         some = take(matrix, "data")[:_LOOKED_AT]
     else:
@@ -171,18 +164,18 @@ def _index(frame: h5py.Group | h5py.Dataset) -> npt.NDArray[Any]:
 
 def _column(frame: h5py.Group | h5py.Dataset, name: str, missing: object = "") -> npt.NDArray[Any]:
     """Return a column of a data frame: an array, categories and codes, or values and a mask."""
-    held = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
-    if isinstance(held, h5py.Group) and holds(held, "mask"):
-        values, mask = texts(take(held, "values")[()]), take(held, "mask")[()]
+    entry = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
+    if isinstance(entry, h5py.Group) and holds(entry, "mask"):
+        values, mask = texts(take(entry, "values")[()]), take(entry, "mask")[()]
         return np.array([missing if gap else value for gap, value in zip(mask, values, strict=True)])
-    if isinstance(held, h5py.Group):
-        codes, categories = take(held, "codes")[()], texts(take(held, "categories")[()])
+    if isinstance(entry, h5py.Group):
+        codes, categories = take(entry, "codes")[()], texts(take(entry, "categories")[()])
     else:
-        codes, categories = np.asarray(held[()] if isinstance(frame, h5py.Group) else held), None
+        codes, categories = np.asarray(entry[()] if isinstance(frame, h5py.Group) else entry), None
         if isinstance(frame, h5py.Dataset) and holds(frame.file, f"uns/{name}_categories"):
             categories = texts(take(frame.file, f"uns/{name}_categories")[()])
-        elif isinstance(frame, h5py.Group) and "categories" in held.attrs:
-            categories = texts(by_reference(frame, held.attrs["categories"])[()])
+        elif isinstance(frame, h5py.Group) and "categories" in entry.attrs:
+            categories = texts(by_reference(frame, entry.attrs["categories"])[()])
     if categories is None:
         return texts(codes)
     return np.array([categories[code] if code >= 0 else missing for code in codes.tolist()])

@@ -26,23 +26,7 @@ def check_inputs(
     rng: np.random.Generator,
     rows: int,
 ) -> None:
-    """Compare some rows, a gene in a source, with the matrix they were read from.
-
-    Parameters
-    ----------
-    done : Verification
-        Is told what was looked at, and what differs.
-    sources : list of StoredSource
-        Of the result.
-    namings : list of Naming
-        How the rows of each were named.
-    genes : list of str
-        Its genes.
-    rng : numpy.random.Generator
-        Chooses.
-    rows : int
-        How many rows.
-    """
+    """Compare so many rows, a gene in a source, with the matrix they were read from; namings are in sources' order."""
     looked_at, half = 0, -(-rows // 2)
     picks = sorted(
         zip(rng.integers(len(sources), size=half).tolist(), rng.integers(len(genes), size=half).tolist(), strict=True)
@@ -50,20 +34,18 @@ def check_inputs(
     for number in sorted({source for source, _ in picks}):
         source = sources[number]
         wanted = [genes[gene] for picked, gene in picks if picked == number]
-        told = source.record["input"]
-        now = storage.stat(told["path"])
-        if now is None or (now.size, now.mtime_ns) != (told["size"], told["mtime_ns"]):
+        recorded = source.record["input"]
+        path, now = recorded["path"], storage.stat(recorded["path"])
+        if now is None or (now.size, now.mtime_ns) != (recorded["size"], recorded["mtime_ns"]):
             state = "is not there any more" if now is None else "has changed since it was converted"
-            done.differences.append(f"source '{source.name}': {told['path']} {state}")
+            done.differences.append(f"source '{source.name}': {path} {state}")
             continue
         # Some of the wanted genes are not in the source; some that are in it are looked at beside them.
         stored = source.rows(genes, ["gene"]).column("gene").unique().to_pylist()
         if stored:
             wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
-        path = told["path"]
-        for gene, cells, values in read_guarded(
-            path, _matrix_rows, source.record, namings[number], sorted(set(wanted))
-        ):
+        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], sorted(set(wanted)))
+        for gene, cells, values in rows_read:
             _check_row(done, source, gene, cells, values)
             looked_at += 1
     done.compared.append(f"values and cells against the matrices: {counted(looked_at, 'row')} of a gene in a source")
@@ -72,15 +54,14 @@ def check_inputs(
 def _check_row(
     done: Verification, source: StoredSource, gene: str, cells: list[str], values: npt.NDArray[np.float64]
 ) -> None:
-    found = source.rows([gene], ["gene", "cell", "value"])
+    stored = source.rows([gene], ["gene", "cell", "value"])
     place = f"source '{source.name}', gene {gene}"
-    if len(found) != len(values):
-        done.check(place, "number of values", len(found), len(values))
-    elif len(values):
-        same_cells = found["cell"].to_pylist() == cells
-        if not same_cells or not np.array_equal(found["value"].to_numpy(), values):
-            path = source.record["input"]["path"]
-            done.differences.append(f"{place}: cells or values differ from those in {path}")
+    if len(stored) != len(values):
+        done.check(place, "number of values", len(stored), len(values))
+    elif len(values) and (
+        stored["cell"].to_pylist() != cells or not np.array_equal(stored["value"].to_numpy(), values)
+    ):
+        done.differences.append(f"{place}: cells or values differ from those in {source.record['input']['path']}")
 
 
 def _matrix_rows(
@@ -114,15 +95,15 @@ def _rows_of(
     wanted = set(genes)
     rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
     counts = matrix.counts(rows)
-    found = []
+    read = []
     for gene in genes:
         beat()
         columns = [place for place, row in enumerate(rows) if chosen[row] == gene]
         summed = np.asarray(counts[:, columns].sum(axis=1)).ravel()
         taken = np.flatnonzero(passed & (summed > 0))
         values = summed[taken] / n_counts[taken] * parameters["target_sum"]
-        found.append((gene, cells[taken].tolist(), values))
-    return found
+        read.append((gene, cells[taken].tolist(), values))
+    return read
 
 
 def _passed(matrix: H5ad | Loom, name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:

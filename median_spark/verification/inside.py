@@ -1,11 +1,13 @@
-"""What lies in an HDF5 file itself; whatever leads out of it is refused, as a matrix is one file.
+"""What lies in an HDF5 file itself; whatever leads out of it is rejected, as a matrix is one file.
 
-An implementation of its own, as for all verification: it shares nothing with the reading that it checks.
+An independent implementation, as in all verification: it shares nothing with the reading that it checks.
 """
 
 from typing import Any
 
 import h5py
+import numpy as np
+import numpy.typing as npt
 from h5py import h5d, h5l
 
 _DEEPEST = 32
@@ -19,12 +21,7 @@ class OutsideError(Exception):
 def take(group: h5py.Group, path: str, links: int = 0) -> Any:
     """Return an object by its path from a group.
 
-    Raises
-    ------
-    OutsideError
-        If the way there, or its data, are in another file.
-    KeyError
-        If there is none.
+    Raises OutsideError if the way there, or its data, are in another file; KeyError if there is none.
     """
     head, _, rest = path.strip("/").partition("/")
     name = head.encode()
@@ -33,18 +30,18 @@ def take(group: h5py.Group, path: str, links: int = 0) -> Any:
         raise KeyError(message)
     kind = group.id.links.get_info(name).type
     if kind == h5l.TYPE_HARD:
-        found = group[head]
+        member = group[head]
     elif kind == h5l.TYPE_SOFT and links < _DEEPEST:
         target = group.id.links.get_val(name).decode()
-        found = take(group.file if target.startswith("/") else group, target, links + 1)
+        member = take(group.file if target.startswith("/") else group, target, links + 1)
     else:
         message = f"'{path}' is a link out of the file, or leads back to itself; a matrix must be one file"
         raise OutsideError(message)
     if rest:
-        return take(found, rest, links)
-    if isinstance(found, h5py.Dataset):
-        _require_own_data(found)
-    return found
+        return take(member, rest, links)
+    if isinstance(member, h5py.Dataset):
+        _require_own_data(member)
+    return member
 
 
 def holds(group: h5py.Group, path: str) -> bool:
@@ -57,9 +54,9 @@ def holds(group: h5py.Group, path: str) -> bool:
 
 def by_reference(group: h5py.Group, reference: h5py.Reference) -> h5py.Dataset:
     """Return the dataset that a reference stands for; see `take`."""
-    found = group.file[reference]
-    _require_own_data(found)
-    return found
+    dataset = group.file[reference]
+    _require_own_data(dataset)
+    return dataset
 
 
 def _require_own_data(dataset: h5py.Dataset) -> None:
@@ -67,3 +64,13 @@ def _require_own_data(dataset: h5py.Dataset) -> None:
     if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count() > 0:
         message = f"the data of '{dataset.name}' are not in the file itself; a matrix must be one file"
         raise OutsideError(message)
+
+
+def texts(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return strings decoded, bytes that are not UTF-8 spelled out, and anything else as it is."""
+    if values.dtype.kind not in "OS":
+        return values
+    return np.array(
+        [text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text) for text in values.tolist()],
+        dtype=object,
+    )

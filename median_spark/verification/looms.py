@@ -9,18 +9,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
-from median_spark.verification.inside import holds, take
-from median_spark.verification.strings import texts
+from median_spark.verification.inside import holds, take, texts
 
 
 class Loom:
-    """An open loom; genes are its rows.
-
-    Attributes
-    ----------
-    cells : int
-        How many there are.
-    """
+    """An open loom; genes are its rows."""
 
     def __init__(self, file: h5py.File, layer: str) -> None:
         self._rows, self._columns = take(file, "row_attrs"), take(file, "col_attrs")
@@ -41,10 +34,10 @@ class Loom:
 
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return a text, a number or a truth value for each cell."""
-        held = self._columns[name]
-        if h5py.check_string_dtype(held.dtype):
-            return np.array(self._strings(held), dtype=object)
-        return np.asarray(held[:])
+        dataset = self._columns[name]
+        if h5py.check_string_dtype(dataset.dtype):
+            return np.array(self._strings(dataset), dtype=object)
+        return np.asarray(dataset[:])
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""
@@ -54,8 +47,8 @@ class Loom:
 
     def counts(self, rows: npt.NDArray[np.int64]) -> sparse.csc_matrix:
         """Return the counts of some rows, cells by rows."""
-        found = [sparse.csc_matrix(self._matrix[row].astype(np.float64)[:, np.newaxis]) for row in rows]
-        return sparse.hstack(found, format="csc") if found else sparse.csc_matrix((self.cells, 0))
+        columns = [sparse.csc_matrix(self._matrix[row].astype(np.float64)[:, np.newaxis]) for row in rows]
+        return sparse.hstack(columns, format="csc") if columns else sparse.csc_matrix((self.cells, 0))
 
     def totals(self) -> npt.NDArray[np.float64]:
         """Return each cell's counts summed over all rows."""
@@ -65,7 +58,7 @@ class Loom:
             totals += self._matrix[row]
         return totals
 
-    def _strings(self, held: h5py.Dataset) -> list[str]:
+    def _strings(self, dataset: h5py.Dataset) -> list[str]:
         """Return strings; before specification 3, XML entities stand for characters."""
-        found = [str(text) for text in texts(held[()])]
-        return found if holds(held.file, "attrs/LOOM_SPEC_VERSION") else [html.unescape(text) for text in found]
+        strings = [str(text) for text in texts(dataset[()])]
+        return strings if holds(dataset.file, "attrs/LOOM_SPEC_VERSION") else [html.unescape(text) for text in strings]

@@ -14,21 +14,13 @@ from median_spark.errors import TableError
 
 
 def _read_map(location: str) -> dict[str, str]:
-    """Return a gene map, a CSV or a pickle, as name in upper case to id.
-
-    Raises
-    ------
-    TableError
-        If it is no gene map.
-    InputError
-        If a pickle names anything that no gene map needs, or is damaged.
-    """
+    """Return a gene map, a CSV or a pickle, as name in upper case to id; raises TableError if it is not a gene map."""
     location = storage.canonical(location)
     try:
         content = storage.read_bytes(location)
         if location.lower().endswith((".pkl", ".pickle")):
-            found = pickles.read_dict(content, location, "a dict of name to id", TableError)
-            pairs = [(str(name), str(gene)) for name, gene in found.items()]
+            pickled = pickles.read_dict(content, location, "a dict of name to id", TableError)
+            pairs = [(str(name), str(gene)) for name, gene in pickled.items()]
         else:
             frame = _read_frame(content)
             target = "ensembl_id" if "ensembl_id" in frame else "gene_id"
@@ -74,38 +66,26 @@ def _means_nothing(name: str, *, or_a_number: bool = True) -> bool:
 
 
 class Naming:
-    """Under which gene one source's rows were counted.
+    """Under which gene one source's rows were counted, by its record; a gene map leads from upper-case names to ids.
 
-    Attributes
-    ----------
-    strip_version : bool
-        Whether versions were taken off.
-    gene_map : dict of str to str, or None
-        Name in upper case to id.
+    Raises TableError if the source was converted with another gene map.
     """
 
     def __init__(self, source: str, parameters: dict[str, Any], gene_map: dict[str, str] | None) -> None:
-        """Take what a source's record tells.
-
-        Raises
-        ------
-        TableError
-            If the source was converted with a gene map other than this one.
-        """
         recorded = parameters.get("gene_map")
-        given = None
+        fingerprint = None
         if gene_map is not None:
-            given = hashlib.sha256(json.dumps(sorted(gene_map.items())).encode()).hexdigest()[:16]
-        if recorded is not None and given is None:
+            fingerprint = hashlib.sha256(json.dumps(sorted(gene_map.items())).encode()).hexdigest()[:16]
+        if recorded is not None and fingerprint is None:
             message = (
                 f"source '{source}' was converted with a gene map (fingerprint {recorded}), which its record does not "
                 "hold: name it with --gene-map"
             )
             raise TableError(message)
-        if recorded != given:
-            told = f"with that of fingerprint {recorded}" if recorded else "without one"
+        if recorded != fingerprint:
+            how = f"with that of fingerprint {recorded}" if recorded else "without one"
             message = (
-                f"the gene map given has the fingerprint {given}, and source '{source}' was converted {told}: "
+                f"the gene map given has the fingerprint {fingerprint}, and source '{source}' was converted {how}: "
                 + ("name that one with --gene-map" if recorded else "leave out --gene-map")
             )
             raise TableError(message)
@@ -116,27 +96,17 @@ class Naming:
         """Return the id that a row counts under by its name, None if it is left out."""
         if self.strip_version:
             name = re.sub(r"^(ENS[A-Z]*\d+)\.\d+$", r"\1", name, flags=re.IGNORECASE | re.ASCII)
-        found: str | None = name
+        gene: str | None = name
         if self.gene_map is not None:
             known = self.gene_map.get(name.upper()) or self.gene_map.get(name.upper().strip())
-            found = None if _means_nothing(name, or_a_number=False) else known
-        return None if found is None or _means_nothing(found) else found
+            gene = None if _means_nothing(name, or_a_number=False) else known
+        return None if gene is None or _means_nothing(gene) else gene
 
 
 def namings_of(recorded: dict[str, dict[str, Any]], gene_map: str | None) -> list[Naming]:
-    """Return how the rows of each source were named.
+    """Return how the rows of each source were named, by its parameters and the gene map at a path or URI.
 
-    Parameters
-    ----------
-    recorded : dict of str to dict
-        The parameters with which each source was converted.
-    gene_map : str or None
-        Path or URI of the gene map.
-
-    Raises
-    ------
-    TableError
-        If there is no such map, or a source was converted with another one.
+    Raises TableError if there is no such map, or a source was converted with another one.
     """
-    told = _read_map(gene_map) if gene_map is not None else None
-    return [Naming(source, parameters, told) for source, parameters in recorded.items()]
+    ids = _read_map(gene_map) if gene_map is not None else None
+    return [Naming(source, parameters, ids) for source, parameters in recorded.items()]

@@ -17,9 +17,9 @@ class Verification:
     Attributes
     ----------
     compared : list of str
-        A sentence for each thing that was looked at.
+        Sentences, one for each thing that was looked at.
     differences : list of str
-        A sentence for each difference.
+        Sentences, one for each difference.
     """
 
     compared: list[str] = field(default_factory=list)
@@ -32,11 +32,9 @@ class Verification:
 
     def text(self) -> str:
         """Return all of it for people, the first differences only."""
-        lines = [*self.compared]
-        shown = self.differences[:_SHOWN]
-        lines += [f"DIFFERENT: {difference}" for difference in shown]
-        if len(self.differences) > len(shown):
-            lines.append(f"… and {len(self.differences) - len(shown):,} more differences")
+        lines = self.compared + [f"DIFFERENT: {difference}" for difference in self.differences[:_SHOWN]]
+        if len(self.differences) > _SHOWN:
+            lines.append(f"… and {len(self.differences) - _SHOWN:,} more differences")
         lines.append("all equal" if not self.differences else f"{counted(len(self.differences), 'difference')} found")
         return "\n".join(map(printable, lines))
 

@@ -41,27 +41,25 @@ def _unmarked(cell: str) -> str:
 
 def check_totals(done: Verification, sources: list[StoredSource], medians: pa.Table) -> None:
     """Compare how many values there are by the parts, by the records and by the medians."""
-    told = 0
     for source in sources:
-        done.check(
-            f"source '{source.name}'", "number of values recorded", source.record["values"], source.stored_rows()
-        )
-        told += source.record["values"]
-    done.check("medians.parquet", "the sum of n_cells", int(np.sum(medians["n_cells"].to_numpy())), told)
-    done.compared.append(f"the number of values of {counted(len(sources), 'source')} and of the result: {told:,}")
+        recorded = source.record["values"]
+        done.check(f"source '{source.name}'", "number of values recorded", recorded, source.stored_rows())
+    total = sum(source.record["values"] for source in sources)
+    done.check("medians.parquet", "the sum of n_cells", int(np.sum(medians["n_cells"].to_numpy())), total)
+    done.compared.append(f"the number of values of {counted(len(sources), 'source')} and of the result: {total:,}")
 
 
 def check_genes(done: Verification, sources: list[StoredSource], medians: pa.Table, *, exact: bool) -> None:
     """Recompute everything of some genes that does not come from a digest."""
     genes = medians["gene"].to_pylist()
-    runs: dict[str, list[npt.NDArray[np.float64]]] = {gene: [] for gene in genes}
+    by_gene: dict[str, list[npt.NDArray[np.float64]]] = {gene: [] for gene in genes}
     for source in sources:
-        found = source.rows(genes, ["gene", "value"]).to_pandas()
-        for gene, part in found.groupby("gene", observed=True)["value"]:
-            runs[str(gene)].append(part.to_numpy())
+        rows = source.rows(genes, ["gene", "value"]).to_pandas()
+        for gene, part in rows.groupby("gene", observed=True)["value"]:
+            by_gene[str(gene)].append(part.to_numpy())
     values_read = 0
     for row in medians.to_pylist():
-        place, parts = f"gene {row['gene']}", runs[row["gene"]]
+        place, parts = f"gene {row['gene']}", by_gene[row["gene"]]
         values = np.concatenate([np.zeros(0), *parts])
         values_read += len(values)
         done.check(place, "n_cells", row["n_cells"], len(values))
@@ -71,9 +69,8 @@ def check_genes(done: Verification, sources: list[StoredSource], medians: pa.Tab
         if exact:
             done.check(place, "median", row["median"], float(np.median(values)) if len(values) else None)
             if len(values):
-                done.check(
-                    place, "digest_rank_error", row["digest_rank_error"], _rank_error(values, row["digest_median"])
-                )
+                error = _rank_error(values, row["digest_median"])
+                done.check(place, "digest_rank_error", row["digest_rank_error"], error)
         elif len(values) and _rank_error(values, row["median"]) > 0.05:
             done.differences.append(
                 f"{place}: the digest's median {row['median']!r} is off by more than 5 % of the ranks"

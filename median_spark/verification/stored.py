@@ -14,20 +14,10 @@ from median_spark.verification.documents import document
 
 
 class StoredSource:
-    """One source of a result.
+    """One source of a result: its name, what its JSON says, and where its Parquet files are."""
 
-    Attributes
-    ----------
-    name : str
-        Of the source.
-    record : dict
-        What its JSON says.
-    parts : list of str
-        Where its Parquet files are.
-    """
-
-    def __init__(self, expression: str, told: dict[str, Any]) -> None:
-        self.name: str = told["source"]
+    def __init__(self, expression: str, recorded: dict[str, Any]) -> None:
+        self.name: str = recorded["source"]
         encoded = quote(self.name, safe="")
         if storage.stat(storage.join(expression, "sources", f"{encoded}.json")) is None:
             message = (
@@ -35,16 +25,15 @@ class StoredSource:
                 "name the table that belongs to the result, or compute the medians again"
             )
             raise TableError(message)
-        found = document(expression, f"sources/{encoded}.json")
-        if found["conversion"] != told["conversion"]:
+        self.record = document(expression, f"sources/{encoded}.json")
+        if self.record["conversion"] != recorded["conversion"]:
             message = (
                 f"{expression}: source '{self.name}' has been converted anew since the result was made: "
                 "compute the medians again"
             )
             raise TableError(message)
-        self.record: dict[str, Any] = found
         folder = storage.join(expression, "values", f"source={encoded}")
-        self.parts = [storage.join(folder, part["name"]) for part in found["parts"]]
+        self.parts = [storage.join(folder, part["name"]) for part in self.record["parts"]]
 
     def rows(self, genes: list[str], columns: list[str]) -> pa.Table:
         """Return the rows of some genes, in the order they are stored."""
@@ -54,8 +43,8 @@ class StoredSource:
         paths = [storage.resolve(part)[1] for part in self.parts]
         chosen = ds.field("gene").isin(genes)
         try:
-            held = storage.attempted(self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem))
-            return storage.attempted(self.parts[0], lambda: held.to_table(columns=columns, filter=chosen))
+            parts = storage.attempted(self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem))
+            return storage.attempted(self.parts[0], lambda: parts.to_table(columns=columns, filter=chosen))
         except (OSError, pa.ArrowException) as error:
             message = f"source '{self.name}': its parts cannot be read ({error})"
             raise TableError(message) from error

@@ -198,7 +198,7 @@ def test_a_source_with_fewer_values_than_its_record_says_is_named(tmp_path):
 
 
 def test_row_groups_of_the_file_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("median_spark.results.by_source._ROW_GROUP_ROWS", 50)
+    monkeypatch.setattr("median_spark.results.sources._ROW_GROUP_ROWS", 50)
     part = {gene: [1.0] for gene in GENES}
     corpus = write_corpus(tmp_path / "x", {f"s{number}": [part] for number in range(9)})
     pieces, _ = work(corpus, tmp_path, cut_shares([40] * 9, task_rows=100))

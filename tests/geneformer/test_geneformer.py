@@ -336,10 +336,12 @@ VALUES = {
 }
 
 
-def write(location, **more):
+def write(location, options=None, gene_table=None):
     merged, records = digests_of(VALUES), [record_of("a", values=30)]
-    provenance = provenance_of("/expression", records, [], {}, "4.0")
-    return write_result(str(location), median_table(merged, None), merged, figures_of(records, []), provenance, **more)
+    provenance, table = provenance_of("/expression", records, [], {}, "4.0"), median_table(merged, None)
+    dictionaries = geneformer_dictionaries(table, options, gene_table)
+    figures = figures_of(records, [])
+    return write_result(str(location), table, merged, figures, provenance, dictionaries=dictionaries)
 
 
 class TestResult:
@@ -352,7 +354,7 @@ class TestResult:
         assert check_dictionaries(*found) == []
 
     def test_leaves_rare_genes_in_the_table(self, tmp_path):
-        write(tmp_path / "result", geneformer=GeneformerOptions(FIRST, 100))
+        write(tmp_path / "result", GeneformerOptions(FIRST, 100))
         tokens = pickle.loads((tmp_path / "result" / "geneformer" / NAMES[1]).read_bytes())
         assert tokens == {"<pad>": 0, "<mask>": 1, "ENSG1": 2, "ENSG4": 3}
         table = pq.read_table(tmp_path / "result" / "medians.parquet")
@@ -372,8 +374,8 @@ class TestResult:
 
     def test_summary_says_how_many_and_how_many_not(self, tmp_path):
         names = named({"ENSG1": "SAME", "ENSG4": "SAME"})
-        summary = write(tmp_path / "result", geneformer=GeneformerOptions(FIRST, 100), gene_table=names)
-        assert read_summary(str(tmp_path / "result"))["geneformer"] == {
+        summary = write(tmp_path / "result", GeneformerOptions(FIRST, 100), gene_table=names)
+        assert read_summary(str(tmp_path / "result")).as_json()["geneformer"] == {
             "tokens": ["pad", "mask"],
             "min_cells": 100,
             "genes": 2,

@@ -28,14 +28,22 @@ from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneTable
 from median_spark.merging import find_digests
 from median_spark.merging.pool import DigestPool
-from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, read_provenance, write_result
+from median_spark.results import (
+    GeneDigests,
+    LeftOutIds,
+    figures_of,
+    median_table,
+    provenance_of,
+    read_provenance,
+    write_result,
+)
 
 SUFFIX = ".gene_median_digest_dict.pickle"
 TOTAL = "total_gene_tdigest_dict.pickle"
 
 
-def runs_of(values):
-    """Return the sorted runs of {gene: values}."""
+def gene_values_of(values):
+    """Return the sorted values of {gene: values}."""
     held = {gene: np.asarray(found, dtype=np.float64) for gene, found in sorted(values.items()) if len(found)}
     offsets = np.concatenate([[0], np.cumsum([len(found) for found in held.values()], dtype=np.int64)])
     runs = GeneValues(np.array(list(held), dtype=np.str_), offsets, np.concatenate([[], *held.values()]))
@@ -44,8 +52,8 @@ def runs_of(values):
 
 
 def digests_of(values, compression):
-    runs = runs_of(values)
-    return dict(zip(runs.genes.tolist(), digest_values(runs, compression), strict=True))
+    found = gene_values_of(values)
+    return dict(zip(found.genes.tolist(), digest_values(found, compression), strict=True))
 
 
 def write_earlier(folder, sources, compression=200.0, **parameters):
@@ -159,16 +167,18 @@ class TestNotebook:
         merge(str(corpus / "pickles"), str(tmp_path / "r"))
         provenance = read_provenance(str(tmp_path / "r"))
         files = sorted((corpus / "pickles").rglob(f"*{SUFFIX}"))
-        assert [merged["path"] for merged in provenance["merged"]] == [str(file) for file in files]
-        for merged, file in zip(provenance["merged"], files, strict=True):
-            assert (merged["size"], merged["mtime_ns"]) == (file.stat().st_size, file.stat().st_mtime_ns)
-            assert merged["compressions"] == [100.0]
-        assert provenance["parameters"]["exact"] is False
+        assert [merged.path for merged in provenance.merge.merged] == [str(file) for file in files]
+        for merged, file in zip(provenance.merge.merged, files, strict=True):
+            assert (merged.size, merged.mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
+            assert merged.compressions == [100.0]
+        assert provenance.parameters["exact"] is False
         names = [str(file.relative_to(corpus / "pickles")).removesuffix(SUFFIX) for file in files]
-        assert [source["source"] for source in provenance["sources"]] == names
-        assert provenance["all_sources_known"]
-        assert not provenance["n_sources_are_lower_bounds"]
-        assert provenance["warnings"] == []
+        assert [source.source for source in provenance.sources] == names
+        assert provenance.merge.all_sources_known
+        assert not provenance.merge.n_sources_are_lower_bounds
+        assert provenance.merge.warnings == []
+        document = json.loads((tmp_path / "r" / "provenance.json").read_text())
+        assert list({"format_version": 1, **provenance.as_json()}.items()) == list(document.items())
 
     def test_a_merged_pickle_says_what_the_files_said_but_not_of_how_many_sources(self, corpus, tmp_path):
         merge(str(corpus / "pickles"), str(tmp_path / "r"))
@@ -177,7 +187,7 @@ class TestNotebook:
         for gene, row in first.items():
             assert again[gene] == {**row, "n_sources": min(row["n_sources"], 1)}
         assert (summary.sources, summary.cells) == (None, None)
-        assert read_provenance(str(tmp_path / "again"))["n_sources_are_lower_bounds"]
+        assert read_provenance(str(tmp_path / "again")).merge.n_sources_are_lower_bounds
 
     def test_the_merged_pickles_merge_on_with_crick(self, corpus, tmp_path):
         merge(str(corpus / "pickles"), str(tmp_path / "r"))
@@ -223,8 +233,8 @@ class TestResults:
         assert (summary.target_sum, summary.compression) == (10_000.0, 200.0)
         assert summary.medians_are == "digest estimates"
         provenance = read_provenance(str(tmp_path / "r"))
-        assert sorted(source["source"] for source in provenance["sources"]) == ["db/a", "db/b", "db/c", "db/d", "e"]
-        assert all("merged_from" in source for source in provenance["sources"])
+        assert sorted(source.source for source in provenance.sources) == ["db/a", "db/b", "db/c", "db/d", "e"]
+        assert all(source.merged_from for source in provenance.sources)
 
     def test_of_one_result_are_its_digests(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
@@ -287,7 +297,7 @@ class TestResults:
         assert {row["n_sources"] for row in rows_of(tmp_path / "r").values()} == {1}
         assert "ENSG000" not in rows_of(tmp_path / "r")
         assert (summary.sources, summary.cells) == (2, 40)
-        assert read_provenance(str(tmp_path / "r"))["n_sources_are_lower_bounds"]
+        assert read_provenance(str(tmp_path / "r")).merge.n_sources_are_lower_bounds
 
     @pytest.mark.parametrize(
         ("parameters", "says"),
@@ -306,7 +316,7 @@ class TestResults:
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
         write_earlier(tmp_path / "2", random_sources(2, ["b"]), gene_types=["lncRNA"])
         merge([str(tmp_path / "1"), str(tmp_path / "2")], str(tmp_path / "r"))
-        (warning,) = read_provenance(str(tmp_path / "r"))["warnings"]
+        (warning,) = read_provenance(str(tmp_path / "r")).merge.warnings
         assert "gene_types" in warning
 
     @pytest.mark.parametrize("name", ["digests.parquet", "medians.parquet"])
@@ -375,27 +385,27 @@ class TestNothingCountsTwice:
         shutil.copytree(corpus / "pickles", tmp_path / "in")
         shutil.copy(tmp_path / "in" / f"study5{SUFFIX}", tmp_path / "in" / f"study6{SUFFIX}")
         merge(str(tmp_path / "in"), str(tmp_path / "r"))
-        (warning,) = read_provenance(str(tmp_path / "r"))["warnings"]
+        (warning,) = read_provenance(str(tmp_path / "r")).merge.warnings
         assert warning.endswith(f"study6{SUFFIX} have the same content: its values count twice")
 
     def test_a_pickle_named_like_a_source_of_a_result_is_warned_about(self, corpus, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["db/study5"]))
         merge([str(tmp_path / "1"), str(corpus / "pickles")], str(tmp_path / "r"))
-        (warning,) = read_provenance(str(tmp_path / "r"))["warnings"]
+        (warning,) = read_provenance(str(tmp_path / "r")).merge.warnings
         assert "1/digests.parquet has sources of the same name as 1 pickle: 'study5'" in warning
 
     def test_results_of_different_files_of_one_name_are_merged_without_a_warning(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["data/study"]))
         write_earlier(tmp_path / "2", random_sources(2, ["other/study"]))
         assert merge([str(tmp_path / "1"), str(tmp_path / "2")], str(tmp_path / "r")).sources == 2
-        assert read_provenance(str(tmp_path / "r"))["warnings"] == []
+        assert read_provenance(str(tmp_path / "r")).merge.warnings == []
 
     def test_a_file_that_is_given_twice_is_merged_once(self, corpus, tmp_path):
         file = corpus / "pickles" / f"study5{SUFFIX}"
         merge([str(file), str(file), str(corpus / "pickles")], str(tmp_path / "r"))
         merge(str(corpus / "pickles"), str(tmp_path / "once"))
         assert rows_of(tmp_path / "r") == rows_of(tmp_path / "once")
-        assert f"{file} was given more than once" in read_provenance(str(tmp_path / "r"))["warnings"][0]
+        assert f"{file} was given more than once" in read_provenance(str(tmp_path / "r")).merge.warnings[0]
 
     def test_the_merged_pickle_of_a_result_beside_its_digests_is_refused(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
@@ -434,11 +444,7 @@ class TestGenes:
         assert list(rows) == sorted(set(one["a"]) - {"ENSG005", "ENSG010"} | {"ENSG999"})
         assert rows["ENSG999"]["n_cells"] == 0
         assert summary.values == sum(len(found) for gene, found in one["a"].items() if gene in rows)
-        assert read_provenance(str(tmp_path / "r"))["left_out"] == {
-            "unknown_ids": 1,
-            "unknown_examples": ["ENSG005"],
-            "ids_of_other_types": 1,
-        }
+        assert read_provenance(str(tmp_path / "r")).merge.left_out == LeftOutIds(1, ["ENSG005"], 1)
 
     def test_types_are_chosen_from_the_table(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
@@ -448,7 +454,7 @@ class TestGenes:
     def test_a_table_that_knows_few_ids_is_warned_about_and_one_that_knows_none_is_refused(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
         merge(str(tmp_path / "1"), str(tmp_path / "r"), gene_table=self.TABLE)
-        (warning,) = read_provenance(str(tmp_path / "r"))["warnings"]
+        (warning,) = read_provenance(str(tmp_path / "r")).merge.warnings
         assert "the gene table knows only 3 of its 12 ids, not 'ENSG000'" in warning
         with pytest.raises(InputError, match=r"none of its 12 ids is in the gene table /genes\.csv; it has 'ENSG000'"):
             merge(str(tmp_path / "1"), str(tmp_path / "rr"), gene_table=GeneTable("/genes.csv", {"X": "miRNA"}))

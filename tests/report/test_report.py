@@ -22,11 +22,9 @@ from median_spark.cli import main
 from median_spark.digests import to_cricks
 from median_spark.errors import InputError, MedianSparkError, OutputError, TableError
 from median_spark.report.comparison import MANY_CELLS, OtherMedians, compare, least_cells
-from median_spark.report.content import READABLE_FORMAT_VERSION
 from median_spark.report.figures import LEVELS, embedded, log_histogram, quantile_codes, quantiles
 from median_spark.report.other_medians import read_medians
 from median_spark.report.texts import byte_size, factor, percent, setting, value, whole
-from median_spark.results import RESULT_FORMAT_VERSION
 from median_spark.results.medians import digest_table
 
 POSITIVE = st.floats(1e-6, 1e6)
@@ -506,9 +504,6 @@ class TestWriteReport:
         (tmp_path / "r" / "summary.json").write_text('{"format_version": 99}')
         with pytest.raises(TableError, match="format version 99"):
             write_report(str(tmp_path / "r"))
-
-    def test_reads_the_format_that_is_written(self):
-        assert READABLE_FORMAT_VERSION == RESULT_FORMAT_VERSION
 
     def test_of_files_of_two_results_is_refused(self, tmp_path):
         write(tmp_path / "r", some_values(20))

@@ -68,10 +68,10 @@ def test_has_every_figure_of_the_summary_and_lists_counted(written):
 def test_says_when_where_and_what_by(written):
     folder, _, provenance = written
     row = row_in(folder)
-    assert row["written"] == datetime.strptime(provenance["written"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert row["written"] == datetime.strptime(provenance.written, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert row["result"] == str(folder)
     for name in ("median_spark", "python", "spark", "numpy", "pyarrow", "crick"):
-        assert row[f"{name}_version"] == provenance["software"][name]
+        assert row[f"{name}_version"] == provenance.software[name]
 
 
 def test_has_what_each_stage_took_and_null_for_those_that_were_not(written):

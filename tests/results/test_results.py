@@ -21,15 +21,19 @@ from tables import COMPRESSION, digests_of, files_limited_to, record_of
 from median_spark.digests import from_crick
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import FailureRecord
+from median_spark.report import report_page
 from median_spark.results import (
     DIGESTS_SCHEMA,
     MEDIANS_SCHEMA,
     RESULT_FORMAT_VERSION,
     ExactMedian,
+    Provenance,
     check_result_target,
     figures_of,
     median_table,
     provenance_of,
+    read_provenance,
+    read_result,
     read_summary,
     summarise,
     write_result,
@@ -80,9 +84,8 @@ def write(location, values=VALUES, provenance=None, **changes):
     records = [record_of("db/a", values=30), record_of("db/b", values=30)]
     if provenance is None:
         provenance = provenance_of("/expression", records, [FAILURE], {"compression": COMPRESSION}, "4.0")
-    return write_result(
-        str(location), median_table(digests_of(values), None), merged, figures_of(records, [FAILURE]), provenance
-    )
+    table = median_table(digests_of(values), None)
+    return write_result(str(location), table, merged, figures_of(records, [FAILURE]), provenance, report=report_page)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +258,7 @@ class TestFiles:
 
     def test_provenance_tells_states_of_the_table_apart(self):
         states = {
-            provenance_of("/expression", records, [], {}, "4.0")["expression_state"]
+            provenance_of("/expression", records, [], {}, "4.0").expression_state
             for records in (
                 [record_of("a"), record_of("b")],
                 [record_of("b"), record_of("a")],
@@ -277,7 +280,7 @@ class TestSummary:
         assert summary.median_detection_count == (100 + 101) / 2
         assert summary.median_detection_count_of_detected == (101 + 1_000) / 2
         assert (summary.target_sum, summary.compression) == (10_000.0, COMPRESSION)
-        assert [failed["source"] for failed in summary.failed_sources] == ["db/c"]
+        assert [failed.source for failed in summary.failed_sources] == ["db/c"]
 
     def test_tells_the_digests_errors_where_medians_are_exact(self):
         summary = summarise(median_table(digests_of(VALUES), EXACT), figures_of([record_of("a")], []), COMPRESSION)
@@ -298,8 +301,9 @@ class TestSummary:
 
     def test_is_what_write_result_returns_and_read_summary_reads(self, tmp_path):
         summary = write(tmp_path / "result")
-        found = read_summary(str(tmp_path / "result"))
-        assert found == {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()}
+        assert read_summary(str(tmp_path / "result")) == summary
+        document = json.loads((tmp_path / "result" / "summary.json").read_text())
+        assert document == {"format_version": RESULT_FORMAT_VERSION, **summary.as_json()}
 
     def test_of_no_result_is_refused(self, tmp_path):
         with pytest.raises(TableError, match=r"has no summary\.json"):
@@ -310,6 +314,36 @@ class TestSummary:
         (tmp_path / "summary.json").write_text(text)
         with pytest.raises(TableError, match=str(tmp_path)):
             read_summary(str(tmp_path))
+
+
+class TestDocuments:
+    def test_provenance_reads_back_to_the_same_document(self, result):
+        document = json.loads((result / "provenance.json").read_text())
+        assert {"format_version": RESULT_FORMAT_VERSION, **read_provenance(str(result)).as_json()} == document
+        assert list(read_provenance(str(result)).as_json()) == list(document)[1:]
+
+    def test_of_older_versions_lack_fields(self, tmp_path):
+        write(tmp_path / "result")
+        for name, lacking in (
+            ("summary.json", ("geneformer", "p99_digest_rank_error")),
+            ("provenance.json", ("expression_state", "failed_sources")),
+        ):
+            document = json.loads((tmp_path / "result" / name).read_text())
+            for field in lacking:
+                del document[field]
+            for source in document.get("sources") or () if name == "provenance.json" else ():
+                del source["median_n_counts"], source["known_to_gene_table"], source["warnings"]
+            (tmp_path / "result" / name).write_text(json.dumps(document))
+        assert read_summary(str(tmp_path / "result")).geneformer is None
+        provenance = read_provenance(str(tmp_path / "result"))
+        assert (provenance.failed_sources, provenance.sources[0].median_n_counts) == ([], None)
+        assert report_page(read_result(str(tmp_path / "result"))).startswith(b"<!doctype html>")
+
+    @pytest.mark.parametrize("sources", ['[{"cells": 3}]', "3", '[{"source": "a", "input": {"path": "/a.loom"}}]'])
+    def test_provenance_that_is_damaged_is_named(self, tmp_path, sources):
+        (tmp_path / "provenance.json").write_text(f'{{"sources": {sources}}}')
+        with pytest.raises(TableError, match=rf"{tmp_path}: provenance.json of this result is damaged"):
+            read_provenance(str(tmp_path))
 
 
 class TestWriteResult:
@@ -361,7 +395,7 @@ class TestWriteResult:
 
     def test_with_a_provenance_that_is_no_json_leaves_nothing(self, tmp_path):
         with pytest.raises(TypeError):
-            write(tmp_path / "result", provenance={"parameters": object()})
+            write(tmp_path / "result", provenance=Provenance(parameters={"compression": object()}))
         assert list(tmp_path.iterdir()) == []
 
     def test_below_a_file_is_refused(self, tmp_path):

@@ -47,7 +47,7 @@ def test_of_a_run_has_all_its_stages(spark, corpus, tmp_path):
     assert row["by_source_tasks"] >= 1
     assert row["seconds"] == pytest.approx(sum(row[f"{stage}_seconds"] for stage in stages_in(row)))
     summary = read_summary(str(tmp_path / "out" / "medians"))
-    assert (row["sources"], row["cells"], row["values"]) == (3, 3_000, summary["values"])
+    assert (row["sources"], row["cells"], row["values"]) == (3, 3_000, summary.values)
 
 
 def test_of_a_run_that_found_all_converted_says_so(spark, corpus, tmp_path):

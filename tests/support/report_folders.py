@@ -1,6 +1,7 @@
 """Result folders for tests of the report page, written by the library from values of a few or of many genes."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ from tables import record_of
 from median_spark.digests import digest_values, sort_values
 from median_spark.expression import FailureRecord
 from median_spark.gene_values import GeneValues
+from median_spark.geneformer import geneformer_dictionaries
+from median_spark.report import report_page
 from median_spark.results import ExactMedian, GeneDigests, figures_of, median_table, provenance_of, write_result
 
 COMPRESSION = 200.0
@@ -55,7 +58,15 @@ def write(
     failed = [FailureRecord(name, f"/looms/{name}.loom", reason) for name, reason in failures]
     provenance = provenance_of("/expression", records, failed, {"compression": COMPRESSION, "exact": exact}, "4.0")
     table = median_table(merged, medians if exact else None)
-    summary = write_result(str(location), table, merged, figures_of(records, failed), provenance, gene_table=gene_table)
+    summary = write_result(
+        str(location),
+        table,
+        merged,
+        figures_of(records, failed),
+        provenance,
+        dictionaries=geneformer_dictionaries(table, None, gene_table),
+        report=partial(report_page, gene_table=gene_table),
+    )
     if sources is not None:
         pq.write_table(pa.Table.from_pylist(sources), location / "sources.parquet")
     return summary

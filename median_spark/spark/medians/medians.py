@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from pyspark.sql import SparkSession
 
 from median_spark.expression import naming_changes
+from median_spark.geneformer import geneformer_dictionaries
 from median_spark.preparation import MedianOptions, MediansPlan, ResultOptions, prepare_medians
 from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.report import report_page
 from median_spark.results import ResultSummary, Stage, Stopwatch, figures_of, provenance_of, write_result
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.corpus import CorpusJob
@@ -95,9 +98,10 @@ def execute_medians(
             corpus.merged,
             figures_of(records, plan.failures),
             provenance,
-            geneformer=outputs.geneformer,
-            gene_table=outputs.gene_table,
-            gene_map=outputs.gene_map,
+            dictionaries=geneformer_dictionaries(
+                corpus.table, outputs.geneformer, outputs.gene_table, outputs.gene_map
+            ),
             comparison=comparison,
             stages=watch.stages,
+            report=partial(report_page, gene_table=outputs.gene_table),
         )

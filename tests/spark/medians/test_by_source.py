@@ -180,7 +180,7 @@ def test_the_rest_of_the_result_does_not_depend_on_it(spark, expression, result,
     assert not (tmp_path / "r" / "sources.parquet").exists()
     for name in ("medians.csv", "total_gene_tdigest_dict.pickle", "detected_gene_median_dict.pickle"):
         assert (tmp_path / "r" / name).read_bytes() == (result / "r" / name).read_bytes()
-    assert "sources_apart" not in read_summary(str(tmp_path / "r"))
+    assert "sources_apart" not in read_summary(str(tmp_path / "r")).as_json()
 
 
 def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, ca
     said = capsys.readouterr().out
     assert "warning: 1 of 6 sources stands apart" in said
     assert "the published advice is not to mix such platforms" in said
-    assert read_summary(str(tmp_path / "out" / "medians"))["sources_apart"] == ["plate/s"]
+    assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == ["plate/s"]
     rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()}
     assert {source for source, row in rows.items() if row["apart"]} == {"plate/s"}
     plate = rows["plate/s"]
@@ -211,14 +211,14 @@ def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "the sources go together: none stands apart" in said
     assert "warning" not in said
-    assert read_summary(str(tmp_path / "out" / "medians"))["sources_apart"] == []
+    assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == []
 
 
 def test_two_sources_give_no_verdict(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", droplets=1)
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
     assert "no verdict on whether the sources go together: it takes at least 3" in capsys.readouterr().out
-    assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians"))
+    assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians")).as_json()
 
 
 def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):

@@ -1,0 +1,109 @@
+"""The layout of a result folder: the names of its files, their columns, and the version of this format."""
+
+import pyarrow as pa
+
+from median_spark.geneformer import DICTIONARY_NAMES
+
+RESULT_FORMAT_VERSION = 1
+"""Version of the result folder. Another version is rejected on reading."""
+
+MEDIANS = "medians.parquet"
+DIGESTS = "digests.parquet"
+BY_SOURCE = "by_source.parquet"
+SOURCES = "sources.parquet"
+METRICS = "metrics.parquet"
+SUMMARY = "summary.json"
+PROVENANCE = "provenance.json"
+REPORT = "report.html"
+HISTOGRAM = "detection_counts.png"
+GENEFORMER = "geneformer"
+
+TOTAL_DIGESTS = "total_gene_tdigest_dict.pickle"
+TOTAL_MEDIANS = "total_gene_median_dict.pickle"
+DETECTED_MEDIANS = "detected_gene_median_dict.pickle"
+DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
+"""The published procedure's files."""
+
+OWN_FILES = frozenset(
+    {
+        MEDIANS, "medians.csv", DIGESTS, BY_SOURCE, SOURCES, "sources.csv", METRICS, "metrics.csv", SUMMARY, PROVENANCE,
+        REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
+        *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),
+    }
+)  # fmt: skip
+"""All files that a result may have; others in its folder are a user's and stay when the result is replaced."""
+
+
+_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
+          "floats": pa.list_(pa.float64()), "time": pa.timestamp("us", "UTC")}  # fmt: skip
+
+
+def _schema(*columns: str) -> pa.Schema:
+    """Return the schema of columns that are written as ``"name type"``, or ``"name type?"`` if they may be null."""
+    named = [column.split() for text in columns for column in text.split(", ")]
+    return pa.schema([pa.field(name, _TYPES[kind.rstrip("?")], kind.endswith("?")) for name, kind in named])
+
+
+MEDIANS_SCHEMA = _schema(
+    "gene text, median float?, n_cells int, n_sources int",
+    "min float?, q05 float?, q25 float?, q75 float?, q95 float?, max float?",
+    "digest_median float?, digest_rank_error float?",
+)
+"""Columns of ``medians.parquet`` and ``medians.csv``: one row per gene of the universe, ascending; values in counts per
+target sum. Fields of undetected genes are null."""
+
+DIGESTS_SCHEMA = _schema("gene text, n int, min float, max float, mean floats, weight floats, compression float")
+"""Columns of ``digests.parquet``: one row per detected gene, ascending."""
+
+BY_SOURCE_SCHEMA = _schema("source text, gene text, n_cells int, median float")
+"""Columns of ``by_source.parquet``: the detected genes of each source, ascending by source and gene."""
+
+SOURCES_SCHEMA = _schema(
+    "source text, cells int, cells_passed int, values int, genes_detected int, median_n_counts float?",
+    "values_per_cell float, genes_compared int, ratio float?, ratio_q25 float?, ratio_q75 float?",
+    "factor_apart float?, apart bool?, without_typical_change float?, without_p95_change float?",
+    "without_genes_changed int?, without_genes_lost int?",
+)
+"""Columns of ``sources.parquet`` and ``sources.csv``: one row per source, ascending.
+
+ratio : a gene's median in this source over its median in the corpus, at the median of all genes compared; quartiles
+factor_apart : how many times the ratio of the median source is above or below this source's
+apart : see `median_spark.results.stand_apart`; null where there is no verdict
+without_… : what leaving this source out changes, see `median_spark.results.MedianChange`; null where it was not tried
+"""
+
+METRICS_SOFTWARE = ("median_spark", "python", "spark", "numpy", "pyarrow", "crick")
+
+METRICS_FIGURES = _schema(
+    "sources int?, failed_sources int?, sources_apart int?, cells int?, cells_passed int?, values int?, genes int?",
+    "genes_detected int?, genes_in_more_than_100_cells int?, genes_in_more_than_1000_cells int?",
+    "median_detection_count float?, median_detection_count_of_detected float?, target_sum float?, compression float?",
+    "medians_are text?, worst_digest_rank_error float?, p99_digest_rank_error float?",
+)
+"""Figures of a summary, under its names; lists are counted."""
+
+_STAGE_FIGURES = {
+    "look": ("tasks",),
+    "convert": ("tasks", "sources", "bytes_in", "bytes_out"),
+    "digest": ("tasks", "bytes_in", "bytes_out"),
+    "refine": ("tasks", "rounds", "values_in"),
+    "by_source": ("tasks",),
+    "merge": ("files", "bytes_in"),
+    "write": ("bytes_out",),
+}
+"""What is known of each stage beside its seconds."""
+
+METRICS_SCHEMA = pa.schema(
+    [
+        *_schema("run_id text, written time, result text", *(f"{name}_version text?" for name in METRICS_SOFTWARE)),
+        *METRICS_FIGURES,
+        *_schema("seconds float"),
+        *(
+            field
+            for stage, figures in _STAGE_FIGURES.items()
+            for field in _schema(f"{stage}_seconds float?", *(f"{stage}_{figure} int?" for figure in figures))
+        ),
+    ]
+)
+"""Columns of ``metrics.parquet`` and ``metrics.csv``: always all of them, so that rows of any runs fit into one table.
+What a run did not do, and what is not known, is null."""

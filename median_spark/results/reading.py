@@ -1,0 +1,143 @@
+"""A finished result, and reading one back from its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.errors import TableError
+from median_spark.results import layout
+from median_spark.results.provenance import Provenance
+from median_spark.results.summary import ResultSummary
+
+_DOCUMENT = "document of a result"
+_MEDIAN_COLUMNS = ("gene", "median", "n_cells", "n_sources", "q25", "q75", "digest_rank_error")
+_DIGEST_COLUMNS = ("gene", "n", "min", "max", "mean", "weight")
+_SOURCE_COLUMNS = (
+    "source", "median_n_counts", "values_per_cell", "ratio", "ratio_q25", "ratio_q75", "factor_apart", "apart",
+    "without_typical_change", "without_p95_change", "without_genes_changed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished result; its tables have at least the columns that are read back from a folder."""
+
+    location: str  # canonical; where it is, or will be once it is published
+    medians: pa.Table
+    digests: pa.Table
+    summary: ResultSummary
+    provenance: Provenance
+    sources: pa.Table | None  # where sources were compared
+
+
+def find_result(location: str) -> str:
+    """Return the canonical location of a result: the folder itself, or ``medians`` in the folder of a run.
+
+    Raises TableError if neither is a result.
+    """
+    folder = storage.canonical(location)
+    for candidate in (folder, storage.join(folder, "medians")):
+        if storage.stat(storage.join(candidate, layout.SUMMARY)) is not None:
+            return candidate
+    message = f"{location}: this is no result folder: it has no {layout.SUMMARY}; name the RESULT that 'medians' wrote"
+    raise TableError(message)
+
+
+def read_result(folder: str) -> Result:
+    """Read a result from its canonical location.
+
+    Raises TableError if a file is missing, damaged, or of another format version.
+    """
+    summary = read_summary(folder)
+    sources = storage.join(folder, layout.SOURCES)
+    medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
+    digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
+    if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
+        message = f"{folder}: medians.parquet and digests.parquet are of different genes, and so of different results"
+        raise TableError(message)
+    return Result(
+        folder,
+        medians,
+        digests,
+        summary,
+        read_provenance(folder),
+        read_columns(sources, _SOURCE_COLUMNS) if storage.stat(sources) is not None else None,
+    )
+
+
+def read_medians(result: str) -> pa.Table:
+    """Read the median table of a result.
+
+    Parameters
+    ----------
+    result : str
+        Path or URI of a result, or of the folder of a run.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per gene, ascending: ``gene``, ``median`` (float64, counts per target sum; null where the gene is not
+        detected), ``n_cells``, ``n_sources``, quantiles, ``digest_median``, ``digest_rank_error``.
+
+    Raises
+    ------
+    TableError
+        If there is no result, or it is damaged or of another format version.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> medians = median_spark.read_medians("result")
+    >>> medians.column_names[:3]
+    ['gene', 'median', 'n_cells']
+    """
+    folder = find_result(result)
+    read_summary(folder)
+    return read_columns(storage.join(folder, layout.MEDIANS), layout.MEDIANS_SCHEMA.names)
+
+
+def read_columns(location: str, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a Parquet file of a result; raises TableError if it cannot be read or lacks one of them."""
+    try:
+        # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
+        file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
+        missing = sorted(set(columns) - set(file.schema_arrow.names))
+        table = None if missing else file.read(columns=list(columns)).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        message = f"{location}: this file of a result cannot be read ({error})"
+        raise TableError(message) from error
+    if missing:
+        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {file.schema_arrow.names}"
+        raise TableError(message)
+    return table
+
+
+def read_summary(location: str) -> ResultSummary:
+    """Read a result's summary; raises TableError if there is none, or it is damaged or of another format version."""
+    path = storage.join(storage.canonical(location), layout.SUMMARY)
+    if storage.stat(path) is None:
+        message = f"{location}: this is no result folder: it has no {layout.SUMMARY}"
+        raise TableError(message)
+    document = storage.read_json(path, _DOCUMENT)
+    check_format_version(document.get("format_version"), f"{location}: this result has")
+    return ResultSummary.from_json(document, path)
+
+
+def read_provenance(location: str) -> Provenance:
+    """Read a result's provenance; raises TableError if it is missing or damaged."""
+    document = storage.read_json(storage.join(storage.canonical(location), layout.PROVENANCE), _DOCUMENT)
+    return Provenance.from_json(document, f"{location}: {layout.PROVENANCE} of this result")
+
+
+def check_format_version(version: Any, beginning: str) -> None:
+    """Raise TableError, with a sentence of this beginning, if a format version is not the one that is read here."""
+    if version != layout.RESULT_FORMAT_VERSION:
+        message = (
+            f"{beginning} format version {version}; this version of median_spark reads {layout.RESULT_FORMAT_VERSION}"
+        )
+        raise TableError(message)
