@@ -22,10 +22,10 @@ import numpy as np
 from pyarrow import fs
 
 from median_spark.errors import InputError
-from median_spark.storage.attempts import attempted, unreachable
+from median_spark.storage.attempts import unreachable, with_retries
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.locations import is_local
-from median_spark.storage.paths import FileStat, look
+from median_spark.storage.paths import FileStat, unexplained_stat
 
 BLOCK_BYTES = 1 << 20
 """What is fetched at least."""
@@ -185,7 +185,7 @@ class _Copy:
             return found
 
         try:
-            content = memoryview(attempted(self.file.path, fetch))
+            content = memoryview(with_retries(self.file.path, fetch))
         except PermissionError as error:  # keys that ran out under way: what HDF5 reads from is not damaged
             raise unreachable(self.file.path, error) from error
         at = begin
@@ -201,7 +201,7 @@ class _Copy:
 
     def _open(self) -> None:
         filesystem, path = resolve(self.file.path)
-        self._stream = attempted(self.file.path, lambda: filesystem.open_input_file(path))
+        self._stream = with_retries(self.file.path, lambda: filesystem.open_input_file(path))
         # On Linux such a file never has a name, elsewhere it loses it at once.
         self._room = tempfile.TemporaryFile(prefix="median-spark-", dir=_roomiest(), buffering=0)  # noqa: SIM115
 
@@ -233,7 +233,7 @@ class _Copies:
         with self._changing:
             copy = self._copies.get(location)
             if copy is None or not copy.users:
-                found = look(location) or _missing(location)
+                found = unexplained_stat(location) or _missing(location)
                 if copy is None or copy.file != found:
                     self._close_unused()
                     copy = self._copies[location] = _Copy(found)
