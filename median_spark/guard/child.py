@@ -1,4 +1,4 @@
-"""The child's side of a guarded call: it serves one call after another, within limits that the system enforces."""
+"""The child's side of a guarded call: serve one call after another, within limits that the system enforces."""
 
 import contextlib
 import ctypes
@@ -17,12 +17,12 @@ from typing import Any
 from median_spark.errors import MedianSparkError, UsageError
 
 TIME = struct.Struct("d")
-"""When the child made progress last, by the monotonic clock, in memory that parent and child share."""
+"""Time of the child's last progress, by the monotonic clock, in memory that parent and child share."""
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 Answer = tuple[bool, Any, bool]
-"""Whether the function returned; what it returned or raised; and whether the child can serve another call."""
+"""If the function returned; its result or error; and if the child can serve another call."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class _Progress:
-    """When the child made progress last, in memory that parent and child share; a no-op outside a child."""
+    """The child's last progress, told to the parent and to the system; a no-op outside a child."""
 
     def __init__(self) -> None:
         self._shared: mmap.mmap | None = None
@@ -82,7 +82,7 @@ _PROGRESS = _Progress()
 
 
 def beat() -> None:
-    """Tell that a guarded call makes progress; to be called in loops over files, between calls that are bounded.
+    """Tell that a guarded call makes progress: call this in loops over files, between calls that are bounded.
 
     Costs a microsecond, and does nothing outside a guarded call.
     """
@@ -92,17 +92,9 @@ def beat() -> None:
 def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_parent: bool) -> None:
     """Answer calls until the parent is gone.
 
-    Parameters
-    ----------
-    connection : Connection
-        To the parent.
-    shared : int
-        Descriptor of the file that tells the parent of progress.
-    parent : int or None
-        The parent's process number, if this process is a fork of it.
-    dies_with_parent : bool
-        Whether the system is to end this process at once when the thread that started it ends; otherwise a call under
-        way is finished, or exceeds its limits, first.
+    `shared` is the descriptor of the file that tells the parent of progress, `parent` the parent's process number if
+    this process is a fork of it. With `dies_with_parent` the system ends this process at once when the thread that
+    started it ends; otherwise a call under way is finished, or exceeds its limits, first.
     """
     progress = mmap.mmap(shared, mmap.PAGESIZE)
     if dies_with_parent and sys.platform == "linux":
@@ -140,14 +132,14 @@ def _send(connection: Connection, answer: Answer) -> None:
     except MemoryError as error:
         connection.send((False, error, False))
     except (TypeError, AttributeError, ValueError) as error:
-        told = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
-        connection.send((False, told, False))
+        instead = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
+        connection.send((False, instead, False))
 
 
 def _leave_files(keep: int) -> None:
-    """Let go of the parent's open files, such as its connection to a JVM: they must end when the parent does.
+    """Release the parent's open files, such as its connection to a JVM: they must end when the parent does.
 
-    Each is replaced and not closed, for objects that the parent's memory still holds may close its number once more.
+    Each is replaced and not closed, as objects that the parent's memory still holds may close its number once more.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (names are numbers)
