@@ -72,10 +72,8 @@ class _Progress:
         if self._shared is None:
             return
         TIME.pack_into(self._shared, 0, time.monotonic())
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
         # The system counts whole seconds, and ends the process by SIGXCPU.
-        allowed = int(time.process_time()) + 1 + self._processor_seconds
-        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+        _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + self._processor_seconds)
 
 
 _PROGRESS = _Progress()
@@ -112,7 +110,8 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
             function, arguments, limits = connection.recv()
         except EOFError:
             return
-        _limit_memory(held, limits.memory)
+        if held is not None:
+            _limit(resource.RLIMIT_DATA, held + limits.memory)
         _PROGRESS.begin(progress, limits.processor_seconds)
         try:
             answer = (True, function(*arguments), True)
@@ -159,13 +158,7 @@ def _held_bytes() -> int | None:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:")), None)
 
 
-def _limit_memory(held: int | None, memory: int) -> None:
-    if held is None:
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_at_most(held + memory, most), most))
-
-
-def _at_most(wanted: int, most: int) -> int:
-    """Return a limit that does not exceed the one that the system sets."""
-    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+def _limit(what: int, wanted: int) -> None:
+    """Set a limit of this process, at most the one that the system sets."""
+    _, most = resource.getrlimit(what)
+    resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
