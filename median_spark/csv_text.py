@@ -1,7 +1,7 @@
 """Tables as CSV that a spreadsheet shows and does not compute, and that reads back to the same values.
 
-Spreadsheets take a cell that begins with one of ``= + - @``, a tab or a line break for a formula. Such texts, which no
-real id is, get an apostrophe in front; so do texts that already look like that, so each cell stands for one text.
+Spreadsheets take a field that begins with one of ``= + - @``, a tab or a line break for a formula. Such texts, which no
+real id is, get an apostrophe in front; so do texts that already look like that, so each field stands for one text.
 """
 
 import csv
@@ -15,13 +15,7 @@ _FORMULA = "^'*[=+@\\-\\t\\r\\n＝＋－＠]"
 
 
 def harmless_texts(table: pa.Table) -> pa.Table:
-    """Return a table whose texts are safe to open in a spreadsheet; numbers, and ordinary texts, are the same.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Table about to be written as CSV.
-    """
+    """Return a table whose texts are safe to open in a spreadsheet; numbers, and ordinary texts, are the same."""
     for place, field in enumerate(table.schema):
         if field.type == pa.string():
             column = table.column(place)
@@ -31,25 +25,13 @@ def harmless_texts(table: pa.Table) -> pa.Table:
     return table
 
 
-def original_text(cell: str) -> str:
-    """Return the text that a cell of such a CSV stands for.
-
-    Parameters
-    ----------
-    cell : str
-        Cell as a CSV reader returns it.
-    """
-    return cell[1:] if cell.startswith("'") and re.match(_FORMULA, cell) else cell
+def original_text(field: str) -> str:
+    """Return the text that a field of such a CSV, as a reader returns it, stands for."""
+    return field[1:] if field.startswith("'") and re.match(_FORMULA, field) else field
 
 
 def quoting_of(table: pa.Table) -> Literal[0, 2]:
-    """Return how the cells of a table are quoted: where needed, or all texts, since Python does not quote a lone CR.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Table about to be written as CSV.
-    """
+    """Return how to quote the fields of a table: where needed, or all texts, as Python does not quote a lone CR."""
     texts = [column for column in table.columns if column.type == pa.string()]
     lone = any(pc.any(pc.match_substring(column, "\r")).as_py() for column in texts)
     return csv.QUOTE_NONNUMERIC if lone else csv.QUOTE_MINIMAL

@@ -13,11 +13,6 @@ def printable(text: str) -> str:
 
     Control characters, line breaks, direction marks, invisible characters and undecodable bytes become what Python's
     `repr` makes of them: ``\x1b``, ``\n``, ``\u202e``, ``\udcff``.
-
-    Parameters
-    ----------
-    text : str
-        Text that may come from a file.
     """
     if text.isprintable():
         return text
@@ -25,13 +20,7 @@ def printable(text: str) -> str:
 
 
 class TolerantStream:
-    """A text stream for progress: what cannot be written to it is lost, and nobody needs to know.
-
-    Parameters
-    ----------
-    stream : text file or None
-        Standard error, or another stream; None where it is closed.
-    """
+    """A text stream for progress, None where it is closed: text that cannot be written to it is lost silently."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

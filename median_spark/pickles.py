@@ -21,7 +21,7 @@ from median_spark.guard import Limits, read_guarded
 Scalar = str | float | int | bool | None
 
 DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError, RecursionError)
-"""What the content of a pickle is to blame for, when code that takes it apart raises it."""
+"""Errors that the content of a pickle causes in code that takes it apart."""
 
 _LONGEST_TEXT, _LARGEST_INTEGER, _MOST_FIELDS = 1_000, 64, 16
 _SIMPLE_DTYPE = re.compile(r"b1|[iu][1248]|f[248]|U[0-9]{1,6}")
@@ -31,56 +31,29 @@ _UTF_32 = {"<": "utf-32-le", ">": "utf-32-be"}
 def read_dict(
     content: bytes, location: str, what: str, error: type[MedianSparkError] = InputError
 ) -> dict[Scalar, Scalar]:
-    """Read a pickled dict of text and numbers; numpy's scalars become Python's.
+    """Read a pickled dict of text, numbers and None; numpy's scalars become Python's, an OrderedDict a dict.
 
-    Parameters
-    ----------
-    content : bytes
-        The pickle, of any protocol, by numpy 1 or 2. An OrderedDict is read as a dict.
-    location : str
-        Path or URI of the pickle, for messages.
-    what : str
-        What it must be, for messages: "a dict of gene to median".
-    error : type of MedianSparkError
-        Raised if it is another object, or an entry holds anything but text, numbers and None.
-
-    Raises
-    ------
-    InputError
-        If it names anything that such dicts do not need, is cut off or damaged, or takes too much time or memory.
+    Raises `error` if the pickle is not `what` it must be ("a dict of gene to median"), and InputError if it names
+    anything that such dicts do not need, is cut off or damaged, or takes too much time or memory.
     """
-    found: dict[Scalar, Scalar] = read_guarded(
+    entries: dict[Scalar, Scalar] = read_guarded(
         location, _read_dict, content, location, what, error, limits=limits_for(content)
     )
-    return found
+    return entries
 
 
 def limits_for(content: bytes) -> Limits:
-    """Return what reading a pickle may take: about ten times as much as an honest one of its size does."""
+    """Return limits for reading a pickle: about ten times what an honest one of its size needs."""
     return Limits(processor_seconds=5 + (len(content) >> 22), memory=(384 << 20) + 24 * len(content))
 
 
 def load(
     content: bytes, location: str, what: str, admitted: Mapping[str, Callable[..., object]] | None = None
 ) -> object:
-    """Unpickle; to be called in a guarded child, as hostile pickles may crash the process, or take any time or memory.
+    """Unpickle; call this in a guarded child, as hostile pickles may crash the process, or take any time or memory.
 
-    Parameters
-    ----------
-    content, location, what
-        See `read_dict`.
-    admitted : mapping of str to callable, optional
-        Called for further names, as ``"module.Class"``.
-
-    Returns
-    -------
-    object
-        What was pickled, with `PickledArray` for arrays and `PickledDtype` for dtypes.
-
-    Raises
-    ------
-    InputError
-        If it names anything else, is cut off or damaged.
+    `admitted` are functions for further names, as ``"module.Class"``. Arrays and dtypes come as `PickledArray` and
+    `PickledDtype`. InputError if the pickle names anything else, is cut off or damaged.
     """
     names = {**_NAMES, **{name: _Callable(name, function) for name, function in (admitted or {}).items()}}
     copyreg.clear_extension_cache()  # what is cached there would be handed out without a look at its name
@@ -110,39 +83,50 @@ def unfit(value: object) -> str | None:
         return f"an integer of {value.bit_length():,} bits"
     if type(value) is str and len(value) > _LONGEST_TEXT:
         return f"a text of {len(value):,} characters"
-    if type(value) is str and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-        return "a text that is not Unicode"
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "a text that is not Unicode"
     return None
 
 
 class PickledDtype:
-    """What a pickle says of a dtype. numpy itself would trust it, and could crash or be subverted."""
+    """A dtype as a pickle describes it. numpy itself would trust it, and could crash or be subverted."""
 
-    __slots__ = ("_code", "_made", "_state")
+    __slots__ = ("_code", "_dtype", "_state")
 
     def __init__(self, code: str, *_: object) -> None:
         self._code = code
-        self._made: np.dtype[Any] | None = None
+        self._dtype: np.dtype[Any] | None = None
         self._state: tuple[Any, ...] = ()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._state, self._made = state, None
+        self._state, self._dtype = state, None
 
     def make(self) -> np.dtype[Any]:
         """Return the dtype if it is of a number or of text, or of fields that are; raise one of `DAMAGE` otherwise."""
-        if self._made is None:
+        if self._dtype is None:
             _, order, _, names, fields, *_ = self._state
             if names is None:
-                self._made = _simple(self._code, order)
+                if not _SIMPLE_DTYPE.fullmatch(self._code):
+                    message = f"{self._code:.40} is no dtype of numbers or text"
+                    raise ValueError(message)
+                self._dtype = np.dtype(self._code).newbyteorder(order)
             else:
-                parts = [fields[name] for name in names[:_MOST_FIELDS]]
-                formats = tuple(part[0].make() for part in parts)
-                self._made = _structured(names, formats, tuple(part[1] for part in parts), int(self._code[1:]))
-        return self._made
+                parts = [(fields[name][0].make(), fields[name][1]) for name in names[:_MOST_FIELDS]]
+                if any(part.names is not None for part, _ in parts):
+                    message = "a dtype has fields of fields"
+                    raise ValueError(message)
+                formats, offsets = zip(*parts, strict=True)
+                self._dtype = np.dtype(
+                    {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(self._code[1:])}
+                )
+        return self._dtype
 
 
 class PickledArray:
-    """What a pickle says of an array, for the same reason."""
+    """An array as a pickle describes it, for the same reason."""
 
     __slots__ = ("_state",)
 
@@ -167,22 +151,6 @@ class PickledArray:
             message = f"an array of dtype {made} does not have the {len(content):,} bytes that its shape needs"
             raise ValueError(message)
         return np.frombuffer(content, made) if content else np.zeros(0, made)
-
-
-def _simple(code: str, order: Any) -> np.dtype[Any]:
-    if not _SIMPLE_DTYPE.fullmatch(code):
-        message = f"{code:.40} is no dtype of numbers or text"
-        raise ValueError(message)
-    return np.dtype(code).newbyteorder(order)
-
-
-def _structured(
-    names: tuple[str, ...], formats: tuple[np.dtype[Any], ...], offsets: tuple[int, ...], itemsize: int
-) -> np.dtype[Any]:
-    if any(part.names is not None for part in formats):
-        message = "a dtype has fields of fields"
-        raise ValueError(message)
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
 
 
 def _scalar(dtype: PickledDtype, content: bytes = b"") -> object:
@@ -218,7 +186,7 @@ def _no_array(*_: object) -> object:
 
 
 class _Callable:
-    """A function for a pickle to call. Unlike a function or class itself, it has nothing that a pickle could change."""
+    """A function that a pickle may call; unlike functions and classes it has no state that the pickle could change."""
 
     __slots__ = ("_function", "name")
 
@@ -257,14 +225,14 @@ class _ForeignError(Exception):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's unpickler, for which nothing has a name but what is on a list."""
+    """Python's unpickler, restricted to the names on a list."""
 
     def __init__(self, content: bytes, names: Mapping[str, object]) -> None:
         super().__init__(io.BufferedReader(io.BytesIO(content)))
         self._names = names
 
     def find_class(self, module: str, name: str) -> object:
-        """Return what stands for a name."""
+        """Return the stand-in for a name."""
         full = f"{module}.{name}"
         if full not in self._names:
             raise _ForeignError(full[:200])
@@ -273,11 +241,11 @@ class _Unpickler(pickle.Unpickler):
 
 def _read_dict(content: bytes, location: str, what: str, error: type[MedianSparkError]) -> dict[Scalar, Scalar]:
     """Return the dict; the part of `read_dict` that is guarded."""
-    found = load(content, location, what)
-    if type(found) is not dict:
-        message = f"{location}: this pickle holds {described(found)}; it must be {what}"
+    entries = load(content, location, what)
+    if type(entries) is not dict:
+        message = f"{location}: this pickle holds {described(entries)}; it must be {what}"
         raise error(message)
-    for number, entry in enumerate(found.items(), 1):
+    for number, entry in enumerate(entries.items(), 1):
         for value in entry:
             fault = unfit(value)
             if fault is not None:
@@ -285,4 +253,4 @@ def _read_dict(content: bytes, location: str, what: str, error: type[MedianSpark
                 raise error(message)
     # Equal texts become one: made of one numpy scalar over and over, they would cross at many times the pickle's size.
     texts: dict[str, str] = {}
-    return {key: texts.setdefault(value, value) if type(value) is str else value for key, value in found.items()}
+    return {key: texts.setdefault(value, value) if type(value) is str else value for key, value in entries.items()}

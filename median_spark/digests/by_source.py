@@ -171,7 +171,7 @@ def piece_table(
 
 def write_piece(location: str, tables: Sequence[pa.Table]) -> None:
     """Write tables of `PIECE_SCHEMA` as one file that appears whole, a row group each."""
-    with storage.written_whole(location) as sink, pq.ParquetWriter(sink, PIECE_SCHEMA) as writer:
+    with storage.atomic_write(location) as sink, pq.ParquetWriter(sink, PIECE_SCHEMA) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, len(table)))
 
@@ -219,7 +219,7 @@ def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
     for location in locations:
         filesystem, path = storage.resolve(location)
         try:
-            stream = storage.attempted(location, partial(filesystem.open_input_file, path))
+            stream = storage.with_retries(location, partial(filesystem.open_input_file, path))
         except FileNotFoundError as error:
             message = (
                 f"{location}: a worker wrote this file, and it is not to be seen from here: where workers are on other "
@@ -228,4 +228,4 @@ def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
             raise EngineError(message) from error
         with stream, pq.ParquetFile(stream) as piece:
             for number in range(piece.num_row_groups):
-                yield storage.attempted(location, partial(piece.read_row_group, number, use_threads=False))
+                yield storage.with_retries(location, partial(piece.read_row_group, number, use_threads=False))

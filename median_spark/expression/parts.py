@@ -118,7 +118,7 @@ def write_part(
     ids = pa.array(cell_ids, pa.string())
     groups = []
     with (
-        storage.written_whole(location) as sink,
+        storage.atomic_write(location) as sink,
         pq.ParquetWriter(
             sink,
             _STORED_SCHEMA,
@@ -191,9 +191,9 @@ class PartReader:
         self.location = location
         filesystem, path = storage.resolve(location)
         with self._naming_damage():
-            self._stream = storage.attempted(location, lambda: filesystem.open_input_file(path))
+            self._stream = storage.with_retries(location, lambda: filesystem.open_input_file(path))
             try:
-                self._part = storage.attempted(
+                self._part = storage.with_retries(
                     location, lambda: pq.ParquetFile(self._stream, read_dictionary=["gene"], pre_buffer=True)
                 )
             except BaseException:
@@ -234,7 +234,7 @@ class PartReader:
             If it is missing, damaged, or not what its record says.
         """
         with self._naming_damage():
-            table = storage.attempted(
+            table = storage.with_retries(
                 self.location,
                 lambda: self._part.read_row_group(row_group, columns=list(GENE_VALUE_COLUMNS), use_threads=False),
             )

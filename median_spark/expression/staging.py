@@ -83,7 +83,7 @@ class Staging:
             if (unit := int(name.removeprefix("part-").removesuffix(".json"))) not in known[conversion]
         ]
         locations = [storage.join(self.folder(conversion), name) for conversion, name, _ in wanted]
-        contents = storage.read_all(locations)
+        contents = storage.read_files(locations)
         for (conversion, name, unit), location, content in zip(wanted, locations, contents, strict=True):
             record = UnitRecord.from_bytes(location, content)
             if record.part is None or name.replace(".json", ".parquet") in held[conversion]:

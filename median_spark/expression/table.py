@@ -110,7 +110,7 @@ class ExpressionTable:
         name = hashlib.sha256("\n".join(genes).encode()).hexdigest()[:16]
         location = storage.join(self.location, "genes", f"{name}.parquet")
         if storage.stat(location) is None:
-            with storage.written_whole(location) as sink:
+            with storage.atomic_write(location) as sink:
                 pq.write_table(pa.table({"gene": pa.array(list(genes), pa.string())}), sink)
         return name
 
@@ -211,7 +211,7 @@ class ExpressionTable:
             locations = [storage.join(folder, name) for name in self._document_names(kind)]
             # One that is not there was removed since it was listed.
             with contextlib.suppress(FileNotFoundError):
-                return list(zip(locations, storage.read_all(locations), strict=True))
+                return list(zip(locations, storage.read_files(locations), strict=True))
         message = f"{folder}: files in this folder are listed but not there, time after time: run this again"
         raise TableError(message)
 

@@ -6,7 +6,7 @@ Knows nothing of files other than the table and the map, and nothing of counts.
 from median_spark.genes.coverage import coverage_warning, spelling_warnings
 from median_spark.genes.ids import is_no_id, like_ensembl
 from median_spark.genes.map import GeneMap, read_gene_map
-from median_spark.genes.row_counts import RowCounts
+from median_spark.genes.row_ids import RowCounts
 from median_spark.genes.selection import GeneSelection, select_genes
 from median_spark.genes.table import DEFAULT_GENE_TYPES, GeneTable, read_gene_table
 

@@ -1,4 +1,4 @@
-"""How much of a matrix's ids the gene table and the gene map know, and for people, why they may not know the others."""
+"""How many of a matrix's ids gene table and gene map know, and why they may not know the others."""
 
 from itertools import islice
 
@@ -7,20 +7,15 @@ import numpy.typing as npt
 
 from median_spark.errors import counted, listed
 from median_spark.genes.ids import VERSIONS, has_version, like_ensembl, version_off, why_unlike, without_version
-from median_spark.genes.map import GeneMap, RowIds, row_ids
-from median_spark.genes.row_counts import RowCounts
+from median_spark.genes.map import GeneMap
+from median_spark.genes.row_ids import RowCounts, RowIds, row_ids
 from median_spark.genes.table import GeneTable
 
 _LEAST_KNOWN = 0.5
-"""A matrix of which the gene table or the gene map knows less is warned about."""
+"""Share of a matrix's ids below which gene table or gene map give a warning."""
 
-_LOOKED_AT = 1000
-"""Ids, at most, that a cause is guessed from."""
-
-_TABLE_HAS_VERSIONS = (
-    "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
-    "--strip-version"
-)
+_SAMPLE = 1000
+"""Ids, at most, from which a cause is guessed."""
 
 
 def coverage_warning(
@@ -31,26 +26,7 @@ def coverage_warning(
     *,
     strip_version: bool = False,
 ) -> str | None:
-    """Return a warning if gene map or gene table know fewer than half of a matrix's ids, with the likely cause.
-
-    Parameters
-    ----------
-    row_counts : RowCounts
-        Of the matrix.
-    gene_ids : ndarray of str, shape (rows,)
-        Its ids.
-    table : GeneTable or None
-        The corpus's genes.
-    gene_map : GeneMap or None
-        Under which id rows count.
-    strip_version : bool
-        Whether the versions of Ensembl ids were taken off.
-
-    Returns
-    -------
-    str or None
-        None if they know enough, or if there is neither.
-    """
+    """Return a warning with the likely cause if gene map or gene table know fewer than half of a matrix's ids."""
     with_id = row_counts.rows - row_counts.no_id_rows
     least = with_id * _LEAST_KNOWN
     mapped = with_id - row_counts.unmapped_rows
@@ -70,17 +46,7 @@ def coverage_warning(
 
 
 def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table: GeneTable | None) -> list[str]:
-    """Return warnings about how the genes of a matrix are spelled.
-
-    Parameters
-    ----------
-    row_counts : RowCounts
-        Of the matrix.
-    genes : ndarray of str, shape (genes,)
-        Those that were selected.
-    table : GeneTable or None
-        The corpus's genes; what it knows is not doubted.
-    """
+    """Return warnings about the spelling of the selected genes; those that a gene table knows are not doubted."""
     if table is not None:
         ignored = "the gene table's ids have versions and this matrix's have none: they were matched without versions"
         return [ignored] if row_counts.versions_ignored else []
@@ -90,9 +56,9 @@ def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table:
     odd = [gene for gene in unusual if not like_ensembl(gene)]
     if len(odd) * 2 >= len(names):  # the matrix has ids of another kind
         return []
-    found = []
+    warnings = []
     if odd:
-        found.append(
+        warnings.append(
             f"{len(odd):,} of its {counted(len(names), 'gene')} unlike the others, which have Ensembl ids: "
             f"{listed(odd)}; if these are no genes, leave them out with a gene table (--gene-table)"
         )
@@ -101,8 +67,8 @@ def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table:
     if why is None and any(map(has_version, unusual)):
         disguised, why = [gene for gene in unusual if has_version(gene)], VERSIONS
     if why is not None:
-        found.append(f"{listed(disguised, 3)} would be genes of the result under these very ids: {why}")
-    return found
+        warnings.append(f"{listed(disguised, 3)} would be genes of the result under these very ids: {why}")
+    return warnings
 
 
 def why_none(
@@ -113,17 +79,7 @@ def why_none(
     gene_types: tuple[str, ...],
     gene_map: GeneMap | None,
 ) -> str:
-    """Say why no row of a matrix was selected, with the likely cause.
-
-    Parameters
-    ----------
-    row_counts : RowCounts
-        Of the matrix.
-    rows : RowIds
-        What its rows are called, and under which id they would count.
-    own_types, table, gene_types, gene_map
-        See `median_spark.genes.select_genes`.
-    """
+    """Say why no row of a matrix was selected, with the likely cause."""
     if not row_counts.rows:
         return "the matrix has no row"
     if row_counts.no_id_rows == row_counts.rows:
@@ -145,15 +101,15 @@ def why_none(
             f"none of its {counted(len(ids), which)} is in the gene table {table.path}; "
             f"it has {listed(ids.tolist(), 3)}: {_why_unknown(rows, table, gene_map)}"
         )
-    found = sorted(set(own_types.tolist())) if own_types is not None else []
-    seen = f"; its gene types are {listed(found, 8)}" if found else ""
+    types = sorted(set(own_types.tolist())) if own_types is not None else []
+    own = f"; its gene types are {listed(types, 8)}" if types else ""
     also = " in the gene table and" if table is not None and own_types is not None else ""
-    return f"no gene is{also} of a chosen type {list(gene_types)}{seen}"
+    return f"no gene is{also} of a chosen type {list(gene_types)}{own}"
 
 
 def _why_unmapped(rows: RowIds, gene_map: GeneMap) -> str:
     """Say why a gene map may not know what a matrix's rows are called."""
-    unmapped = rows.names[(rows.ids == "") & ~rows.lacking][:_LOOKED_AT]
+    unmapped = rows.names[(rows.ids == "") & ~rows.lacking][:_SAMPLE]
     if np.any(gene_map.ids_of(without_version(unmapped)) != ""):
         return VERSIONS
     targets = set(gene_map.ids.values())
@@ -168,11 +124,15 @@ def _why_unmapped(rows: RowIds, gene_map: GeneMap) -> str:
 def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None) -> str:
     """Say why a gene table may not know the ids of a matrix."""
     known = table.gene_types if table is not None else {}
-    unknown = [gene for gene in rows.ids.tolist() if gene and gene not in known][:_LOOKED_AT]
+    unknown = [gene for gene in rows.ids.tolist() if gene and gene not in known][:_SAMPLE]
     if any(gene in known for gene in map(version_off, unknown)):
         return VERSIONS
-    if table is not None and table.has_versions and _same_but_for_versions(unknown, table):
-        return _TABLE_HAS_VERSIONS
+    in_other_versions = not {version_off(gene) for gene in unknown}.isdisjoint(map(version_off, known))
+    if table is not None and table.has_versions and in_other_versions:
+        return (
+            "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
+            "--strip-version"
+        )
     if gene_map is not None:
         return f"these are ids of the gene map {gene_map.path}: map and table may be of two species or annotations"
     why = why_unlike(unknown) if unknown else None
@@ -184,8 +144,3 @@ def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None
             "or map them with --gene-map"
         )
     return "they may be of another species or annotation"
-
-
-def _same_but_for_versions(unknown: list[str], table: GeneTable) -> bool:
-    """Say whether a table knows some ids in other versions."""
-    return not {version_off(gene) for gene in unknown}.isdisjoint(map(version_off, table.gene_types))

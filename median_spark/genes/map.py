@@ -1,4 +1,4 @@
-"""The gene map: ids and symbols to one id a gene, as a tokenizer collapses them. Knows nothing of matrices."""
+"""The gene map: ids and symbols to one id per gene, as a tokenizer collapses them. Knows nothing of matrices."""
 
 import hashlib
 import json
@@ -11,26 +11,25 @@ import numpy.typing as npt
 
 from median_spark import pickles, storage
 from median_spark.errors import GeneMapError, counted, listed
-from median_spark.genes.ids import no_ids, without_version
-from median_spark.genes.rows import read_content, read_rows
+from median_spark.genes.text_table import read_columns, read_content
 
 NAME_COLUMNS = ("name", "gene", "gene_name", "gene_symbol", "symbol", "alias", "gene_id")
-"""Columns in which a gene map may keep the names found in matrices; the first that is there is taken."""
+"""Columns in which a gene map may keep the names found in matrices; the first present is taken."""
 
 ID_COLUMNS = ("ensembl_id", "gene_id")
-"""Columns in which a gene map may keep the ids to use; the first that is there is taken."""
+"""Columns in which a gene map may keep the ids to use; the first present is taken."""
 
 _PICKLES = (".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
 class GeneMap:
-    """Under which id the counts of a row are summed, by what the row is called.
+    """Ensembl id under which the counts of a row are summed, by the row's name.
 
     Attributes
     ----------
     path : str
-        Where it was read from.
+        Location it was read from.
     ids : dict of str to str
         Name in upper case to Ensembl id; neither is empty.
     """
@@ -47,12 +46,12 @@ class GeneMap:
 
     @classmethod
     def from_pairs(cls, path: str, pairs: Iterable[tuple[str, str]]) -> Self:
-        """Return the map of pairs of name and id: names in upper case, pairs without a name or an id passed over.
+        """Return the map of pairs of name and id: names in upper case, pairs without a name or an id skipped.
 
         Parameters
         ----------
         path : str
-            Where the pairs come from, for messages.
+            Location the pairs come from, for messages.
         pairs : iterable of tuple of str
             Name, of any case, and id.
 
@@ -79,18 +78,12 @@ class GeneMap:
         return cls(path, ids)
 
     def ids_of(self, names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-        """Return the id of each name, whatever its case and the blanks around it; empty where the map lacks it.
-
-        Parameters
-        ----------
-        names : ndarray of str, shape (rows,)
-            Ids or symbols.
-        """
-        found = [self.ids.get(name.upper()) or self.ids.get(name.strip().upper(), "") for name in names.tolist()]
-        return np.array(found, dtype=np.str_)
+        """Return the id of each name, in any case and with blanks around it; empty where the map lacks it."""
+        ids = [self.ids.get(name.upper()) or self.ids.get(name.strip().upper(), "") for name in names.tolist()]
+        return np.array(ids, dtype=np.str_)
 
     def fingerprint(self) -> str:
-        """Return a digest of the content: the same for maps that say the same, in whatever order or format."""
+        """Return a digest of the content, the same in any order and format."""
         return hashlib.sha256(json.dumps(sorted(self.ids.items())).encode()).hexdigest()[:16]
 
 
@@ -98,8 +91,8 @@ def read_gene_map(location: str) -> GeneMap:
     """Read a gene map: a CSV, or a pickle of a plain dict such as Geneformer's ensembl_mapping_dict.
 
     A CSV has a header with a column for the names found in matrices (`NAME_COLUMNS`) and one for the ids to use
-    (`ID_COLUMNS`), wherever they stand; other columns, and rows without a name or an id, are passed over. A pickle's
-    name ends in .pkl or .pickle.
+    (`ID_COLUMNS`), in any position; other columns, and rows without a name or an id, are skipped. A pickle's name ends
+    in .pkl or .pickle.
 
     Parameters
     ----------
@@ -116,67 +109,24 @@ def read_gene_map(location: str) -> GeneMap:
     location = storage.canonical(location)
     if location.lower().endswith(_PICKLES):
         return GeneMap.from_pairs(location, _pickled_pairs(location))
-    frame = read_rows(location, "gene map", GeneMapError)
-    id_column = next((column for column in ID_COLUMNS if column in frame.columns), None)
-    name_column = next((column for column in NAME_COLUMNS if column in frame.columns and column != id_column), None)
+    columns = read_columns(location, "gene map", GeneMapError)
+    id_column = next((column for column in ID_COLUMNS if column in columns), None)
+    name_column = next((column for column in NAME_COLUMNS if column in columns and column != id_column), None)
     if id_column is None or name_column is None:
-        missing, columns = ("the ids to use", ID_COLUMNS) if id_column is None else ("the names", NAME_COLUMNS)
+        missing, accepted = ("the ids to use", ID_COLUMNS) if id_column is None else ("the names", NAME_COLUMNS)
         message = (
-            f"{location}: the gene map has no column for {missing}; it has {listed(list(frame.columns), 8)}, "
-            f"and one must be called {listed(list(columns[:-1]), 8)} or '{columns[-1]}'"
+            f"{location}: the gene map has no column for {missing}; it has {listed(list(columns), 8)}, "
+            f"and one must be called {listed(list(accepted[:-1]), 8)} or '{accepted[-1]}'"
         )
         raise GeneMapError(message)
-    return GeneMap.from_pairs(location, zip(frame[name_column], frame[id_column], strict=True))
+    return GeneMap.from_pairs(location, zip(columns[name_column], columns[id_column], strict=True))
 
 
-def _pickled_pairs(location: str) -> list[tuple[str, str]]:
-    """Return the items of a pickled dict of text."""
+def _pickled_pairs(location: str) -> Iterable[tuple[str, str]]:
+    """Yield the items of a pickled dict of text."""
     content = read_content(location, "gene map", GeneMapError)
-    pairs: list[tuple[str, str]] = []
     for name, gene in pickles.read_dict(content, location, "a dict of name to id", GeneMapError).items():
         if not (isinstance(name, str) and isinstance(gene, str)):
             message = f"{location}: the gene map must hold text only; the name {name!r:.60} has the id {gene!r:.60}"
             raise GeneMapError(message)
-        pairs.append((name, gene))
-    return pairs
-
-
-@dataclass(frozen=True)
-class RowIds:
-    """What the rows of a matrix are called, and under which id they count.
-
-    Attributes
-    ----------
-    names : ndarray of str, shape (rows,)
-        As the matrix has them, or without versions.
-    ids : ndarray of str, shape (rows,)
-        Empty where a row has no id, or where a gene map lacks its name.
-    lacking : ndarray of bool, shape (rows,)
-        Rows without an id: their name is none, or the gene map leads it to none; see `median_spark.genes.ids.is_no_id`.
-    """
-
-    names: npt.NDArray[np.str_]
-    ids: npt.NDArray[np.str_]
-    lacking: npt.NDArray[np.bool_]
-
-
-def row_ids(gene_ids: npt.NDArray[np.str_], gene_map: GeneMap | None, *, strip_version: bool) -> RowIds:
-    """Return what the rows of a matrix are called, and under which id they count.
-
-    Parameters
-    ----------
-    gene_ids : ndarray of str, shape (rows,)
-        As the matrix has them.
-    gene_map : GeneMap or None
-        Without one, rows count under what they are called. With one, numbers that it has, such as Entrez's, are names.
-    strip_version : bool
-        Whether the versions of Ensembl ids are taken off.
-    """
-    names = without_version(gene_ids) if strip_version else gene_ids
-    lacking = no_ids(names)
-    if gene_map is None:
-        return RowIds(names, np.where(lacking, "", names), lacking)
-    found = np.where(no_ids(names, numbers_are_ids=True), "", gene_map.ids_of(names))
-    mapped = found != ""
-    lacking = np.where(mapped, no_ids(found), lacking)
-    return RowIds(names, np.where(lacking, "", found), lacking)
+        yield name, gene

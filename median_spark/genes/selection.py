@@ -8,31 +8,19 @@ import numpy.typing as npt
 from median_spark.errors import GeneTableError, InputError, UsageError
 from median_spark.genes.coverage import why_none
 from median_spark.genes.ids import has_version
-from median_spark.genes.map import GeneMap, row_ids
-from median_spark.genes.row_counts import RowCounts
+from median_spark.genes.map import GeneMap
+from median_spark.genes.row_ids import RowCounts, row_ids
 from median_spark.genes.table import GeneTable
 
 
 @dataclass(frozen=True)
 class GeneSelection:
-    """Which rows of one matrix make which genes.
+    """Which rows of one matrix make which genes."""
 
-    Attributes
-    ----------
-    genes : ndarray of str, shape (genes,)
-        Ascending, each once.
-    rows : ndarray of int64, shape (selected rows,)
-        Row numbers in the matrix, ascending.
-    gene_of_row : ndarray of int64, shape (selected rows,)
-        Index into `genes` for each selected row.
-    row_counts : RowCounts
-        What was left out, and why.
-    """
-
-    genes: npt.NDArray[np.str_]
-    rows: npt.NDArray[np.int64]
-    gene_of_row: npt.NDArray[np.int64]
-    row_counts: RowCounts
+    genes: npt.NDArray[np.str_]  # shape (genes,), ascending, each once
+    rows: npt.NDArray[np.int64]  # shape (selected rows,), ascending row numbers of the matrix
+    gene_of_row: npt.NDArray[np.int64]  # shape (selected rows,), index into `genes`
+    row_counts: RowCounts  # what was left out, and why
 
 
 def select_genes(
@@ -47,33 +35,27 @@ def select_genes(
 ) -> GeneSelection:
     """Choose the rows of a matrix whose gene is of a chosen type.
 
-    In this order: versions are taken off, the gene map gives each row its id, rows whose id is none are left out, the
-    gene type is looked at, and the gene table. A table whose ids have versions is taken without them where the matrix's
+    In this order: versions are taken off if asked for, the gene map gives each row its id, rows without an id are left
+    out, gene type and gene table are checked. A table whose ids have versions is taken without them where the matrix's
     ids have none. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id
     that the table has with a chosen type, as the published procedure's merging step demands.
 
     Parameters
     ----------
     source : str
-        The matrix, for messages.
+        Name of the matrix, for messages.
     gene_ids : ndarray of str, shape (rows,)
-        Ensembl ids or, with a gene map, whatever names it has.
+        Ensembl ids or, with a gene map, any names it has.
     own_types : ndarray of str, shape (rows,), or None
-        The matrix's own gene types, where it has them.
-    table : GeneTable or None
-        The corpus's genes.
-    gene_types : tuple of str
-        The chosen types.
-    gene_map : GeneMap or None
-        Under which id each row counts; rows that it lacks are left out.
-    strip_version : bool
-        Whether the versions of Ensembl ids are taken off first.
+        Gene types of the matrix itself, where it has them.
+    table, gene_types, gene_map, strip_version
+        See `median_spark.matrices.ReadOptions`.
 
     Raises
     ------
     InputError
         If there is neither a type of the matrix's own nor a table, or if no row is selected, or if the table has two
-        types for two versions of one id where versions are not looked at.
+        types for two versions of one id where versions are ignored.
     UsageError
         If no type was chosen.
     """
@@ -86,8 +68,8 @@ def select_genes(
             "name the attribute with --gene-type-attr, or give --gene-table"
         )
         raise InputError(message)
-    rows_called = row_ids(gene_ids, gene_map, strip_version=strip_version)
-    ids, mapped = rows_called.ids, rows_called.ids != ""
+    called = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    ids, mapped = called.ids, called.ids != ""
     versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
     if table is not None and versions_ignored:
         table = _without_versions(source, table)
@@ -99,8 +81,8 @@ def select_genes(
     own_chosen = mapped if own_types is None else mapped & np.isin(own_types, gene_types)
     rows = np.flatnonzero(own_chosen & table_chosen)
     genes, gene_of_row = np.unique(ids[rows], return_inverse=True)
-    unknown, unmapped = ids[mapped & ~known], rows_called.names[~mapped & ~rows_called.lacking]
-    no_id = rows_called.names[rows_called.lacking]
+    unknown, unmapped = ids[mapped & ~known], called.names[~mapped & ~called.lacking]
+    no_id = called.names[called.lacking]
     row_counts = RowCounts(
         rows=len(gene_ids),
         selected_rows=len(rows),
@@ -118,7 +100,7 @@ def select_genes(
         versions_ignored=versions_ignored,
     )
     if not len(rows):
-        raise InputError(f"{source}: {why_none(row_counts, rows_called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
+        raise InputError(f"{source}: {why_none(row_counts, called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
 
 

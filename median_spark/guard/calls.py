@@ -1,4 +1,4 @@
-"""The parent's side of guarded calls: it starts children, waits for their answers, and says why one was lost."""
+"""The parent's side of guarded calls: start children, wait for their answers, and say why one was lost."""
 
 import mmap
 import multiprocessing
@@ -11,6 +11,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
@@ -24,29 +26,22 @@ _SLOW_SECONDS = 10.0
 _DAMAGED = "as damaged or hostile files can bring about"
 
 _TRIES = 2
-"""How often a call is made over which its child crashes."""
+"""Tries of a call over which its child crashes."""
 
 _TRIES_IF_KILLED = 5
-"""The same where somebody else kills the child, as the system does when memory is short, perhaps for a moment only."""
+"""The same where the child is killed, as the system does when memory is short, perhaps for a moment only."""
 
-
-class _Forks:
-    """Whether children may be forks of this process: ready in milliseconds, but without its threads."""
-
-    def __init__(self) -> None:
-        self.allowed = sys.platform == "linux"  # elsewhere the system's libraries do not survive a fork
-
-
-_FORKS = _Forks()
+_forks_allowed = sys.platform == "linux"  # elsewhere the system's libraries do not survive a fork
 
 
 def fork_no_more() -> None:
     """Start children as new interpreters from now on; call this before a library starts threads that forks lose."""
-    _FORKS.allowed = False
+    global _forks_allowed
+    _forks_allowed = False
 
 
 class _Forked:
-    """A child that is a fork of this process."""
+    """A child that is a fork of this process: ready in milliseconds, but without its threads."""
 
     def __init__(self, connection: Connection, shared: int) -> None:
         context = multiprocessing.get_context("fork")
@@ -96,7 +91,11 @@ def _in_main_thread() -> bool:
 
 
 class LostError(Exception):
-    """A child that ended, or was ended, before it answered; the message says why."""
+    """A child that ended, or was ended, before it answered; the message says why, `tries` how often to call it."""
+
+    def __init__(self, message: str, tries: int = 1) -> None:
+        super().__init__(message)
+        self.tries = tries
 
 
 class Guard:
@@ -119,31 +118,18 @@ class Guard:
     ) -> Any:
         """Return what a function returns in the child, or raise what it raises there.
 
-        Parameters
-        ----------
-        function : callable
-            Of a module, so that it can be pickled; so must be its arguments, what it returns and what it raises.
-        *arguments
-            Its arguments.
-        limits : Limits
-            What it may use.
-        on_slow : callable, optional
-            Called once if the call makes no progress for ten seconds.
-
-        Raises
-        ------
-        LostError
-            If the child crashed, or exceeded a limit.
+        The function is one of a module, so that it can be pickled; so must be its arguments, its result and its errors.
+        `on_slow` is called once if the call makes no progress for ten seconds. LostError if the child crashed, or
+        exceeded a limit.
         """
-        attempts = 0
-        while True:
-            attempts += 1
+        for attempt in count(1):
             try:
                 with self._busy:
                     return self._call_once(function, arguments, limits, on_slow)
-            except _EndedError as error:
-                if attempts >= (_TRIES_IF_KILLED if error.killed else _TRIES):
-                    raise LostError(str(error)) from error
+            except LostError as error:
+                if attempt >= error.tries:
+                    raise
+        raise AssertionError  # it counts for ever
 
     def _call_once(
         self,
@@ -181,16 +167,13 @@ class Guard:
 
     def _start(self) -> Connection:
         """Return the connection to a child that is alive."""
-        connection = self._connection
-        if connection is not None and self._child is not None and self._child.poll() is None:
-            return connection
+        if self._connection is not None and self._child is not None and self._child.poll() is None:
+            return self._connection
         self.close()
-        ours, theirs = multiprocessing.Pipe()
+        self._connection, theirs = multiprocessing.Pipe()
         with theirs:
-            start = _Forked if _FORKS.allowed else _Executed
-            self._child = start(theirs, self._shared.fileno())
-        self._connection = ours
-        return ours
+            self._child = (_Forked if _forks_allowed else _Executed)(theirs, self._shared.fileno())
+        return self._connection
 
     def _wait(self, connection: Connection, limits: Limits, on_slow: Callable[[], None] | None) -> None:
         """Return when there is an answer, or the child is gone."""
@@ -212,45 +195,23 @@ class Guard:
             )
             raise LostError(message)
         if code < 0:
-            name = signal.Signals(-code).name
-            cause = "most likely because memory ran out" if -code == signal.SIGKILL else _DAMAGED
-            message = f"the process that read it was ended by {name}, {cause}"
-            raise _EndedError(message, killed=-code == signal.SIGKILL)
+            killed = code == -signal.SIGKILL
+            cause = "most likely because memory ran out" if killed else _DAMAGED
+            message = f"the process that read it was ended by {signal.Signals(-code).name}, {cause}"
+            raise LostError(message, _TRIES_IF_KILLED if killed else _TRIES)
         message = f"the process that read it ended with status {code}"
-        raise _EndedError(message, killed=False)
+        raise LostError(message, _TRIES)
 
 
-class _EndedError(Exception):
-    """A child that ended by itself, by a crash, or because it was killed."""
-
-    def __init__(self, message: str, *, killed: bool) -> None:
-        super().__init__(message)
-        self.killed = killed
-
-
-class _Own:
-    """The guard of this process; a forked process makes its own."""
-
-    def __init__(self) -> None:
-        self._guard: Guard | None = None
-        self._owner = 0
-
-    def get(self) -> Guard:
-        if self._guard is None or self._owner != os.getpid():
-            self._guard, self._owner = Guard(), os.getpid()
-        return self._guard
-
-    def end(self) -> None:
-        if self._guard is not None and self._owner == os.getpid():
-            self._guard.close()
-
-
-_OWN = _Own()
+@lru_cache(maxsize=1)
+def _guard_of(pid: int) -> Guard:
+    """Return the guard of this process; a forked process makes its own."""
+    return Guard()
 
 
 def end_reader() -> None:
     """End this process's child, if it has one, and so free its memory; the next call starts another."""
-    _OWN.end()
+    _guard_of(os.getpid()).close()
 
 
 def read_guarded(
@@ -260,25 +221,13 @@ def read_guarded(
     limits: Limits = DEFAULT_LIMITS,
     on_slow: Callable[[], None] | None = None,
 ) -> Any:
-    """Return what a function makes of a file, read in this process's child.
+    """Return what a function makes of a file, read in this process's child; see `Guard.call`.
 
-    Parameters
-    ----------
-    location : str
-        The file, for messages.
-    function, *arguments, limits, on_slow
-        See `Guard.call`.
-
-    Raises
-    ------
-    InputError
-        If the file hangs or crashes what reads it, asks for too much memory, or raises an exception of another class
-        than those of this package.
-    MedianSparkError
-        What the function raises of this package's errors.
+    InputError if the file, `location`, hangs or crashes its reader, asks for too much memory, or the function raises an
+    exception of a class that is not this package's; its own errors are raised as they are.
     """
     try:
-        return _OWN.get().call(function, *arguments, limits=limits, on_slow=on_slow)
+        return _guard_of(os.getpid()).call(function, *arguments, limits=limits, on_slow=on_slow)
     except MedianSparkError:
         raise
     except LostError as error:

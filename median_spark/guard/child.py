@@ -1,4 +1,4 @@
-"""The child's side of a guarded call: it serves one call after another, within limits that the system enforces."""
+"""The child's side of a guarded call: serve one call after another, within limits that the system enforces."""
 
 import contextlib
 import ctypes
@@ -17,12 +17,12 @@ from typing import Any
 from median_spark.errors import MedianSparkError, UsageError
 
 TIME = struct.Struct("d")
-"""When the child made progress last, by the monotonic clock, in memory that parent and child share."""
+"""Time of the child's last progress, by the monotonic clock, in memory that parent and child share."""
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 Answer = tuple[bool, Any, bool]
-"""Whether the function returned; what it returned or raised; and whether the child can serve another call."""
+"""If the function returned; its result or error; and if the child can serve another call."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class _Progress:
-    """When the child made progress last, in memory that parent and child share; a no-op outside a child."""
+    """The child's last progress, told to the parent and to the system; a no-op outside a child."""
 
     def __init__(self) -> None:
         self._shared: mmap.mmap | None = None
@@ -72,17 +72,15 @@ class _Progress:
         if self._shared is None:
             return
         TIME.pack_into(self._shared, 0, time.monotonic())
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
         # The system counts whole seconds, and ends the process by SIGXCPU.
-        allowed = int(time.process_time()) + 1 + self._processor_seconds
-        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+        _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + self._processor_seconds)
 
 
 _PROGRESS = _Progress()
 
 
 def beat() -> None:
-    """Tell that a guarded call makes progress; to be called in loops over files, between calls that are bounded.
+    """Tell that a guarded call makes progress: call this in loops over files, between calls that are bounded.
 
     Costs a microsecond, and does nothing outside a guarded call.
     """
@@ -92,17 +90,9 @@ def beat() -> None:
 def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_parent: bool) -> None:
     """Answer calls until the parent is gone.
 
-    Parameters
-    ----------
-    connection : Connection
-        To the parent.
-    shared : int
-        Descriptor of the file that tells the parent of progress.
-    parent : int or None
-        The parent's process number, if this process is a fork of it.
-    dies_with_parent : bool
-        Whether the system is to end this process at once when the thread that started it ends; otherwise a call under
-        way is finished, or exceeds its limits, first.
+    `shared` is the descriptor of the file that tells the parent of progress, `parent` the parent's process number if
+    this process is a fork of it. With `dies_with_parent` the system ends this process at once when the thread that
+    started it ends; otherwise a call under way is finished, or exceeds its limits, first.
     """
     progress = mmap.mmap(shared, mmap.PAGESIZE)
     if dies_with_parent and sys.platform == "linux":
@@ -120,7 +110,8 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
             function, arguments, limits = connection.recv()
         except EOFError:
             return
-        _limit_memory(held, limits.memory)
+        if held is not None:
+            _limit(resource.RLIMIT_DATA, held + limits.memory)
         _PROGRESS.begin(progress, limits.processor_seconds)
         try:
             answer = (True, function(*arguments), True)
@@ -140,14 +131,14 @@ def _send(connection: Connection, answer: Answer) -> None:
     except MemoryError as error:
         connection.send((False, error, False))
     except (TypeError, AttributeError, ValueError) as error:
-        told = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
-        connection.send((False, told, False))
+        instead = RuntimeError(f"{type(answer[1]).__name__}: {answer[1]} ({error})")
+        connection.send((False, instead, False))
 
 
 def _leave_files(keep: int) -> None:
-    """Let go of the parent's open files, such as its connection to a JVM: they must end when the parent does.
+    """Release the parent's open files, such as its connection to a JVM: they must end when the parent does.
 
-    Each is replaced and not closed, for objects that the parent's memory still holds may close its number once more.
+    Each is replaced and not closed, as objects that the parent's memory still holds may close its number once more.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (names are numbers)
@@ -167,13 +158,7 @@ def _held_bytes() -> int | None:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:")), None)
 
 
-def _limit_memory(held: int | None, memory: int) -> None:
-    if held is None:
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_at_most(held + memory, most), most))
-
-
-def _at_most(wanted: int, most: int) -> int:
-    """Return a limit that does not exceed the one that the system sets."""
-    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+def _limit(what: int, wanted: int) -> None:
+    """Set a limit of this process, at most the one that the system sets."""
+    _, most = resource.getrlimit(what)
+    resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))

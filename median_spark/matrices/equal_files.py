@@ -90,9 +90,9 @@ def _digest(source: SourceFile, offsets: Sequence[int]) -> bytes | None:
     digest = hashlib.sha256()
     try:
         filesystem, path = storage.resolve(location)
-        with storage.attempted(location, lambda: filesystem.open_input_file(path)) as stream:
+        with storage.with_retries(location, lambda: filesystem.open_input_file(path)) as stream:
             for offset in offsets:
-                digest.update(storage.attempted(location, partial(stream.read_at, _BLOCK_BYTES, offset)))
+                digest.update(storage.with_retries(location, partial(stream.read_at, _BLOCK_BYTES, offset)))
     except (OSError, MedianSparkError):
         return None
     return digest.digest()

@@ -58,7 +58,7 @@ def read_head(file: DigestFile) -> FileHead:
     with _naming_faults(path):
         filesystem, inner = storage.resolve(path)
         read = partial(pq.read_table, inner, columns=["compression"], filesystem=filesystem, partitioning=None)
-        table = storage.attempted(path, read)
+        table = storage.with_retries(path, read)
     provenance = _provenance(path, table.schema.metadata or {})
     compressions = sorted(set(table["compression"].to_pylist()))
     if len(compressions) > 1:

@@ -1,77 +1,47 @@
-"""Paths and URIs through pyarrow.fs: finding, reading, writing whole, moving, locking.
+"""Paths and URIs through pyarrow.fs: listing, reading, atomic writing, moving, locking; temporary copies of far files.
 
 Knows nothing of genes or matrices. Every function takes a plain path or a URI as a string, so that it can travel to
 a Spark worker as it is.
 """
 
-from median_spark.storage.atomic_write import read_json, write_bytes, write_json, written_whole
-from median_spark.storage.attempts import attempted
-from median_spark.storage.filesystems import resolve
-from median_spark.storage.listing import Listing, LocalFile, PassedOver, list_local, look_at
-from median_spark.storage.locations import canonical, has_folders, is_local, join, without_secrets
-from median_spark.storage.locks import Lease, locked
-from median_spark.storage.names import decode_name, encode_name, fitted_name, is_text, shown
-from median_spark.storage.paths import (
-    FileStat,
-    files_below,
-    is_link,
-    kind,
-    make_folder,
-    move,
-    move_all,
-    names_by_folder,
-    names_in,
-    read_all,
-    read_buffer,
-    read_bytes,
-    remove,
-    stat,
-)
-from median_spark.storage.publishing import UNFINISHED, check_exchangeable, new_folder_for, publish
-from median_spark.storage.scratch import open_random, release
-
-__all__ = [
-    "UNFINISHED",
-    "FileStat",
-    "Lease",
-    "Listing",
-    "LocalFile",
-    "PassedOver",
-    "attempted",
-    "canonical",
-    "check_exchangeable",
-    "decode_name",
-    "encode_name",
-    "files_below",
-    "fitted_name",
-    "has_folders",
-    "is_link",
-    "is_local",
-    "is_text",
-    "join",
-    "kind",
-    "list_local",
-    "locked",
-    "look_at",
-    "make_folder",
-    "move",
-    "move_all",
-    "names_by_folder",
-    "names_in",
-    "new_folder_for",
-    "open_random",
-    "publish",
-    "read_all",
-    "read_buffer",
-    "read_bytes",
-    "read_json",
-    "release",
-    "remove",
-    "resolve",
-    "shown",
-    "stat",
-    "without_secrets",
-    "write_bytes",
-    "write_json",
-    "written_whole",
-]
+from median_spark.storage.attempts import with_retries as with_retries
+from median_spark.storage.filesystems import resolve as resolve
+from median_spark.storage.leases import Lease as Lease
+from median_spark.storage.leases import locked as locked
+from median_spark.storage.listing import LocalFile as LocalFile
+from median_spark.storage.listing import PassedOver as PassedOver
+from median_spark.storage.listing import list_local as list_local
+from median_spark.storage.listing import look_at as look_at
+from median_spark.storage.locations import canonical as canonical
+from median_spark.storage.locations import decode_name as decode_name
+from median_spark.storage.locations import encode_name as encode_name
+from median_spark.storage.locations import fitted_name as fitted_name
+from median_spark.storage.locations import has_folders as has_folders
+from median_spark.storage.locations import is_local as is_local
+from median_spark.storage.locations import is_text as is_text
+from median_spark.storage.locations import join as join
+from median_spark.storage.locations import shown as shown
+from median_spark.storage.locations import without_secrets as without_secrets
+from median_spark.storage.paths import FileStat as FileStat
+from median_spark.storage.paths import files_below as files_below
+from median_spark.storage.paths import is_link as is_link
+from median_spark.storage.paths import kind as kind
+from median_spark.storage.paths import make_folder as make_folder
+from median_spark.storage.paths import move_all as move_all
+from median_spark.storage.paths import names_by_folder as names_by_folder
+from median_spark.storage.paths import names_in as names_in
+from median_spark.storage.paths import read_buffer as read_buffer
+from median_spark.storage.paths import read_bytes as read_bytes
+from median_spark.storage.paths import read_files as read_files
+from median_spark.storage.paths import remove as remove
+from median_spark.storage.paths import stat as stat
+from median_spark.storage.publishing import UNFINISHED as UNFINISHED
+from median_spark.storage.publishing import check_exchangeable as check_exchangeable
+from median_spark.storage.publishing import new_folder_for as new_folder_for
+from median_spark.storage.publishing import publish as publish
+from median_spark.storage.scratch import open_random as open_random
+from median_spark.storage.scratch import release as release
+from median_spark.storage.writing import atomic_write as atomic_write
+from median_spark.storage.writing import read_json as read_json
+from median_spark.storage.writing import write_bytes as write_bytes
+from median_spark.storage.writing import write_json as write_json

@@ -1,12 +1,9 @@
-"""The pyarrow filesystem that a location is on: made once a process, with retries, and let go of before it ends.
-
-Knows how stores are reached, and nothing of what lies in them.
-"""
+"""The pyarrow filesystem that a location is on: made once per process, with retries, and released before it ends."""
 
 import atexit
 import os
 import threading
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pyarrow import fs
@@ -16,29 +13,28 @@ from median_spark.guard import fork_no_more
 from median_spark.storage.locations import Uri, is_local, split, without_secrets
 
 _ATTEMPTS = 10
-"""How often a request is made before it has failed: the waits between them double and come to about 25 seconds."""
+"""Tries per request: the waits between them double and add up to about 25 seconds."""
 
 _CONNECT_SECONDS = 5.0
-
 
 _VARIABLES = (
     "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
 )  # fmt: skip
-"""What decides how S3 is reached: where keys in the environment are renewed, they are used."""
+"""They decide how S3 is reached: where keys in the environment are renewed, the new ones are used."""
 
 _Made = dict[tuple[str | None, ...], tuple[fs.FileSystem, str]]
 
 
 class _Filesystems:
-    """The filesystems of this process, by scheme, authority, and what decides how they are reached."""
+    """The filesystems of this process, by scheme, authority, and `_VARIABLES`."""
 
     def __init__(self) -> None:
         self._made: _Made = {}
         self._inherited: list[_Made] = []
         self._making = threading.Lock()
         # Registered after pyarrow's own, and so called before: it waits for filesystems that are still in use.
-        atexit.register(self.release)
+        atexit.register(lambda: self._made.clear())
         os.register_at_fork(after_in_child=self._leave_to_parent)
 
     def get(self, uri: Uri) -> tuple[fs.FileSystem, str]:
@@ -49,10 +45,6 @@ class _Filesystems:
                 fork_no_more()  # a store's client has threads of its own
                 self._made[key] = _make(uri)
             return self._made[key]
-
-    def release(self) -> None:
-        """Forget them."""
-        self._made.clear()
 
     def _leave_to_parent(self) -> None:
         """Use none that was made before a fork: its threads are not in this process, and closing it waits for them."""
@@ -65,13 +57,7 @@ _FILESYSTEMS = _Filesystems()
 
 
 def resolve(location: str) -> tuple[fs.FileSystem, str]:
-    """Return the pyarrow filesystem of a canonical location, and the path in it.
-
-    Raises
-    ------
-    UsageError
-        If no filesystem answers to the URI's scheme, or it cannot be set up.
-    """
+    """Return the pyarrow filesystem of a canonical location, and the path in it; UsageError if there is none."""
     if is_local(location):
         return fs.LocalFileSystem(), location
     uri = split(location)
@@ -87,8 +73,7 @@ def resolve(location: str) -> tuple[fs.FileSystem, str]:
 def _make(uri: Uri) -> tuple[fs.FileSystem, str]:
     if uri.scheme == "s3":
         return _make_s3(uri.authority), uri.authority
-    filesystem, root = fs.FileSystem.from_uri(f"{uri.scheme}://{uri.authority}/")
-    return filesystem, root
+    return cast("tuple[fs.FileSystem, str]", fs.FileSystem.from_uri(f"{uri.scheme}://{uri.authority}/"))
 
 
 def _make_s3(bucket: str) -> fs.FileSystem:

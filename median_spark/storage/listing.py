@@ -1,6 +1,6 @@
 """Listing a local folder at any depth: each folder once, no loops, and names of any bytes.
 
-Links to folders are followed after the folders themselves, so that what is found does not depend on the disk's order.
+Links to folders are followed after the folders themselves, so that the result does not depend on the disk's order.
 """
 
 import os
@@ -21,63 +21,31 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of a local folder.
-
-    Attributes
-    ----------
-    path : str
-        Path below the folder as it was given; bytes that are no UTF-8 are surrogates, as `os.fsdecode` makes them.
-    size, mtime_ns : int
-        See `median_spark.storage.FileStat`.
-    identity : tuple
-        Equal for two names of one file: device, inode, size and modification time.
-    linked : bool
-        True if a symbolic link leads to it.
-    problem : str or None
-        Why it cannot be read as a file, such as "this is a named pipe".
-    """
+    """A file of a local folder; its path is below the folder as given, with bytes that are not UTF-8 as surrogates."""
 
     path: str
     size: int
     mtime_ns: int
-    identity: tuple[Identity, int, int]
-    linked: bool
-    problem: str | None = None
+    identity: tuple[Identity, int, int]  # with size and mtime; equal for two names of one file
+    linked: bool  # a symbolic link leads to it
+    problem: str | None = None  # why it cannot be read as a file, such as "this is a named pipe"
 
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Something that is not taken as an input.
-
-    Attributes
-    ----------
-    path : str
-        The file or folder.
-    why : str
-        The reason, as the end of a sentence.
-    """
+    """A file or folder that is not taken as an input."""
 
     path: str
-    why: str
+    why: str  # the end of a sentence
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below a local folder.
+    """The content of a local folder."""
 
-    Attributes
-    ----------
-    files : tuple of LocalFile
-        Ascending by path; a link that points to nothing is among them, with size 0.
-    passed_over : tuple of PassedOver
-        Folders that were not searched, for they are searched under another name.
-    unreadable : tuple of PassedOver
-        Folders that could not be searched.
-    """
-
-    files: tuple[LocalFile, ...]
-    passed_over: tuple[PassedOver, ...]
-    unreadable: tuple[PassedOver, ...]
+    files: tuple[LocalFile, ...]  # ascending by path; a link that points to nothing is among them, with size 0
+    passed_over: tuple[PassedOver, ...]  # folders that are searched under another name
+    unreadable: tuple[PassedOver, ...]  # folders that could not be searched
 
 
 @dataclass(frozen=True)
@@ -90,17 +58,17 @@ class _Folder:
 
 
 class _Walk:
-    """One search; `searched` maps folders to the paths by which they were searched."""
+    """One search."""
 
     def __init__(self) -> None:
         self.files: list[LocalFile] = []
         self.passed_over: list[PassedOver] = []
         self.unreadable: list[PassedOver] = []
-        self._searched: dict[Identity, str] = {}
+        self._searched: dict[Identity, str] = {}  # folder to the path by which it was searched
         self._links: list[_Folder] = []
 
     def search(self, root: str) -> None:
-        """Search a folder, then what links in it lead to, by name."""
+        """Search a folder, then the targets of links in it, by name."""
         waiting = [_Folder(root, False, _folders_above(root))]
         while waiting:
             while waiting:
@@ -122,12 +90,12 @@ class _Walk:
                 return
             self._searched[identity] = folder.path
             with os.scandir(folder.path) as entries:
-                held = sorted(entries, key=lambda entry: entry.name)
+                content = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             self.unreadable.append(PassedOver(folder.path, os.strerror(error.errno or 0)))
             return
         above = folder.above | {identity}
-        for entry in held:
+        for entry in content:
             path = f"{folder.path.rstrip('/')}/{entry.name}"
             link = entry.is_symlink()
             if not _is_folder(entry):
@@ -143,11 +111,6 @@ def list_local(folder: str) -> Listing:
 
     Each folder is searched once, whatever links or mounts lead to it: under its own path if that lies below `folder`,
     else under the first name by which a link leads to it. A link that leads back up is not followed.
-
-    Parameters
-    ----------
-    folder : str
-        Absolute path.
     """
     walk = _Walk()
     if os.path.lexists(folder):
@@ -157,16 +120,16 @@ def list_local(folder: str) -> Listing:
 
 
 def look_at(path: str, *, linked: bool = False) -> LocalFile:
-    """Return what is known of a local path that is not a folder; a link that points to nothing has size 0."""
+    """Return the state of a local path that is not a folder; a link that points to nothing has size 0."""
     try:
-        found = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:  # a broken link, a loop of links, or gone by now: reading it says why
         return LocalFile(path, 0, 0, (path, 0, 0), linked)
-    odd = next((f"this is {what}, not a file" for is_kind, what in _KINDS if is_kind(found.st_mode)), None)
-    size = 0 if odd else found.st_size
+    odd = next((f"this is {what}, not a file" for is_kind, what in _KINDS if is_kind(status.st_mode)), None)
+    size = 0 if odd else status.st_size
     # Inodes are unique on real disks. Some mounts of object stores use numbers twice, but hardly for equal files.
-    identity = (_identity(path, found), size, found.st_mtime_ns)
-    return LocalFile(path, size, found.st_mtime_ns, identity, linked, odd)
+    identity = (_identity(path, status), size, status.st_mtime_ns)
+    return LocalFile(path, size, status.st_mtime_ns, identity, linked, odd)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -176,8 +139,8 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _identity(path: str, found: os.stat_result) -> Identity:
-    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
+def _identity(path: str, status: os.stat_result) -> Identity:
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 
 def _folders_above(path: str) -> frozenset[Identity]:

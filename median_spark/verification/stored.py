@@ -43,8 +43,10 @@ class StoredSource:
         paths = [storage.resolve(part)[1] for part in self.parts]
         chosen = ds.field("gene").isin(genes)
         try:
-            parts = storage.attempted(self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem))
-            return storage.attempted(self.parts[0], lambda: parts.to_table(columns=columns, filter=chosen))
+            parts = storage.with_retries(
+                self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem)
+            )
+            return storage.with_retries(self.parts[0], lambda: parts.to_table(columns=columns, filter=chosen))
         except (OSError, pa.ArrowException) as error:
             message = f"source '{self.name}': its parts cannot be read ({error})"
             raise TableError(message) from error
@@ -55,7 +57,7 @@ class StoredSource:
         for part in self.parts:
             filesystem, path = storage.resolve(part)
             try:
-                total += storage.attempted(part, partial(pq.read_metadata, path, filesystem=filesystem)).num_rows
+                total += storage.with_retries(part, partial(pq.read_metadata, path, filesystem=filesystem)).num_rows
             except (OSError, pa.ArrowException) as error:
                 message = f"{part}: this part cannot be read ({error})"
                 raise TableError(message) from error

@@ -18,7 +18,7 @@ from looms import random_counts, write_loom
 from median_spark import storage
 from median_spark.errors import BusyError, InputError, OutputError, StorageError, UsageError
 from median_spark.matrices import AttributeNames, open_matrix
-from median_spark.storage import atomic_write, attempts, filesystems, leases
+from median_spark.storage import attempts, filesystems, leases, writing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.s3]
 
@@ -131,7 +131,7 @@ class TestFiles:
 class TestUploads:
     def test_a_large_file_goes_up_in_parts(self, folder, server):
         content = np.random.default_rng(0).bytes(25 << 20)
-        with storage.written_whole(f"{folder}/file") as sink:
+        with storage.atomic_write(f"{folder}/file") as sink:
             for start in range(0, len(content), 1 << 20):
                 sink.write(content[start : start + (1 << 20)])
         parts = {each["asked"] for each in server.asked() if "partNumber=" in each["asked"]}
@@ -139,7 +139,7 @@ class TestUploads:
         assert storage.read_bytes(f"{folder}/file") == content
 
     def test_parts_that_fail_now_and_then_are_sent_again(self, folder, server, monkeypatch):
-        monkeypatch.setattr(atomic_write, "_SLICE_BYTES", 20 << 20)
+        monkeypatch.setattr(writing, "_SLICE_BYTES", 20 << 20)
         content = np.random.default_rng(0).bytes(45 << 20)
         server.fail(3)
         storage.write_bytes(f"{folder}/file", content)
@@ -151,7 +151,7 @@ class TestUploads:
     def test_an_exception_publishes_nothing_and_leaves_the_old_content(self, folder, failure):
         storage.write_bytes(f"{folder}/old", b"old")
         for name in ("old", "new"):
-            with pytest.raises(failure), storage.written_whole(f"{folder}/{name}") as sink:  # noqa: PT012
+            with pytest.raises(failure), storage.atomic_write(f"{folder}/{name}") as sink:  # noqa: PT012
                 sink.write(bytes(12 << 20))
                 raise failure
         assert below(folder) == ["old"]
@@ -164,7 +164,7 @@ class TestUploads:
         with pytest.raises(StorageError, match=r"does not answer as it should .*run this again"):
             storage.write_bytes(f"{folder}/file", bytes(25 << 20))
         server.fail(0)
-        atomic_write._ABANDONED.clear()  # what letting go of a failed stream does
+        writing._ABANDONED.clear()  # what letting go of a failed stream does
         assert storage.read_bytes(f"{folder}/file") == b"old"
 
     @pytest.mark.parametrize("wait", [0.0, 0.1, 0.3])
@@ -197,7 +197,7 @@ class TestTroubles:
             storage.write_bytes(f"{folder}/a/{number}", str(number).encode())
         assert [storage.read_bytes(f"{folder}/a/{number}") for number in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
         storage.move_all([(f"{folder}/a/{number}", f"{folder}/b/{number}") for number in range(5)])
-        storage.move(f"{folder}/a/0", f"{folder}/c")
+        storage.move_all([(f"{folder}/a/0", f"{folder}/c")])
         storage.remove(f"{folder}/a")
         assert below(folder) == ["b/0", "b/1", "b/2", "b/3", "b/4", "c"]
         server.fail(0)
@@ -352,7 +352,7 @@ def test_a_process_that_has_used_it_and_forked_ends_well(folder, server):
 
 def test_other_readers_open_what_was_written(folder, server):
     for number in range(3):
-        with storage.written_whole(f"{folder}/values/source={number}%2Fx/part.parquet") as sink:
+        with storage.atomic_write(f"{folder}/values/source={number}%2Fx/part.parquet") as sink:
             pq.write_table(pa.table({"value": [float(number)]}), sink)
     filesystem, path = storage.resolve(f"{folder}/values")
     table = ds.dataset(path, filesystem=filesystem, partitioning="hive").to_table()
@@ -367,7 +367,7 @@ def test_polars_opens_the_folder_by_its_bare_location_also_after_a_removal(folde
     import polars as pl
 
     for number in range(3):
-        with storage.written_whole(f"{folder}/values/source={number}%2Fx/part.parquet") as sink:
+        with storage.atomic_write(f"{folder}/values/source={number}%2Fx/part.parquet") as sink:
             pq.write_table(pa.table({"value": [float(number)]}), sink)
     storage.remove(f"{folder}/values/source=1%2Fx")
     options = {

@@ -1,5 +1,6 @@
 """Which matrix rows become which genes: the gene table, and the selection against plain Python."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from odd_ids import NO_IDS
 
 from median_spark.errors import GeneTableError, InputError, UsageError
-from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, read_gene_table, select_genes
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, RowCounts, read_gene_table, select_genes
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
 TABLE = GeneTable("genes.csv", {"ENSG1": CODING, "ENSG2": MIRNA, "ENSG3": LNC})
@@ -197,7 +198,24 @@ class TestSelection:
         assert select(["ENSG1", "ENSG3", "X"], table=TABLE).row_counts.other_type_rows == 1
         assert select(["A", "B"], own=[CODING, LNC]).row_counts.other_type_rows == 1
 
-    def test_its_census_is_plain_json(self):
+    def test_its_row_counts_survive_json(self):
+        row_counts = select(["ENSG1", "X"], table=TABLE).row_counts
+        written = json.loads(json.dumps(row_counts.as_json()))
+        assert RowCounts.from_json(written) == row_counts
+        assert RowCounts.from_json({**written, "added_later": 1}) == row_counts
+
+    def test_row_counts_of_earlier_versions_are_read(self):
+        written = dict.fromkeys(("rows", "selected_rows", "genes", "summed_rows", "other_type_rows"), 1)
+        written |= {"unknown_rows": 1, "known_rows": 1, "disputed_rows": 0, "unknown_examples": ["X"]}
+        row_counts = RowCounts.from_json(written)
+        assert (row_counts.unknown_examples, row_counts.no_id_rows, row_counts.versions_ignored) == (("X",), 0, False)
+
+    @pytest.mark.parametrize("damaged", [{}, {"rows": 1}, None, 5])
+    def test_damaged_row_counts_are_a_type_error(self, damaged):
+        with pytest.raises(TypeError):
+            RowCounts.from_json(damaged)
+
+    def test_its_row_counts_are_plain_json(self):
         found = select(["ENSG1", "X"], table=TABLE).row_counts.as_json()
         assert {type(value) for value in found.values()} == {int, tuple, bool}
 

@@ -25,10 +25,10 @@ QUICK = Limits(processor_seconds=1, waiting_seconds=60.0)
 @pytest.fixture(params=CALLS)
 def guard(request, monkeypatch):
     """A guard whose children are forks, and one whose children are new interpreters."""
-    monkeypatch.setattr(calls._FORKS, "allowed", request.param == "forked")
+    monkeypatch.setattr(calls, "_forks_allowed", request.param == "forked")
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2]), *sys.path])
     guard = Guard()
-    monkeypatch.setattr(calls._OWN, "get", lambda: guard)
+    monkeypatch.setattr(calls, "_guard_of", lambda pid: guard)
     yield guard
     guard.close()
 
@@ -229,7 +229,7 @@ def test_a_child_ends_with_its_parent_however_that_ends(tmp_path, how):
     program = f"""
 import os, signal, threading
 from median_spark.guard import Guard, calls
-calls._FORKS.allowed = {how == "forked"}
+calls._forks_allowed = {how == "forked"}
 guard = Guard()
 print(guard.call(os.getpid), flush=True)
 os.mkfifo("at work")

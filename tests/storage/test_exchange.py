@@ -10,7 +10,7 @@ import pytest
 
 from median_spark import storage
 from median_spark.errors import OutputError
-from median_spark.storage import exchange
+from median_spark.storage import publishing
 
 OWN = ("summary.json", "medians.parquet", "sub/table")
 
@@ -140,7 +140,7 @@ def test_long_names_have_neighbours_and_none_is_taken_for_anothers(tmp_path):
     names = ["x" * 255, "x" * 254 + "y", "单" * 85, "单" * 84]
     for name in names:
         old_result(tmp_path / name)
-    labels = {exchange.neighbour(f"{tmp_path}/{name}").rsplit("/", 1)[1].split(".")[1] for name in names}
+    labels = {publishing.neighbour(f"{tmp_path}/{name}").rsplit("/", 1)[1].split(".")[1] for name in names}
     assert len(labels) == len(names)
     for name in names:
         publish_new(tmp_path / name)

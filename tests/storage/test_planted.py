@@ -8,7 +8,7 @@ import pytest
 
 from median_spark import storage
 from median_spark.errors import OutputError
-from median_spark.storage import machine
+from median_spark.storage import leases
 
 SECRET = "export PATH=/home/me/bin\n"
 
@@ -87,10 +87,10 @@ def test_of_a_link_that_is_removed_what_it_leads_to_stays(tmp_path, bashrc, dept
 @pytest.mark.parametrize("name", ["a/b", "../../etc", "", "host\nname", "\udcff", "ü" * 80, "x" * 300, "*[?]", " - . "])
 def test_a_hosts_name_may_be_anything(tmp_path, name, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: name)
-    assert machine.host_name().isascii()
+    assert leases.host_name().isascii()
     target = f"{tmp_path}/[result]"
     with storage.locked(target, "run"):
-        assert machine.host_name() in Path(f"{target}/lock").read_text()
+        assert leases.host_name() in Path(f"{target}/lock").read_text()
     made = storage.new_folder_for(target)
     storage.write_bytes(f"{made}/new", b"new")
     storage.publish(made, target, ["new", "lock"])
@@ -103,4 +103,4 @@ def test_a_host_whose_name_is_not_told_has_one_nonetheless(monkeypatch):
         raise OSError(2, "No such file or directory")
 
     monkeypatch.setattr(socket, "gethostname", fail)
-    assert machine.host_name() == "unnamed-host"
+    assert leases.host_name() == "unnamed-host"

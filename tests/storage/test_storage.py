@@ -201,7 +201,7 @@ class TestWrittenWhole:
         assert (tmp_path / "file").read_text(encoding="utf-8") == '{\n "b": "ü",\n "a": 1\n}\n'
 
     def test_nothing_is_under_the_name_before_the_end(self, place, tmp_path):
-        with storage.written_whole(f"{place}/file") as sink:
+        with storage.atomic_write(f"{place}/file") as sink:
             sink.write(b"half")
             sink.flush()
             assert not (tmp_path / "file").exists()
@@ -209,14 +209,14 @@ class TestWrittenWhole:
 
     @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
     def test_an_exception_leaves_nothing(self, place, tmp_path, failure):
-        with pytest.raises(failure), storage.written_whole(f"{place}/file") as sink:  # noqa: PT012
+        with pytest.raises(failure), storage.atomic_write(f"{place}/file") as sink:  # noqa: PT012
             sink.write(b"half")
             raise failure
         assert below(tmp_path) == []
 
     def test_an_exception_leaves_the_old_content(self, place, tmp_path):
         storage.write_bytes(f"{place}/file", b"old")
-        with pytest.raises(ZeroDivisionError), storage.written_whole(f"{place}/file") as sink:
+        with pytest.raises(ZeroDivisionError), storage.atomic_write(f"{place}/file") as sink:
             sink.write(bytes(1 // 0))
         assert (tmp_path / "file").read_bytes() == b"old"
         assert below(tmp_path) == ["file"]
@@ -291,10 +291,10 @@ class TestAttempts:
         ],
     )
     def test_trouble_that_passes_is_waited_for(self, said):
-        assert attempts.attempted("s3://b/k", self.failing(2, OSError(said))) == "done"
+        assert attempts.with_retries("s3://b/k", self.failing(2, OSError(said))) == "done"
         assert self.calls == 3
         with pytest.raises(StorageError, match=r"^s3://b/k: this location does not answer .*run this again"):
-            attempts.attempted("s3://b/k", self.failing(3, OSError(said)))
+            attempts.with_retries("s3://b/k", self.failing(3, OSError(said)))
 
     @pytest.mark.parametrize(
         ("error", "raised"),
@@ -307,12 +307,12 @@ class TestAttempts:
     )
     def test_what_will_not_pass_is_tried_once(self, error, raised):
         with pytest.raises(raised):
-            attempts.attempted("s3://b/k", self.failing(1, error))
+            attempts.with_retries("s3://b/k", self.failing(1, error))
         assert self.calls == 1
 
     def test_on_a_disk_errors_are_its_own(self):
         with pytest.raises(OSError, match="503"):
-            attempts.attempted("/a", self.failing(1, OSError("HTTP status 503")))
+            attempts.with_retries("/a", self.failing(1, OSError("HTTP status 503")))
         assert self.calls == 1
 
 
@@ -327,13 +327,13 @@ class TestMoveAndRemove:
     def test_a_moved_file_replaces_what_is_there(self, tmp_path):
         storage.write_bytes(f"{tmp_path}/a", b"new")
         storage.write_bytes(f"{tmp_path}/folder/b", b"old")
-        storage.move(f"{tmp_path}/a", f"{tmp_path}/folder/b")
+        storage.move_all([(f"{tmp_path}/a", f"{tmp_path}/folder/b")])
         assert below(tmp_path) == ["folder", "folder/b"]
         assert (tmp_path / "folder/b").read_bytes() == b"new"
 
     def test_a_file_moves_into_a_folder_that_is_not_there_yet(self, tmp_path):
         storage.write_bytes(f"{tmp_path}/a", b"")
-        storage.move(f"{tmp_path}/a", f"{tmp_path}/x/y/a")
+        storage.move_all([(f"{tmp_path}/a", f"{tmp_path}/x/y/a")])
         assert below(tmp_path) == ["x", "x/y", "x/y/a"]
 
     @pytest.mark.parametrize("name", ["file", "folder", "none"])

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, JSON documents among them."""
+"""Writing files that appear whole or not at all, JSON documents among them."""
 
 import contextlib
 import json
 import os
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +14,25 @@ import pyarrow as pa
 from pyarrow import fs
 
 from median_spark.errors import OutputError, TableError
-from median_spark.storage.attempts import attempted, uninterrupted
+from median_spark.storage.attempts import with_retries
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.locations import is_local
 from median_spark.storage.paths import make_folder, read_bytes, reason
 
 _SLICE_BYTES = 64 << 20
-"""What of an upload is under way at once, in parts of 10 MB."""
+"""Part of an upload that is under way at once, in parts of 10 MB."""
 
 _ABANDONED: list[Any] = []
-"""Streams of uploads that failed, kept: one that is closed, or let go of, publishes the half that it has."""
+"""Streams of uploads that failed, kept: closing or collecting one would publish the half that it has."""
 
 
 @contextlib.contextmanager
-def written_whole(location: str) -> Iterator[Any]:
-    """Open a file for writing that appears under its name only when the block has ended well.
+def atomic_write(location: str) -> Iterator[Any]:
+    """Open a file for writing, as a pyarrow.NativeFile, that appears under its name only when the block has ended well.
 
     Locally the bytes go to a neighbour that is synced and renamed. For an object store they are gathered in memory and
     uploaded at the end: its own streams, when closed by an exception or an interrupt, publish the half that they have.
-
-    Yields
-    ------
-    pyarrow.NativeFile
-        A binary sink.
-
-    Raises
-    ------
-    OutputError
-        If the target cannot be written; the block should do nothing but write, for an OSError in it counts as one.
+    OutputError if the target cannot be written; the block should only write, as an OSError in it counts as one.
     """
     if not is_local(location):
         with pa.BufferOutputStream() as gathered:
@@ -55,36 +48,22 @@ def written_whole(location: str) -> Iterator[Any]:
     except OSError as error:
         with contextlib.suppress(OSError):  # it was not made
             Path(beside).unlink()
-        message = f"{location}: this file cannot be written ({reason(error)})"
-        raise OutputError(message) from error
+        raise _unwritable(location, error) from error
     try:
         with sink:
             yield sink
         _sync(beside)
         Path(beside).replace(location)
     except OSError as error:  # a full disk, a folder of that name
-        message = f"{location}: this file cannot be written ({reason(error)})"
-        raise OutputError(message) from error
+        raise _unwritable(location, error) from error
     finally:
         Path(beside).unlink(missing_ok=True)
 
 
 def upload(content: pa.Buffer, location: str) -> None:
-    """Write what is in memory, or mapped into it, to a store: it appears whole, or not at all.
+    """Write a buffer to a store: it appears whole, or not at all, and also if Ctrl-C is pressed meanwhile.
 
-    Parameters
-    ----------
-    content : pyarrow.Buffer
-        All of it.
-    location : str
-        Canonical URI.
-
-    Raises
-    ------
-    OutputError
-        If the store does not let this user, or has no such place.
-    StorageError
-        If it goes on failing.
+    OutputError if the store does not let this user, or has no such place; StorageError if it goes on failing.
     """
     filesystem, path = resolve(location)
 
@@ -102,15 +81,22 @@ def upload(content: pa.Buffer, location: str) -> None:
 
     make_folder(location.rsplit("/", 1)[0])
     try:
-        uninterrupted(lambda: attempted(location, put))
+        if threading.current_thread() is threading.main_thread():
+            with ThreadPoolExecutor(1) as alone:  # an interrupt breaks into the main thread only
+                alone.submit(with_retries, location, put).result()
+        else:
+            with_retries(location, put)
     except OSError as error:
-        message = f"{location}: this file cannot be written ({reason(error)})"
-        raise OutputError(message) from error
+        raise _unwritable(location, error) from error
+
+
+def _unwritable(location: str, error: OSError) -> OutputError:
+    return OutputError(f"{location}: this file cannot be written ({reason(error)})")
 
 
 def write_bytes(location: str, content: bytes) -> None:
     """Write a small file whole, or not at all."""
-    with written_whole(location) as sink:
+    with atomic_write(location) as sink:
         sink.write(content)
 
 
@@ -120,29 +106,16 @@ def write_json(location: str, content: object) -> None:
 
 
 def read_json(location: str, what: str) -> dict[str, Any]:
-    """Return a JSON document of fields, as `write_json` writes them.
-
-    Parameters
-    ----------
-    location : str
-        Path or URI.
-    what : str
-        What it is, for messages: "document of a result".
-
-    Raises
-    ------
-    TableError
-        If it is missing or damaged.
-    """
+    """Return a JSON document of fields; TableError if `what` it is, "document of a result", is missing or damaged."""
     try:
-        found = json.loads(read_bytes(location))
+        fields = json.loads(read_bytes(location))
     except (OSError, ValueError) as error:
         message = f"{location}: this {what} cannot be read ({error})"
         raise TableError(message) from error
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         message = f"{location}: this {what} is damaged: it holds no fields"
         raise TableError(message)
-    return found
+    return fields
 
 
 def _sync(path: str) -> None:

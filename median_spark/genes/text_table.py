@@ -1,17 +1,15 @@
-"""The rows of a table in text, for the gene table and the gene map. Knows nothing of what they mean.
+"""The columns of a table in text, for the gene table and the gene map. Knows nothing of what they mean.
 
 Understands what people have: separators other than commas, what R's write.csv and write.table leave, files that are
-compressed, lines of comment before the header.
+compressed, comment lines before the header.
 """
 
 import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterable
 
-import pandas as pd
-import pyarrow.fs
+import pyarrow as pa
 
 from median_spark import storage
 from median_spark.errors import MedianSparkError, listed
@@ -20,55 +18,36 @@ _SEPARATORS = "\t,; "
 """In this order: a header with tabs may have blanks and commas in its names."""
 
 _MOST_BYTES = 256 * 2**20
-"""A table that is larger once it is decompressed is refused; those of Ensembl have some 10 MB."""
+"""Largest table accepted, decompressed; those of Ensembl have some 10 MB."""
 
 
 def read_content(location: str, what: str, refusal: type[MedianSparkError]) -> bytes:
-    """Return a file's bytes.
-
-    Parameters
-    ----------
-    location : str
-        Canonical path or URI.
-    what : str
-        What the file is to be, for the message.
-    refusal : type
-        What is raised if it cannot be read.
-    """
+    """Return a file's bytes; `what` it must be and the error class are for the case that it cannot be read."""
     try:
         return storage.read_bytes(location)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pa.ArrowException) as error:
         message = f"{location}: the {what} cannot be read ({error})"
         raise refusal(message) from error
 
 
-def read_rows(location: str, what: str, refusal: type[MedianSparkError]) -> pd.DataFrame:
-    """Return the rows of a CSV file, every field as text without blanks around it, also fields such as NA and 007.
+def read_columns(location: str, what: str, refusal: type[MedianSparkError]) -> dict[str, list[str]]:
+    """Return the columns of a CSV file, every field as text without blanks around it, also fields such as NA and 007.
 
     The separator is the first of tab, comma, semicolon and blank that the header has. The header may be one column
     shorter than the rows, which then begin with a row's name, as R's write.table leaves them. Of columns with the same
-    name the first is taken. The file may be gzipped, and may begin with lines of comment (``#``).
-
-    Parameters
-    ----------
-    location : str
-        Canonical path or URI.
-    what : str
-        What the file is to be, for the message.
-    refusal : type
-        What is raised if it cannot be read.
+    name the first is taken. The file may be gzipped, and may begin with comment lines (``#``).
     """
     try:
         header, rows = _split(_text(read_content(location, what, refusal)))
-        columns = {name: place for place, name in reversed(list(enumerate(header)))}
-        return pd.DataFrame({name: [row[columns[name]] for row in rows] for name in dict.fromkeys(header)}, dtype=str)
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         message = f"{location}: the {what} cannot be read as CSV ({error})"
         raise refusal(message) from error
+    places = {name: header.index(name) for name in header}
+    return {name: [row[place] for row in rows] for name, place in places.items()}
 
 
 def _text(content: bytes) -> str:
-    """Return what a file says, without lines of comment before the header."""
+    """Return a file's text, UTF-8 or UTF-16 with a mark as Excel saves it, from the header on."""
     if content.startswith(b"\x1f\x8b"):
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             content = stream.read(_MOST_BYTES + 1)
@@ -78,17 +57,13 @@ def _text(content: bytes) -> str:
     if content.startswith(b"PK\x03\x04"):
         message = "it is a zip archive, such as an Excel workbook: save it as CSV"
         raise ValueError(message)
-    lines = _decode(content).splitlines(keepends=True)
+    text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    lines = text.splitlines(keepends=True)
     begin = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if begin is None:
-        message = "it is empty" if not any(map(str.strip, lines)) else "it has nothing but lines of comment"
+        message = "it is empty" if not text.strip() else "it has nothing but lines of comment"
         raise ValueError(message + ": it must have a header with the names of its columns")
     return "".join(lines[begin:])
-
-
-def _decode(content: bytes) -> str:
-    """Return bytes as text: UTF-8 with or without a mark, or UTF-16 with one, as Excel saves it."""
-    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
 
 
 def _split(text: str) -> tuple[list[str], list[list[str]]]:
@@ -97,30 +72,23 @@ def _split(text: str) -> tuple[list[str], list[list[str]]]:
     first = lines.readline()
     separator = next((mark for mark in _SEPARATORS if len(next(csv.reader([first], delimiter=mark), [])) > 1), ",")
     lines.seek(0)
-    fields = _fields(lines, separator)
-    if not fields:
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    stripped = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    numbered = [(number, row) for number, row in stripped if any(row)]
+    if not numbered:
         message = "it has no names of columns"
         raise ValueError(message)
-    (_, header), *numbered = fields
+    header = numbered.pop(0)[1]
     rows = [row for _, row in numbered]
-    longer = [row for row in rows if len(row) == len(header) + 1]
-    if longer and len(longer) == len(rows):
+    if rows and all(len(row) == len(header) + 1 for row in rows):
         if any(row[-1] for row in rows):
-            header = ["", *header]  # the names of R's rows
-        else:
-            rows = [row[:-1] for row in rows]  # a separator at the end of each row
+            return ["", *header], rows  # the names of R's rows
+        return header, [row[:-1] for row in rows]  # a separator at the end of each row
     for number, row in numbered:
-        if len(row) != len(header) and not (longer and len(longer) == len(rows)):
+        if len(row) != len(header):
             message = (
                 f"line {number} has {len(row)} fields where the header has {len(header)}: {listed(row, 4)}; "
                 f"the header is {listed(header, 8)}"
             )
             raise ValueError(message)
     return header, rows
-
-
-def _fields(lines: Iterable[str], separator: str) -> list[tuple[int, list[str]]]:
-    """Return the fields of each row that has any, with the number of its last line."""
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    found = [(reader.line_num, [field.strip() for field in row]) for row in reader]
-    return [(number, row) for number, row in found if any(row)]
