@@ -1,7 +1,8 @@
 """What became of the rows of a matrix, counted. Knows nothing of how it was decided."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -56,5 +57,12 @@ class RowCounts:
     versions_ignored: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row_counts as plain JSON."""
+        """Return the counts as plain JSON, for `from_json`."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `as_json` wrote, fields of later versions left out; TypeError or ValueError if it is damaged."""
+        stored: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        lists = {name: tuple(value) for name, value in stored.items() if name.endswith("_examples")}
+        return cls(**{**stored, **lists})
