@@ -16,6 +16,7 @@ from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
 from median_spark.verification.stored import StoredSource
+from median_spark.verification.strings import DamagedTextError
 
 
 def check_inputs(
@@ -91,7 +92,7 @@ def _matrix_rows(
     try:
         with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
             return _rows_of(file, record, naming, genes)
-    except OutsideError as error:
+    except (OutsideError, DamagedTextError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
 
