@@ -5,6 +5,8 @@ Every message is one sentence that names the file, the field, what was found and
 
 from median_spark.display import printable
 
+_LONGEST_NAME = 100
+
 
 class MedianSparkError(Exception):
     """Anything that median_spark refuses; the message is meant for the person who runs it.
@@ -81,15 +83,12 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def listed(names: list[str], most: int = 5) -> str:
-    """Return the first few names, quoted, and how many more there are.
-
-    Parameters
-    ----------
-    names : list of str
-        What to list.
-    most : int
-        How many to show.
-    """
-    shown = ", ".join(repr(name) for name in names[:most])
+    """Return the first few names, quoted and shortened if they are long, and how many more there are."""
+    shown = ", ".join(repr(shortened(name, _LONGEST_NAME)) for name in names[:most])
     more = len(names) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, its middle left out if it has more."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[most // 2 - most :]}"

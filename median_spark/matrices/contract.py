@@ -8,23 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark import genes
+from median_spark.errors import shortened
 
 BYTES_PER_ENTRY = 1.3
-"""Least stored bytes an entry took in real looms (1.3 for dense plate-based ones, 3 for droplet ones)."""
+"""Fewest stored bytes per entry seen in real files (1.3 in dense plate-based ones, 3 in droplet ones)."""
+
+_LONGEST_TEXT = 100
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The entries other than zero of some rows and cells of a matrix, by row and then by cell.
+    """The non-zero entries of some rows and cells of a matrix, by row and then by cell.
 
-    Attributes
-    ----------
-    lengths : ndarray of int64, shape (rows asked for,)
-        Entries of each row, in the order of the rows asked for.
-    cells : ndarray of int32, shape (entries,)
-        Cell numbers, counted from the first cell asked for, ascending within a row.
-    counts : ndarray, shape (entries,)
-        Counts as stored, in the matrix's own dtype; NaN and negative ones included.
+    `lengths` (int64, one per row asked for) counts each row's entries; `cells` (int32) numbers cells from the first
+    one asked for, ascending within a row; `counts` are as stored, NaN and negative ones included.
     """
 
     lengths: npt.NDArray[np.int64]
@@ -33,39 +30,29 @@ class Entries:
 
 
 class CountMatrix(Protocol):
-    """A matrix of counts, genes by cells, open for reading.
-
-    Attributes
-    ----------
-    location : str
-        Path or URI, for messages.
-    shape : tuple of int
-        Rows (genes) and cells.
-    place : str
-        Where in the file the counts are, for messages: ``"the matrix"``, ``"raw.X"``.
-    cell_attribute : str
-        What the format calls a property of cells, for messages: ``"column attribute"``, ``"obs column"``.
-    """
+    """A matrix of counts, genes (rows) by cells, open for reading; formats subclass it."""
 
     location: str
     shape: tuple[int, int]
     place: str
+    """Where in the file the counts are, for messages: ``"the matrix"``, ``"raw.X"``."""
     cell_attribute: str
+    """What the format calls a property of cells, for messages: ``"column attribute"``, ``"obs column"``."""
 
     def gene_ids(self) -> npt.NDArray[np.str_]:
-        """Ensembl id of each row, shape (rows,)."""
+        """Return the Ensembl id of each row, shape (rows,)."""
 
     def gene_types(self) -> npt.NDArray[np.str_] | None:
-        """Gene type of each row, shape (rows,), or None if the matrix does not tell."""
+        """Return the gene type of each row, shape (rows,), or None if the file has none."""
 
     def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
-        """Barcodes of the cells ``first <= cell < last``, by default of all."""
+        """Return the barcodes of the cells ``first <= cell < last``, by default of all."""
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, shape (cells,): numbers, NaN where missing; or texts, None where missing."""
+        """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""
 
     def n_counts(self) -> npt.NDArray[np.float64]:
-        """Total counts of each cell over all rows, shape (cells,)."""
+        """Return the total counts of each cell over all rows, shape (cells,)."""
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
@@ -74,16 +61,16 @@ class CountMatrix(Protocol):
         """Return the entries of ascending rows, for the `taken` of the cells ``first <= cell < last``."""
 
     def cells_per_tile(self) -> int:
-        """Cells that are stored, and so decompressed, together; 1 where it does not matter."""
+        """Return how many cells are decompressed together; 1 where it does not matter."""
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
+        """Return the bytes of the cells ``first <= cell < last`` in the file, with the tiles that they reach into."""
 
     def attributes(self, side: str) -> list[str]:
-        """Return the names of the properties of rows (``"row"``) or of cells (``"cell"``) that the file has."""
+        """Return the names of the properties of rows (``"row"``) or of cells (``"cell"``), ascending."""
 
     def count_layers(self) -> list[str]:
-        """Return the other layers of the file that look like counts, as ``--layer`` names them."""
+        """Return the other layers of the file that look like counts, by the names that `ReadOptions.layer` takes."""
 
     def warnings(self) -> list[str]:
         """Return what was chosen of the file without being asked for, for people."""
@@ -91,13 +78,23 @@ class CountMatrix(Protocol):
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
 
-    def __enter__(self) -> Self: ...
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def like_ensembl(ids: npt.NDArray[np.str_]) -> bool:
-    """Say whether most of some ids are Ensembl's, of whatever species, in any case, also with a prefix."""
+    """Say whether most ids are Ensembl's, of any species, in any case, also with a prefix."""
     return bool(len(ids)) and sum(map(genes.like_ensembl, ids.tolist())) * 2 > len(ids)
+
+
+def brief(text: object) -> str:
+    """Return a text of a file, or what has it, for a message: its middle left out if it is long."""
+    return shortened(str(text), _LONGEST_TEXT)

@@ -11,10 +11,10 @@ from median_spark.matrices.sources import SourceFile
 
 _BLOCK_BYTES = 64 << 10
 _BLOCKS = 16
-"""Blocks that are compared between the first and the last of a file."""
+"""Blocks to compare between the first and the last of a file."""
 
 _MOST_COMPARED = 2_000
-"""Files that are looked into at most: 1.2 MB of each."""
+"""Most files to compare; 1.2 MB of each is read."""
 
 _READ_AT_ONCE = 16
 _SHOWN = 3
@@ -25,11 +25,6 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
 
     Files of equal size are compared, by their last blocks first and then in blocks spread evenly over them; small files
     are compared whole. A file that cannot be read is left to the conversion, which says so.
-
-    Parameters
-    ----------
-    sources : sequence of SourceFile
-        Files without a problem.
     """
     groups = [group for group in _grouped(sources, lambda source: source.file.size) if group[0].file.size]
     alike = [source for group in groups for source in group]
@@ -38,9 +33,9 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
     compared = alike[:_MOST_COMPARED]
     with ThreadPoolExecutor(min(_READ_AT_ONCE, len(compared))) as readers:
         for sample in (_last_block, _all_blocks):
-            found = dict(zip((source.file.path for source in compared), readers.map(sample, compared), strict=True))
-            readable = [source for source in compared if found[source.file.path] is not None]
-            groups = _grouped(readable, partial(_size_and_sample, found))
+            samples = dict(zip(compared, readers.map(sample, compared), strict=True))
+            readable = [source for source in compared if samples[source] is not None]
+            groups = _grouped(readable, partial(_size_and_sample, samples))
             compared = [source for group in groups for source in group]
     warnings = [_warning(group) for group in groups[:_SHOWN]]
     if len(groups) > _SHOWN:
@@ -54,12 +49,12 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
 def _warning(group: Sequence[SourceFile]) -> str:
     size = group[0].file.size
     whole = size <= _BLOCK_BYTES * (_BLOCKS + 2)
-    seen = "the same content" if whole else f"the same size and the same content in {_BLOCKS + 2} places"
+    equal = "the same content" if whole else f"the same size and the same content in {_BLOCKS + 2} places"
     paths = [source.file.path for source in group]
     names = " and ".join(paths) if len(paths) == 2 else f"{paths[0]}, {paths[1]} and {len(paths) - 2:,} more"
     return (
-        f"warning: {names} have {seen}: if they are copies, their cells count twice; take all but one away, and out of "
-        "the table with 'median-spark remove' if they were converted before"
+        f"warning: {names} have {equal}: if they are copies, their cells count twice; take all but one away, and out "
+        "of the table with 'median-spark remove' if they were converted before"
     )
 
 
@@ -71,8 +66,8 @@ def _grouped(sources: Sequence[SourceFile], key: Callable[[SourceFile], object])
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _size_and_sample(samples: Mapping[str, bytes | None], source: SourceFile) -> tuple[int, bytes | None]:
-    return source.file.size, samples[source.file.path]
+def _size_and_sample(samples: Mapping[SourceFile, bytes | None], source: SourceFile) -> tuple[int, bytes | None]:
+    return source.file.size, samples[source]
 
 
 def _last_block(source: SourceFile) -> bytes | None:

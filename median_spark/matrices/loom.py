@@ -3,94 +3,72 @@
 Read with h5py and not with loompy, whose `connect` costs seconds of import and opens for writing unless told.
 """
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
-from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries
-from median_spark.matrices.hdf5.files import as_strings, naming_damage, open_hdf5
-from median_spark.matrices.hdf5.grid import Grid
-from median_spark.matrices.hdf5.lists import read_list
+from median_spark.matrices.contract import BYTES_PER_ENTRY, CountMatrix, Entries, brief
+from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
+from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
+from median_spark.matrices.hdf5.lists import as_strings, odd_kind, read_list
 from median_spark.matrices.hdf5.members import find_member, small_attribute
 from median_spark.matrices.hdf5.row_blocks import gather_entries, total_counts
 from median_spark.matrices.hdf5.sizes import require_lines
-from median_spark.matrices.hdf5.tiles import AxisLabels
 from median_spark.matrices.integer_counts import dataset_holds_counts
 from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, OPTIONS, REMEDIES, AttributeNames
 
+_SPECIFICATION = "LOOM_SPEC_VERSION"
 
-def open_loom(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> "LoomMatrix":
-    """Open a loom file for reading.
 
-    Parameters
-    ----------
-    location : str
-        Canonical path or URI.
-    names : AttributeNames
-        Where ids, totals and the filter are kept.
-    layer : str
-        ``"auto"`` for its main matrix, or the name of one of its layers.
+class LoomMatrix(CountMatrix):
+    """One loom file; its layers are ``"auto"``, the main matrix, and those that it names.
 
-    Raises
-    ------
-    InputError
-        If it is missing, cut off, no HDF5, or has no two-dimensional numeric ``matrix``, or no such layer.
+    InputError if it is missing, cut off, no HDF5, or has no two-dimensional numeric ``matrix``, or no such layer.
     """
-    return LoomMatrix(location, names, layer)
-
-
-class LoomMatrix:
-    """One loom file; satisfies `CountMatrix`."""
 
     cell_attribute = "column attribute"
 
     def __init__(self, location: str, names: AttributeNames, layer: str) -> None:
         self.location = location
-        self.place = "the matrix" if layer == AUTO_LAYER else f"layer '{layer}'"
+        self.place = "the matrix" if layer == AUTO_LAYER else f"layer '{brief(layer)}'"
         self._names = names
         self._layer = layer
         self._file, self._stream = open_hdf5(location)
         try:
             self._grid = Grid(location, self._find_matrix(), AxisLabels(self.place))
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
-        self.shape: tuple[int, int] = self._grid.shape
+        self.shape = self._grid.shape
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
         if self._stream is not None:
             self._stream.close()
 
     def gene_ids(self) -> npt.NDArray[np.str_]:
-        """Ensembl id of each row, shape (rows,)."""
+        """Return the Ensembl id of each row."""
         return self._strings("row", "gene_id", self._names.gene_id)
 
     def gene_types(self) -> npt.NDArray[np.str_] | None:
-        """Gene type of each row, shape (rows,), or None if the file does not tell."""
-        if self._names.gene_type not in self._attributes("row"):
-            return None
-        return self._strings("row", "gene_type", self._names.gene_type)
+        """Return the gene type of each row, or None if the file has none."""
+        name = self._names.gene_type
+        return self._strings("row", "gene_type", name) if name in self._attributes("row") else None
 
     def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
-        """Barcodes of the cells ``first <= cell < last``; their numbers where the file has no barcodes."""
-        held = self._attributes("col")
-        for name in CELL_ID_CANDIDATES if self._names.cell_id is None else (self._names.cell_id,):
-            if name in held or self._names.cell_id is not None:
-                return self._strings("col", "cell_id", name, first, last)
-        return np.arange(*slice(first, last).indices(self.shape[1])).astype(np.str_)
+        """Return the barcodes of some cells; their numbers where the file has no barcodes."""
+        held, chosen = self._attributes("col"), self._names.cell_id
+        name = next((name for name in CELL_ID_CANDIDATES if name in held), None) if chosen is None else chosen
+        if name is None:
+            return np.arange(*slice(first, last).indices(self.shape[1])).astype(np.str_)
+        return self._strings("col", "cell_id", name, first, last)
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, numbers or strings, shape (cells,)."""
+        """Return the quality filter of each cell, numbers or texts."""
         name = self._names.filter_pass
         dataset = self._attribute("col", "filter_pass", name)
         with naming_damage(self.location, f"the type of column attribute '{name}'"):
@@ -98,25 +76,25 @@ class LoomMatrix:
         return self._strings("col", "filter_pass", name) if textual else self._numbers("filter_pass", name)
 
     def n_counts(self) -> npt.NDArray[np.float64]:
-        """Total counts of each cell over all rows, shape (cells,)."""
+        """Return the total counts of each cell over all rows."""
         return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
-        return total_counts(self._grid.bands(np.arange(self.shape[0]), first, last), first, last)
+        """Sum the counts of each of some cells over all rows."""
+        return total_counts(self._grid.row_blocks(np.arange(self.shape[0]), first, last), first, last)
 
     def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
-        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+        """Return the entries of ascending rows, for the `taken` of the cells ``first <= cell < last``."""
         expected = min(int(self.stored_bytes(first, last) / BYTES_PER_ENTRY), len(rows) * int(taken.sum())) + 1
-        bands = self._grid.bands(rows, first, last, taken)
-        return gather_entries(bands, self._grid.dtype, rows, first, taken, expected)
+        blocks = self._grid.row_blocks(rows, first, last, taken)
+        return gather_entries(blocks, self._grid.dtype, rows, first, taken, expected)
 
     def cells_per_tile(self) -> int:
-        """Cells that are decompressed together."""
+        """Return how many cells are decompressed together."""
         return int(self._grid.tile[1])
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
+        """Return the bytes of some cells in the file, with the tiles that they reach into."""
         return self._grid.stored_bytes(1, first, last)
 
     def attributes(self, side: str) -> list[str]:
@@ -124,7 +102,7 @@ class LoomMatrix:
         return self._attributes("row" if side == "row" else "col")
 
     def count_layers(self) -> list[str]:
-        """Return the other layers that look like counts, as ``--layer`` names them."""
+        """Return the other layers that look like counts."""
         return [name for name in (AUTO_LAYER, *self._layers()) if name != self._layer and self._holds_counts(name)]
 
     def warnings(self) -> list[str]:
@@ -133,13 +111,18 @@ class LoomMatrix:
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
+        try:
+            specification = f"specification {brief(self._specification())}"
+        except InputError as error:
+            specification = str(error).removeprefix(f"{self.location}: ")
+        layers = [brief(layer) for layer in self._layers()]
         return [
-            ("format", f"loom (specification {self._specification()})"),
+            ("format", f"loom ({specification})"),
             ("matrix", f"{self.shape[0]:,} rows × {self.shape[1]:,} cells, {self._grid.text}"),
-            *((("layers", ", ".join(self._layers())),) if self._layers() else ()),
+            *((("layers", ", ".join(layers)),) if layers else ()),
             ("stored bytes", f"{self.stored_bytes(0, self.shape[1]):,}"),
-            ("row attributes", ", ".join(self._attributes("row")) or "none"),
-            ("column attributes", ", ".join(self._attributes("col")) or "none"),
+            ("row attributes", ", ".join(map(brief, self._attributes("row"))) or "none"),
+            ("column attributes", ", ".join(map(brief, self._attributes("col"))) or "none"),
         ]
 
     def _find_matrix(self) -> h5py.Dataset:
@@ -160,13 +143,15 @@ class LoomMatrix:
                 raise InputError(message)
             name = f"layers/{self._layer}"
             matrix = find_member(self.location, self._file, name)
-        found = "no dataset"
+        kind, sound = "no dataset", False
         if isinstance(matrix, h5py.Dataset):
-            with naming_damage(self.location, f"the type of '{name}'"):
-                found = f"{matrix.dtype} with {matrix.ndim}"
+            with naming_damage(self.location, f"the type of '{brief(name)}'"):
+                kind = f"{brief(matrix.dtype)} with {matrix.ndim}"
                 sound = matrix.ndim == 2 and matrix.dtype.kind in "iufb"
         if not isinstance(matrix, h5py.Dataset) or not sound:
-            message = f"{self.location}: '{name}' must be numeric with 2 dimensions, rows and cells; it is {found}"
+            message = (
+                f"{self.location}: '{brief(name)}' must be numeric with 2 dimensions, rows and cells; it is {kind}"
+            )
             raise InputError(message)
         require_lines(self.location, name, matrix, matrix.shape)
         return matrix
@@ -185,14 +170,20 @@ class LoomMatrix:
             return False
 
     def _specification(self) -> str:
-        stored = find_member(self.location, self._file, "attrs/LOOM_SPEC_VERSION")
-        if not isinstance(stored, h5py.Dataset):
-            found = small_attribute(self.location, self._file, "LOOM_SPEC_VERSION")
-        else:
-            with naming_damage(self.location, "'attrs/LOOM_SPEC_VERSION'"):
-                found = stored[()] if stored.size == 1 else None
-        words = as_strings(np.asarray(found)).tolist() if found is not None else []
-        return str(words[0]) if words else "2"
+        """Return the version of the format; ``"2"`` where the file has none, as files before 3 did."""
+        stored: Any = find_member(self.location, self._file, f"attrs/{_SPECIFICATION}")
+        with naming_damage(self.location, f"'attrs/{_SPECIFICATION}'"):
+            if isinstance(stored, h5py.Dataset):
+                odd = odd_kind(stored.dtype) if stored.size == 1 else None
+                value = stored[()] if stored.size == 1 and odd is None else None
+            else:
+                value = small_attribute(self.location, self._file, _SPECIFICATION)
+                odd = odd_kind(np.asarray(value).dtype) if value is not None else None
+            if odd is None:
+                versions = as_strings(np.asarray([] if value is None else value))
+                return str(versions[0]) if len(versions) else "2"
+        message = f"{self.location}: '{_SPECIFICATION}' must be a word; it holds {odd}"
+        raise InputError(message)
 
     def _attributes(self, side: str) -> list[str]:
         group = find_member(self.location, self._file, f"{side}_attrs")
@@ -220,10 +211,10 @@ class LoomMatrix:
         self, side: str, field: str, name: str, first: int = 0, last: int | None = None
     ) -> npt.NDArray[np.str_]:
         dataset = self._attribute(side, field, name)
-        noun = "row" if side == "row" else "column"
+        noun = f"{'row' if side == 'row' else 'column'} attribute '{name}'"
+        unescape = self._specification() < "3"
         with naming_damage(self.location, f"attribute '{name}'"):
-            what, unescape = f"{noun} attribute '{name}'", self._specification() < "3"
-            return as_strings(read_list(self.location, dataset, what, first, last, unescape=unescape))
+            return as_strings(read_list(self.location, dataset, noun, first, last, unescape=unescape))
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         dataset = self._attribute("col", field, name)

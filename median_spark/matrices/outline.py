@@ -1,15 +1,18 @@
-"""A look at a matrix but for its counts: what would be taken, how its cells are cut into units, what seems wrong."""
+"""Inspecting a matrix without reading its counts: what would be taken, its units of cells, what seems wrong."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import counted
 from median_spark.genes import RowCounts, coverage_warning, spelling_warnings
+from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells, require_passing
 from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, refuse_fractions, select_rows
 
@@ -20,29 +23,15 @@ _SAMPLED_CELLS = 16
 """Cells, at least, that are looked at before a source is converted: their totals, and how many entries they have."""
 
 _MARGIN = 1.25
-"""By how much a unit may exceed what the cells looked at let expect; a worker's memory has room for it."""
+"""Factor by which a unit may exceed the estimate; a worker's memory has room for it."""
 
 
 @dataclass(frozen=True)
 class SourceOutline:
-    """What a look at a matrix tells without reading its counts.
+    """Facts about a matrix that do not need its counts.
 
-    Attributes
-    ----------
-    rows, cells : int
-        Shape of the matrix.
-    cells_passed : int
-        Cells that pass the filter.
-    genes : ndarray of str, shape (genes,)
-        The genes that its rows make, ascending.
-    row_counts : RowCounts
-        What became of its rows.
-    units : tuple of Unit
-        How its cells are cut.
-    warnings : tuple of str
-        What does not keep it from being converted, and is likely to be wrong.
-    median_n_counts : float or None
-        Median total count of the cells that pass; None where totals are summed only when the counts are read.
+    `genes` are those that its rows make, ascending. `warnings` name what is likely to be wrong but can be converted.
+    `median_n_counts` is that of the passing cells, None where totals are summed only when the counts are read.
     """
 
     rows: int
@@ -54,18 +43,28 @@ class SourceOutline:
     warnings: tuple[str, ...]
     median_n_counts: float | None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the names of the genes as plain JSON, for `from_json`: tables hold lists of genes apart."""
+        stored = {name: value for name, value in vars(self).items() if name != "genes"}
+        units = [asdict(unit) for unit in self.units]
+        return stored | {"row_counts": self.row_counts.as_json(), "warnings": list(self.warnings), "units": units}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], genes: npt.NDArray[np.str_]) -> Self:
+        """Read what `as_json` returned, for the same genes."""
+        return cls(
+            **{
+                **stored,
+                "genes": genes,
+                "row_counts": RowCounts.from_json(stored["row_counts"]),
+                "units": tuple(Unit(**unit) for unit in stored["units"]),
+                "warnings": tuple(stored["warnings"]),
+            }
+        )
+
 
 def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
-    """Look at everything but the counts, and refuse what cannot be converted.
-
-    Parameters
-    ----------
-    matrix : CountMatrix
-        An open matrix.
-    options : ReadOptions
-        What is chosen of it.
-    unit_entries : int
-        See `plan_units`.
+    """Look at everything but the counts, and reject what cannot be converted; units hold at most `unit_entries`.
 
     Raises
     ------
@@ -97,14 +96,21 @@ def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_
         cells_passed=int(passed.sum()),
         genes=selection.genes,
         row_counts=selection.row_counts,
-        units=tuple(_cut(matrix, len(selection.rows), passed, sample, unit_entries)),
+        units=_cut(matrix, len(selection.rows), passed, sample, unit_entries),
         warnings=tuple(warning for warning in warnings if warning is not None),
         median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),
     )
 
 
+def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
+    """Open a matrix and outline it; see `outline`. Damaged files may hang or crash this: call it by `read_guarded`."""
+    with open_matrix(location, options.names, options.layer) as matrix:
+        beat()
+        return outline(matrix, options, unit_entries)
+
+
 def _median_total(n_counts: npt.NDArray[np.float64]) -> float | None:
-    """Return the median of the totals that are numbers; those that are not are refused where counts are read."""
+    """Return the median of the finite totals; others are rejected where counts are read."""
     finite = n_counts[np.isfinite(n_counts)]
     return float(np.median(finite)) if len(finite) else None
 
@@ -119,7 +125,7 @@ class _Sample:
 
 
 def _look(matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_]) -> _Sample:
-    """Read a range of cells, whole tiles around the middle of those that pass."""
+    """Read whole tiles of cells around the middle of those that pass."""
     numbers = np.flatnonzero(passed)
     tile = matrix.cells_per_tile()
     first = int(numbers[len(numbers) // 2]) // tile * tile
@@ -133,56 +139,43 @@ def _totals_warning(
     """Compare n_counts with the matrix's own column sums in the sampled cells that pass; warn if they contradict."""
     n_counts = matrix.n_counts()
     sampled = np.flatnonzero(passed[first:last])
-    totals, told = matrix.cell_totals(first, last)[sampled], n_counts[first:last][sampled]
+    totals, declared = matrix.cell_totals(first, last)[sampled], n_counts[first:last][sampled]
     with np.errstate(invalid="ignore"):  # infinite counts are refused where they are read, by gene and cell
-        apart = ~(np.abs(totals - told) <= np.maximum(0.5, 1e-5 * np.abs(totals)))
+        apart = ~(np.abs(totals - declared) <= np.maximum(0.5, 1e-5 * np.abs(totals)))
     if not apart.any():
         return None
     worst = int(np.flatnonzero(apart)[0])
     cause = (
         "rows may have been removed from the matrix since, or it counts something else"
-        if told[worst] > totals[worst]
+        if declared[worst] > totals[worst]
         else "it may count only some of the rows"
     )
     return (
         f"{matrix.cell_attribute} '{options.names.n_counts}' contradicts the matrix's own column sums in "
         f"{int(apart.sum()):,} of {counted(len(sampled), 'cell')} looked at "
-        f"(cell number {first + int(sampled[worst]):,}: {told[worst]:,g} against {totals[worst]:,g}): {cause}, "
+        f"(cell number {first + int(sampled[worst]):,}: {declared[worst]:,g} against {totals[worst]:,g}): {cause}, "
         f"or the matrix may hold normalised values and not counts; if it holds counts, --compute-n-counts sums them"
     )
 
 
 def plan_units(
     matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_], entries: int = UNIT_ENTRIES
-) -> Iterator[Unit]:
+) -> tuple[Unit, ...]:
     """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
 
-    Parameters
-    ----------
-    matrix : CountMatrix
-        What to cut.
-    rows : ndarray of int64
-        The rows that are taken, ascending.
-    passed : ndarray of bool, shape (cells,)
-        The cells that are taken, at least one.
-    entries : int
-        Entries other than zero that a unit should hold at most.
-
-    Notes
-    -----
-    The number of entries is estimated from those of a few cells, by the bytes that they and all cells take in the file.
+    `rows` are taken, ascending, and the `passed` cells, at least one. A unit should hold at most `entries` that are not
+    zero: their number is estimated from a few cells, by the bytes that these and all cells take in the file.
     """
-    yield from _cut(matrix, len(rows), passed, _look(matrix, rows, passed), entries)
+    return _cut(matrix, len(rows), passed, _look(matrix, rows, passed), entries)
 
 
 def _cut(
     matrix: CountMatrix, rows: int, passed: npt.NDArray[np.bool_], sample: _Sample, entries: int
-) -> Iterator[Unit]:
+) -> tuple[Unit, ...]:
     cells = matrix.shape[1]
     share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(sample.first, sample.last))
     estimate = min(rows * int(passed.sum()), int(len(sample.entries.cells) * share * _MARGIN))
     wanted = max(1, -(-estimate // entries))
     tile = matrix.cells_per_tile()
     width = -(-cells // (wanted * tile)) * tile
-    for number, begin in enumerate(range(0, cells, width)):
-        yield Unit(number, begin, min(begin + width, cells))
+    return tuple(Unit(number, begin, min(begin + width, cells)) for number, begin in enumerate(range(0, cells, width)))

@@ -1,17 +1,21 @@
-"""Finding the matrices that a user means, each once, and naming them."""
+"""Finding the matrices that inputs name, also by patterns such as ``s3://bucket/*/study?.loom``, each once."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import overload
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
-from median_spark.matrices.patterns import cut_pattern, is_pattern, local_matches, matches
+from median_spark.matrices.formats import SUFFIXES
 from median_spark.storage import FileStat, LocalFile, PassedOver
 
 _SHOWN = 3
-"""Things passed over that are named; of more, the number is said."""
+"""Most files passed over to name; of more, the number is said."""
+
+_SIGNS = "*?["
+"""Signs of a pattern; none of them stands for a slash."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,9 @@ class SourceFile:
     Attributes
     ----------
     name : str
-        Its path relative to the input it was found in, without suffix: ``database1/data/study1``.
+        Path relative to the input it was found in, without suffix: ``database1/data/study1``.
     file : FileStat
-        Where it is, and in what state.
+        Location and state.
     problem : str or None
         Why it cannot be read, one sentence, where that is known from looking at its folder.
     """
@@ -35,14 +39,9 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FoundSources(Sequence[SourceFile]):
-    """The sources that were found, ascending by name, and what was passed over.
+    """A sequence of the sources that were found, ascending by name.
 
-    Attributes
-    ----------
-    sources : tuple of SourceFile
-        What the sequence holds.
-    passed_over : tuple of PassedOver
-        Other names of the same files and folders, and loops of links.
+    `passed_over` holds other names of the same files and folders, and loops of links.
     """
 
     sources: tuple[SourceFile, ...]
@@ -59,22 +58,22 @@ class FoundSources(Sequence[SourceFile]):
         return len(self.sources)
 
     def notes(self) -> list[str]:
-        """Return what a user should know of what was passed over, one sentence each, a few at most."""
-        notes = [f"note: {found.path} was passed over: {found.why}" for found in self.passed_over[:_SHOWN]]
+        """Return notes for users on what was passed over, one sentence each, a few at most."""
+        notes = [f"note: {one.path} was passed over: {one.why}" for one in self.passed_over[:_SHOWN]]
         more = len(self.passed_over) - _SHOWN
         return [*notes, f"note: {more:,} more files and folders were passed over likewise"] if more > 0 else notes
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A file that may become a source; `local` is what the disk says of it, `given` that a user named just this."""
+    """A file that may become a source; `local` is its state on disk, `named` says that a user named just this file."""
 
     source: SourceFile
     local: LocalFile | None
-    given: bool = False
+    named: bool = False
 
 
-def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> FoundSources:
+def find_sources(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> FoundSources:
     """Find all matrices in files and folders, ascending by name.
 
     A local file is found once, whatever links lead to it: under its own path rather than that of a link, else under
@@ -98,31 +97,18 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str]) -> FoundSources
     if not inputs:
         message = "no input was given: name a matrix, or a folder of matrices"
         raise UsageError(message)
-    found: list[_Candidate] = []
-    passed_over: list[PassedOver] = []
-    for given in inputs:
-        root = storage.canonical(given)
-        what = storage.kind(root)
-        if what == "file":
-            found.append(_one_file(root, suffixes))
-        elif what == "folder":
-            found.extend(_in_folder(root, suffixes, passed_over))
-        elif is_pattern(root):
-            found.extend(_matching(root, suffixes, passed_over))
-        else:
-            odd = storage.look_at(root).problem if storage.is_local(root) else None
-            message = f"{root}: {odd or 'there is no such file or folder'}"
-            raise InputError(message)
-    _refuse_two_names(found)
-    sources = [candidate.source for candidate in _each_once(found, passed_over)]
+    search = _Search(tuple(suffixes))
+    candidates = [candidate for location in inputs for candidate in search.find(storage.canonical(location))]
+    _refuse_two_names(candidates)
+    sources = [candidate.source for candidate in _each_once(candidates, search.passed_over)]
     _check_names(sources)
     sources.sort(key=lambda source: (source.name, source.file.path))
-    return FoundSources(tuple(sources), tuple(sorted(set(passed_over), key=lambda one: one.path)))
+    return FoundSources(tuple(sources), tuple(sorted(set(search.passed_over), key=lambda one: one.path)))
 
 
-def _refuse_two_names(found: Iterable[_Candidate]) -> None:
+def _refuse_two_names(candidates: Iterable[_Candidate]) -> None:
     by_path: dict[str, str] = {}
-    for candidate in found:
+    for candidate in candidates:
         path, name = candidate.source.file.path, candidate.source.name
         other = by_path.setdefault(path, name)
         if other != name:
@@ -130,11 +116,11 @@ def _refuse_two_names(found: Iterable[_Candidate]) -> None:
             raise UsageError(message)
 
 
-def _each_once(found: Iterable[_Candidate], passed_over: list[PassedOver]) -> list[_Candidate]:
-    """Return one candidate for each local file; the others are passed over, or refused if a user named them."""
+def _each_once(candidates: Iterable[_Candidate], passed_over: list[PassedOver]) -> list[_Candidate]:
+    """Return one candidate for each local file; the others are passed over, or rejected if a user named them."""
     kept: dict[object, _Candidate] = {}
     order = sorted(
-        found, key=lambda one: (one.local is not None and one.local.linked, one.source.name, one.source.file.path)
+        candidates, key=lambda one: (one.local is not None and one.local.linked, one.source.name, one.source.file.path)
     )
     for candidate in order:
         key = candidate.local.identity if candidate.local else candidate.source.file.path
@@ -142,7 +128,7 @@ def _each_once(found: Iterable[_Candidate], passed_over: list[PassedOver]) -> li
         path, other = candidate.source.file.path, first.source.file.path
         if path == other:
             continue
-        if candidate.given:
+        if candidate.named:
             message = f"{path} and {other} are one file, given twice: give it once"
             raise UsageError(message)
         passed_over.append(PassedOver(path, f"it is the same file as {other}"))
@@ -166,55 +152,140 @@ def _check_names(sources: Sequence[SourceFile]) -> None:
             raise UsageError(message)
 
 
-def _one_file(path: str, suffixes: Sequence[str]) -> _Candidate:
-    ending = _ending(path, suffixes)
-    file = storage.stat(path)
-    if ending is None or file is None:
-        message = f"{path}: this is not a matrix that can be read; its name must end in {' or '.join(suffixes)}"
+@dataclass(frozen=True)
+class _Search:
+    """A search for files with some endings; files and folders that are passed over gather in it."""
+
+    suffixes: tuple[str, ...]
+    passed_over: list[PassedOver] = field(default_factory=list)
+
+    def find(self, root: str) -> list[_Candidate]:
+        """Return the matrices of one input, a canonical path or URI."""
+        kind = storage.kind(root)
+        if kind == "file":
+            return [self._one_file(root)]
+        if kind == "folder":
+            return self._in_folder(root)
+        if any(sign in root for sign in _SIGNS):
+            return self._matching(root)
+        odd = storage.look_at(root).problem if storage.is_local(root) else None
+        message = f"{root}: {odd or 'there is no such file or folder'}"
         raise InputError(message)
-    local = None
-    if storage.is_local(path):
-        local = storage.look_at(path, linked=storage.is_link(path))
-    return _Candidate(_source(path.rsplit("/", 1)[1].removesuffix(ending), file), local, given=True)
+
+    def _one_file(self, path: str) -> _Candidate:
+        ending = self._ending(path)
+        file = storage.stat(path)
+        if ending is None or file is None:
+            message = (
+                f"{path}: this is not a matrix that can be read; its name must end in {' or '.join(self.suffixes)}"
+            )
+            raise InputError(message)
+        local = storage.look_at(path, linked=storage.is_link(path)) if storage.is_local(path) else None
+        return _Candidate(_source(path.rsplit("/", 1)[1].removesuffix(ending), file, local), local, named=True)
+
+    def _in_folder(self, folder: str, above: str | None = None) -> list[_Candidate]:
+        """Return the matrices below a folder, named by their paths below `above`, or below the folder itself."""
+        files, problems = self._list(folder)
+        below = len((above or folder).rstrip("/")) + 1
+        matrices = []
+        for file, local in files:
+            # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
+            if (ending := self._ending(file.path)) is not None and not _is_hidden(file.path):
+                matrices.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
+        matrices += [
+            _Candidate(_unreadable(one.path[below:], one.path, f"this folder cannot be listed ({one.why})"), None)
+            for one in problems
+        ]
+        if not matrices and above is None:
+            held = [file.path[len(folder) + 1 :] for file, _ in files]
+            holds = f"it holds {listed(held, 3)}" if held else "it is empty"
+            message = f"{folder}: there is no {' or '.join(self.suffixes)} file in this folder or below it; {holds}"
+            raise InputError(message)
+        return matrices
+
+    def _list(self, folder: str) -> tuple[list[tuple[FileStat, LocalFile | None]], list[PassedOver]]:
+        """Return the files below a folder, and what of a local one could not be listed."""
+        if not storage.is_local(folder):
+            return [(file, None) for file in storage.files_below(folder)], []
+        listing = storage.list_local(folder)
+        unreadable = [replace(one, path=storage.shown(one.path)) for one in listing.unreadable]
+        if unreadable and unreadable[0].path == folder:
+            message = f"{folder}: this folder cannot be listed ({unreadable[0].why})"
+            raise InputError(message)
+        self.passed_over.extend(
+            PassedOver(storage.shown(one.path), storage.shown(one.why)) for one in listing.passed_over
+        )
+        return [
+            (FileStat(storage.shown(file.path), file.size, file.mtime_ns), file) for file in listing.files
+        ], unreadable
+
+    def _matching(self, pattern: str) -> list[_Candidate]:
+        """Return the matrices that match a pattern, named by their paths below its last folder without a sign."""
+        parts = pattern.split("/")
+        fixed = next(number for number, part in enumerate(parts) if any(sign in part for sign in _SIGNS))
+        folder, wanted = "/".join(parts[:fixed]) or "/", tuple(parts[fixed:])
+        if storage.kind(folder) != "folder":
+            message = f"{pattern}: there is no folder {folder} in which to look for what matches"
+            raise InputError(message)
+        below = len(folder.rstrip("/")) + 1
+        if storage.is_local(folder):
+            candidates = self._matching_locally(folder, wanted)
+        else:
+            candidates = [one for one in self._in_folder(folder) if _matches(one.source.file.path[below:], wanted)]
+        if not candidates:
+            held = [one.source.file.path[below:] for one in _Search(self.suffixes)._in_folder(folder)]
+            message = f"{pattern}: no {' or '.join(self.suffixes)} file matches; {folder} holds {listed(held, 3)}"
+            raise InputError(message)
+        return candidates
+
+    def _matching_locally(self, folder: str, wanted: Sequence[str]) -> list[_Candidate]:
+        """Return the matrices that match, and those below the folders that do: each of these is searched by itself."""
+        candidates: list[_Candidate] = []
+        real, below = os.path.realpath(folder).rstrip("/"), len(folder.rstrip("/")) + 1
+        for path, is_folder in _local_matches(folder, wanted):
+            linked = os.path.realpath(path) != f"{real}/{path[below:]}"
+            if is_folder:
+                for one in self._in_folder(path, above=folder):
+                    local = one.local and replace(one.local, linked=linked or one.local.linked)
+                    candidates.append(replace(one, local=local))
+            elif (ending := self._ending(path)) is not None and not _is_hidden(path):
+                local = storage.look_at(path, linked=linked)
+                file = FileStat(storage.shown(path), local.size, local.mtime_ns)
+                candidates.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
+        return candidates
+
+    def _ending(self, path: str) -> str | None:
+        """Return the ending as the path has it, whatever its case."""
+        return next((path[-len(suffix) :] for suffix in self.suffixes if path.lower().endswith(suffix)), None)
 
 
-def _in_folder(
-    folder: str, suffixes: Sequence[str], passed_over: list[PassedOver], above: str | None = None
-) -> list[_Candidate]:
-    """Return the matrices below a folder, named by their paths below `above`, or below the folder itself."""
-    files, problems = _list(folder, passed_over)
-    below = len((above or folder).rstrip("/")) + 1
-    matrices = []
-    for file, local in files:
-        ending = _ending(file.path, suffixes)
-        # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
-        if ending is not None and not file.path.rsplit("/", 1)[1].startswith("."):
-            matrices.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
-    matrices += [
-        _Candidate(_unreadable(one.path[below:], one.path, f"this folder cannot be listed ({one.why})"), None)
-        for one in problems
-    ]
-    if not matrices and above is None:
-        held = [file.path[len(folder) + 1 :] for file, _ in files]
-        holds = f"it holds {listed(held, 3)}" if held else "it is empty"
-        message = f"{folder}: there is no {' or '.join(suffixes)} file in this folder or below it; {holds}"
-        raise InputError(message)
-    return matrices
+def _matches(name: str, wanted: Sequence[str]) -> bool:
+    """Say whether a file, or a folder above it, matches; `name` is its path below the folder of the pattern."""
+    parts = name.split("/")
+    return len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
-def _list(
-    folder: str, passed_over: list[PassedOver]
-) -> tuple[list[tuple[FileStat, LocalFile | None]], list[PassedOver]]:
-    """Return the files below a folder, and what of a local one could not be listed."""
-    if not storage.is_local(folder):
-        return [(file, None) for file in storage.files_below(folder)], []
-    listing = storage.list_local(folder)
-    unreadable = [replace(one, path=storage.shown(one.path)) for one in listing.unreadable]
-    if unreadable and unreadable[0].path == folder:
-        message = f"{folder}: this folder cannot be listed ({unreadable[0].why})"
-        raise InputError(message)
-    passed_over += [PassedOver(storage.shown(one.path), storage.shown(one.why)) for one in listing.passed_over]
-    return [(FileStat(storage.shown(file.path), file.size, file.mtime_ns), file) for file in listing.files], unreadable
+def _local_matches(folder: str, wanted: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the paths of a local folder that match, ascending, and for each whether it is a folder.
+
+    Links to folders are followed, but no deeper than the pattern has parts. Folders that cannot be listed are left out.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (names of any bytes, as text)
+    except OSError:
+        return
+    for name in names:
+        if fnmatchcase(name, wanted[0]):
+            path = f"{folder.rstrip('/')}/{name}"
+            is_folder = os.path.isdir(path)  # noqa: PTH112
+            if len(wanted) == 1:
+                yield path, is_folder
+            elif is_folder:
+                yield from _local_matches(path, wanted[1:])
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rsplit("/", 1)[1].startswith(".")
 
 
 def _source(name: str, file: FileStat, local: LocalFile | None = None) -> SourceFile:
@@ -227,49 +298,3 @@ def _source(name: str, file: FileStat, local: LocalFile | None = None) -> Source
 
 def _unreadable(name: str, path: str, why: str) -> SourceFile:
     return SourceFile(storage.fitted_name(name), FileStat(path, 0, 0), f"{path}: {why}")
-
-
-def _matching(pattern: str, suffixes: Sequence[str], passed_over: list[PassedOver]) -> list[_Candidate]:
-    folder, wanted = cut_pattern(pattern)
-    if storage.kind(folder) != "folder":
-        message = f"{pattern}: there is no folder {folder} in which to look for what matches"
-        raise InputError(message)
-    below = len(folder.rstrip("/")) + 1
-    if storage.is_local(folder):
-        found = _matching_locally(folder, wanted, suffixes, passed_over)
-    else:
-        found = [
-            one for one in _in_folder(folder, suffixes, passed_over) if matches(one.source.file.path[below:], wanted)
-        ]
-    if not found:
-        held = [one.source.file.path[below:] for one in _in_folder(folder, suffixes, [])]
-        message = f"{pattern}: no {' or '.join(suffixes)} file matches; {folder} holds {listed(held, 3)}"
-        raise InputError(message)
-    return found
-
-
-def _matching_locally(
-    folder: str, wanted: Sequence[str], suffixes: Sequence[str], passed_over: list[PassedOver]
-) -> list[_Candidate]:
-    """Return the matrices that match, and those below the folders that do: each of these is searched by itself."""
-    found: list[_Candidate] = []
-    real, below = os.path.realpath(folder).rstrip("/"), len(folder.rstrip("/")) + 1
-    for path, is_folder in local_matches(folder, wanted):
-        linked = os.path.realpath(path) != f"{real}/{path[below:]}"
-        if is_folder:
-            for one in _in_folder(path, suffixes, passed_over, above=folder):
-                local = one.local and replace(one.local, linked=linked or one.local.linked)
-                found.append(replace(one, local=local))
-        elif (ending := _ending(path, suffixes)) is not None and not path.rsplit("/", 1)[1].startswith("."):
-            local = storage.look_at(path, linked=linked)
-            file = FileStat(storage.shown(path), local.size, local.mtime_ns)
-            found.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
-    return found
-
-
-def _ending(path: str, suffixes: Sequence[str]) -> str | None:
-    """Return the ending as it stands in the path, whatever its case."""
-    for suffix in suffixes:
-        if path.lower().endswith(suffix):
-            return path[-len(suffix) :]
-    return None

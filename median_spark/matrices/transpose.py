@@ -1,4 +1,4 @@
-"""Entries that are held cell by cell, put in the order of genes: a matrix stored by cell is read this way."""
+"""Putting entries that are stored by cell in the order of genes."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from median_spark.matrices.contract import Entries
 
 
 def row_numbers(rows: npt.NDArray[np.int64], genes: int) -> npt.NDArray[np.int32]:
-    """Return the place in `rows` of each gene of a matrix, ``len(rows)`` where it is not among them, shape (genes,)."""
-    found = np.full(genes, len(rows), dtype=np.int32)
-    found[rows] = np.arange(len(rows), dtype=np.int32)
-    return found
+    """Return the place in `rows` of each gene of a matrix, ``len(rows)`` where it is not among them."""
+    numbers = np.full(genes, len(rows), dtype=np.int32)
+    numbers[rows] = np.arange(len(rows), dtype=np.int32)
+    return numbers
 
 
 def transposed(
@@ -22,18 +22,10 @@ def transposed(
     counts: npt.NDArray[Any],
     lengths: npt.NDArray[np.int64],
 ) -> Entries:
-    """Return entries by row and then by cell, in the memory of what is given.
+    """Return entries by row and then by cell; `rows` and `counts` are overwritten and returned.
 
-    Parameters
-    ----------
-    numbers : ndarray of int64, shape (lines,)
-        The cell of each line, ascending.
-    ends : ndarray of int64, shape (lines,)
-        Where the entries of each line end.
-    rows, counts : ndarray, shape (entries,)
-        Row and count of each entry, line by line; they are overwritten.
-    lengths : ndarray of int64, shape (rows,)
-        Entries of each row.
+    Line `i` holds the entries of cell ``numbers[i]``, ascending, up to ``ends[i]``; `rows` and `counts` are those of
+    each entry, line by line; `lengths` counts the entries of each row.
     """
     from median_spark.matrices.loops.sparse import part_pairs, scatter_pairs  # numba takes half a second to import
 
@@ -44,10 +36,10 @@ def transposed(
 
 
 def summed(entries: Entries) -> Entries:
-    """Return one entry in place of several of one row and cell, their sum, as scipy does.
+    """Return entries with those of one row and cell summed, as scipy does.
 
     Sums are float64, as those of small integers would overflow. Where a count is negative or not a number, all entries
-    stay, so that whoever checks counts finds it.
+    stay, so that the check of counts finds it.
     """
     if not np.all(entries.counts >= 0):
         return entries

@@ -11,23 +11,17 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted
 from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, select_genes
+from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells
-from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.contract import CountMatrix, Entries, brief
+from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.integer_counts import first_fraction, fractions
 from median_spark.matrices.options import ReadOptions
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A range of cells of one source, converted by one task.
-
-    Attributes
-    ----------
-    number : int
-        Its place among the source's units.
-    first, last : int
-        The cells ``first <= cell < last``.
-    """
+    """A range of cells of one source, ``first <= cell < last``, converted by one task; `number` counts from 0."""
 
     number: int
     first: int
@@ -50,25 +44,10 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
 def read_unit(
     matrix: CountMatrix, selection: GeneSelection, unit: Unit, options: ReadOptions
 ) -> tuple[GeneValues, npt.NDArray[np.str_]]:
-    """Read a range of cells as normalised gene-major runs.
+    """Read a range of cells as normalised, gene-major values.
 
-    Parameters
-    ----------
-    matrix : CountMatrix
-        An open matrix.
-    selection : GeneSelection
-        Its rows, from `select_rows`.
-    unit : Unit
-        The cells.
-    options : ReadOptions
-        How to normalise.
-
-    Returns
-    -------
-    GeneValues
-        All genes of the selection that have a value, cells counted from ``unit.first``.
-    ndarray of str, shape (unit.last - unit.first,)
-        The cells' ids.
+    Returns the values of all genes of the selection that have one, cells counted from ``unit.first``, and the ids of
+    the unit's cells.
 
     Raises
     ------
@@ -87,15 +66,27 @@ def read_unit(
         else matrix.n_counts()[unit.first : unit.last]
     )
     _check_totals(matrix, options, n_counts, entries.cells, cell_ids)
-    runs, cells = _by_gene(selection, entries, n_counts, options.target_sum)
-    if len(runs.values) and runs.values.max() == np.inf:
-        cell = cell_ids[cells[runs.values.argmax()]]
+    gene_values, cells = _by_gene(selection, entries, n_counts, options.target_sum)
+    if len(gene_values.values) and gene_values.values.max() == np.inf:
+        cell = brief(cell_ids[cells[gene_values.values.argmax()]])
         message = (
             f"{matrix.location}: count / n_counts × {options.target_sum:g} of cell '{cell}' is too large for float64: "
             f"check {matrix.cell_attribute} '{options.names.n_counts}'"
         )
         raise InputError(message)
-    return runs.detected(), cell_ids
+    return gene_values.detected(), cell_ids
+
+
+def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValues, npt.NDArray[np.str_], int]:
+    """Open a matrix and read a unit; return what `read_unit` does, and the matrix's number of cells.
+
+    Damaged files may hang or crash this: call it by `read_guarded`.
+    """
+    with open_matrix(location, options.names, options.layer) as matrix:
+        beat()
+        selection = select_rows(matrix, options)
+        beat()
+        return *read_unit(matrix, selection, unit, options), matrix.shape[1]
 
 
 def _read_entries(
@@ -105,50 +96,36 @@ def _read_entries(
     taken: npt.NDArray[np.bool_],
     cell_ids: npt.NDArray[np.str_],
 ) -> Entries:
-    """Read the selected rows, and refuse counts that no count matrix may hold."""
+    """Read the selected rows, and reject counts that no count matrix may hold."""
     entries = matrix.entries(selection.rows, unit.first, unit.last, taken)
     counts = entries.counts
     if not len(counts) or (counts.min() > 0 and counts.max() < np.inf):  # NaN is neither
         return entries
     kinds = {"negative": (counts < 0) & (counts > -np.inf), "NaN": np.isnan(counts), "infinite": np.isinf(counts)}
-    found = [f"{np.count_nonzero(where):,} {kind}" for kind, where in kinds.items() if where.any()]
+    faults = [f"{np.count_nonzero(where):,} {kind}" for kind, where in kinds.items() if where.any()]
     bad = np.logical_or.reduce(list(kinds.values()))
     example = int(np.flatnonzero(bad)[0])
     gene, cell = _gene_of(selection, entries, example), cell_ids[entries.cells[example]]
     whole = (unit.first, unit.last) == (0, matrix.shape[1])
     message = (
-        f"{matrix.location}: {matrix.place} holds {' and '.join(found)} {'count' if bad.sum() == 1 else 'counts'}"
+        f"{matrix.location}: {matrix.place} holds {' and '.join(faults)} {'count' if bad.sum() == 1 else 'counts'}"
         f"{'' if whole else f' among its cells {unit.first:,} to {unit.last - 1:,}'} "
-        f"(gene '{gene}' in cell '{cell}' has {counts[example]}); counts must be finite and not below 0"
+        f"(gene '{brief(gene)}' in cell '{brief(cell)}' has {counts[example]}); counts must be finite and not below 0"
     )
     raise InputError(message)
 
 
 def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Entries, first: int) -> None:
-    """Refuse counts that are not whole, but for what float arithmetic rounds; say what may be read in their place.
+    """Reject counts that are not whole, but for what float arithmetic rounds; name layers that hold counts.
 
-    Parameters
-    ----------
-    matrix : CountMatrix
-        An open matrix.
-    selection : GeneSelection
-        Its rows.
-    entries : Entries
-        Of these rows.
-    first : int
-        The cell from which the entries' cells are counted.
-
-    Raises
-    ------
-    InputError
-        If a count is not whole.
+    The entries are those of the selection's rows, their cells counted from `first`.
     """
     example = first_fraction(entries.counts)
     if example < 0:
         return
     number = int(np.count_nonzero(fractions(entries.counts)))
-    cell = first + int(entries.cells[example])
-    others = matrix.count_layers()
+    gene, cell = brief(_gene_of(selection, entries, example)), first + int(entries.cells[example])
+    others = [brief(layer) for layer in matrix.count_layers()]
     hint = (
         f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: --layer {others[0]}, or"
         if others
@@ -157,7 +134,7 @@ def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Ent
     message = (
         f"{matrix.location}: {matrix.place} holds {counted(number, 'count')} that "
         f"{'is' if number == 1 else 'are'} not whole among {counted(len(entries.counts), 'count')} looked at "
-        f"(gene '{_gene_of(selection, entries, example)}' in cell '{matrix.cell_ids(cell, cell + 1)[0]}' has "
+        f"(gene '{gene}' in cell '{brief(matrix.cell_ids(cell, cell + 1)[0])}' has "
         f"{entries.counts[example]:.6g}): {hint} --allow-non-integer takes them as they are"
     )
     raise InputError(message)
@@ -176,7 +153,7 @@ def _check_totals(
     cells: npt.NDArray[np.int32],
     cell_ids: npt.NDArray[np.str_],
 ) -> None:
-    """Refuse a total that no cell with counts can have."""
+    """Reject a total that no cell with counts can have."""
     unusable = ~(np.isfinite(n_counts) & (n_counts > 0))
     if not unusable.any():
         return
@@ -189,7 +166,7 @@ def _check_totals(
         )
         message = (
             f"{matrix.location}: {name} must be above 0 and finite for every passing cell that has counts; "
-            f"it is {n_counts[affected[0]]:g} for cell '{cell_ids[affected[0]]}' "
+            f"it is {n_counts[affected[0]]:g} for cell '{brief(cell_ids[affected[0]])}' "
             f"({counted(len(affected), 'such cell')})"
         )
         raise InputError(message)
@@ -200,7 +177,7 @@ def _by_gene(
 ) -> tuple[GeneValues, npt.NDArray[np.int32]]:
     """Put row-major entries in gene order, sum the rows of one gene per cell, and normalise.
 
-    Returns the runs of all genes of the selection, and their cells.
+    Returns the values of all genes of the selection, and their cells.
     """
     from median_spark.matrices.loops.dense import normalise_by_gene  # numba takes half a second: only who reads waits
 

@@ -66,11 +66,20 @@ def _require_own_data(dataset: h5py.Dataset) -> None:
         raise OutsideError(message)
 
 
+class DamagedTextError(Exception):
+    """A text with bytes after the NUL that ends it; the message does not name the file."""
+
+
 def texts(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return strings decoded, bytes that are not UTF-8 spelled out, and anything else as it is."""
     if values.dtype.kind not in "OS":
         return values
+    strings = values.tolist()
+    for entry, text in enumerate(strings):
+        if isinstance(text, bytes) and b"\0" in text:
+            message = f"the text {text[:100]!r} at entry {entry:,} of a list has bytes after the NUL that ends it"
+            raise DamagedTextError(message)
     return np.array(
-        [text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text) for text in values.tolist()],
+        [text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text) for text in strings],
         dtype=object,
     )

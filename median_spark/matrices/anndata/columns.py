@@ -4,16 +4,17 @@ Knows the encodings of columns, which https://anndata.readthedocs.io/en/latest/f
 nothing of what they mean.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import InputError
-from median_spark.matrices.hdf5.files import as_strings, naming_damage, require_filters
-from median_spark.matrices.hdf5.lists import read_list
-from median_spark.matrices.hdf5.members import check_dataset, find_member, names_in, small_attribute, text_attribute
+from median_spark.matrices.contract import brief
+from median_spark.matrices.hdf5.files import naming_damage, require_filters
+from median_spark.matrices.hdf5.lists import as_strings, read_list
+from median_spark.matrices.hdf5.members import check_dataset, find_member, small_attribute, text_attribute
 from median_spark.matrices.hdf5.sizes import require_strings
 
 _OLD_CATEGORIES = "__categories"
@@ -22,44 +23,26 @@ STRINGS = "strings"
 
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
+_Values = tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]
+"""Some rows of a column, and which of them are missing."""
+
 
 class Frame:
-    """One data frame; columns are read when they are asked for.
+    """One data frame, whose columns are read when they are asked for.
 
-    Attributes
-    ----------
-    name : str
-        For messages: ``"obs"``, ``"var"``, ``"raw.var"``.
+    `name` is for messages: ``"obs"``, ``"var"``, ``"raw.var"``. `columns` has the names of the columns, ascending,
+    without the index. Whatever cannot be read, or has another number of rows than the matrix, is an InputError.
     """
 
     def __init__(self, location: str, held: h5py.Group | h5py.Dataset, name: str, axis: str, length: int) -> None:
-        """Take a frame of a file.
-
-        Parameters
-        ----------
-        location : str
-            The file, for messages.
-        held : h5py.Group or h5py.Dataset
-            The frame; a dataset of records in files that anndata wrote before version 0.7.
-        name : str
-            See above.
-        axis : str
-            What its rows are: ``"cells"`` or ``"genes"``.
-        length : int
-            How many of these the matrix has.
-        """
+        """Take a frame of a file, a dataset of records before anndata 0.7, with a row for each of `length` `axis`."""
         self.name = name
         self._location = location
         self._held = held
         self._axis = axis
         self._length = length
         with naming_damage(location, f"the list of columns of {name}"):
-            self._index, self._columns = self._find_columns()
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of its columns, ascending, without the index."""
-        return self._columns
+            self._index, self.columns = self._find_columns()
 
     @property
     def has_index(self) -> bool:
@@ -67,133 +50,99 @@ class Frame:
         return self._index is not None
 
     def index(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
-        """Return the index of the rows ``first <= row < last``, by default of all.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it is damaged.
-        """
+        """Return the index of the rows ``first <= row < last``, by default of all."""
         if self._index is None:
             message = f"{self._location}: {self.name} has no index: its attribute '_index' must name one of its columns"
             raise InputError(message)
         return self.strings(self._index, first, last)
 
     def strings(self, column: str, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
-        """Return some rows of a column as strings, ``""`` where a value is missing.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, or not of the frame's length.
-        """
-        found, missing = self._values(column, first, last)
-        texts = as_strings(found)
+        """Return some rows of a column as strings, ``""`` where a value is missing."""
+        values, missing = self._values(column, first, last)
+        texts = as_strings(values)
         if missing is not None and missing.any():
             texts[missing] = ""
         return texts
 
     def numbers(self, column: str) -> npt.NDArray[Any] | None:
-        """Return a column of numbers or truth values, NaN where a value is missing; None if it holds something else.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, or not of the frame's length.
-        """
-        found, missing = self._values(column, 0, None)
-        if found.dtype.kind not in "iufb":
+        """Return a column of numbers or truth values, NaN where one is missing; None if it holds something else."""
+        values, missing = self._values(column)
+        if values.dtype.kind not in "iufb":
             return None
         if missing is not None and missing.any():
-            found = found.astype(np.float64)
-            found[missing] = np.nan
-        return found
+            values = values.astype(np.float64)
+            values[missing] = np.nan
+        return values
 
     def labels(self, column: str) -> npt.NDArray[np.object_]:
-        """Return a column of strings as objects, None where a value is missing.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, or not of the frame's length.
-        """
-        found, missing = self._values(column, 0, None)
-        texts = as_strings(found).astype(np.object_)
+        """Return a column of strings as objects, None where a value is missing."""
+        values, missing = self._values(column)
+        texts = as_strings(values).astype(np.object_)
         if missing is not None:
             texts[missing] = None
         return texts
 
     def kind(self, column: str) -> str:
         """Return what a column holds, for messages."""
-        found, _ = self._values(column, 0, 1)
-        return STRINGS if found.dtype.kind in "OSU" else str(found.dtype)
+        values, _ = self._values(column, 0, 1)
+        return STRINGS if values.dtype.kind in "OSU" else str(values.dtype)
 
     def _find_columns(self) -> tuple[str | None, list[str]]:
-        held = self._held
-        if isinstance(held, h5py.Dataset):
-            names = held.dtype.names or ()
+        if isinstance(self._held, h5py.Dataset):
+            names = self._held.dtype.names or ()
             return (names[0] if names else None), sorted(names[1:])
-        index, there = text_attribute(self._location, held, "_index"), names_in(held)
+        # Unlike `name in group`, a set of the names follows no link.
+        index, members = text_attribute(self._location, self._held, "_index"), set(self._held)
         if index is None:
-            index = next((name for name in ("_index", "index") if name in there), None)
-        elif index not in there:
+            index = next((name for name in ("_index", "index") if name in members), None)
+        elif index not in members:
             index = None
-        return index, sorted(there - {index, _OLD_CATEGORIES})
+        return index, sorted(members - {index, _OLD_CATEGORIES})
 
-    def _values(
-        self, column: str, first: int, last: int | None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-        """Return some rows of a column, and which of them are missing."""
-        with naming_damage(self._location, f"{self.name} column '{column}'"):
+    def _values(self, column: str, first: int = 0, last: int | None = None) -> _Values:
+        with naming_damage(self._location, self._place(column)):
             if isinstance(self._held, h5py.Dataset):
-                return self._field(column, first, last)
-            held = find_member(self._location, self._held, column)
-            if isinstance(held, h5py.Group):
-                return self._encoded(column, held, first, last)
-            self._check(column, held)
-            found = self._read(column, held, first, last)
-            categories = self._old_categories(column, held)
-        return (found, None) if categories is None else self._chosen(column, categories, found, held)
+                self._check(column, self._held)
+                codes: h5py.Dataset = self._held
+                values = self._read(column, codes, first, last, column)
+                categories = find_member(self._location, codes.file, f"uns/{column}_categories")
+                if not isinstance(categories, h5py.Dataset) or values.dtype.kind not in "iu":
+                    return values, None
+            else:
+                codes = find_member(self._location, self._held, column)
+                if isinstance(codes, h5py.Group):
+                    return self._encoded(column, codes, first, last)
+                self._check(column, codes)
+                values = self._read(column, codes, first, last)
+                categories = self._old_categories(column, codes)
+                if categories is None:
+                    return values, None
+            return self._chosen(column, categories, values, codes)
 
-    def _encoded(
-        self, column: str, held: h5py.Group, first: int, last: int | None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    def _encoded(self, column: str, held: h5py.Group, first: int, last: int | None) -> _Values:
+        """Read a column that is a group of datasets."""
         encoding = text_attribute(self._location, held, "encoding-type")
         if encoding == "categorical":
-            codes = self._part(column, held, "codes")
+            codes = find_member(self._location, held, "codes")
             self._check(column, codes)
-            categories = self._read(column, self._part(column, held, "categories"))
+            categories = find_member(self._location, held, "categories")
             return self._chosen(column, categories, self._read(column, codes, first, last), codes)
         if encoding in _NULLABLE:
-            values, mask = self._part(column, held, "values"), self._part(column, held, "mask")
+            values, mask = (find_member(self._location, held, part) for part in ("values", "mask"))
             self._check(column, values)
             self._check(column, mask)
             return self._read(column, values, first, last), self._read(column, mask, first, last).astype(np.bool_)
-        found = f"of encoding-type '{encoding}'" if encoding else "a group without attribute 'encoding-type'"
-        message = (
-            f"{self._location}: {self.name} column '{column}' is {found}; columns can be read that are arrays, "
-            f"categorical, {', '.join(_NULLABLE)}"
+        kind = f"of encoding-type '{brief(encoding)}'" if encoding else "a group without attribute 'encoding-type'"
+        return self._refuse(
+            column, f"is {kind}; columns can be read that are arrays, categorical, {', '.join(_NULLABLE)}"
         )
-        raise InputError(message)
-
-    def _part(self, column: str, held: h5py.Group, name: str) -> h5py.Dataset:
-        """Return one of the datasets that make a column."""
-        part = find_member(self._location, held, name)
-        self._require_list(column, part)
-        return part
 
     def _read(
-        self,
-        column: str,
-        held: h5py.Dataset,
-        first: int = 0,
-        last: int | None = None,
-        field: str | None = None,
+        self, column: str, held: h5py.Dataset, first: int = 0, last: int | None = None, field: str | None = None
     ) -> npt.NDArray[Any]:
-        what = f"{self.name} column '{column}'"
-        return read_list(self._location, held, what, first, last, field=field)
+        return read_list(self._location, held, self._place(column), first, last, field=field)
 
-    def _old_categories(self, column: str, held: h5py.Dataset) -> npt.NDArray[Any] | None:
+    def _old_categories(self, column: str, held: h5py.Dataset) -> Any:
         """Return the categories of a column of codes as anndata 0.7 wrote it, None of any other column."""
         reference = small_attribute(self._location, held, "categories")
         if reference is None:
@@ -203,61 +152,48 @@ class Frame:
             categories = self._held.file[reference]
             if isinstance(categories, h5py.Dataset):
                 check_dataset(self._location, categories)
-        self._require_list(column, categories)
-        return self._read(column, categories)
+        return categories
 
-    def _field(
-        self, column: str, first: int, last: int | None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-        """Return a field of the records that anndata wrote before 0.7; its categories lie in uns."""
-        self._check(column, self._held)
-        found = self._read(column, self._held, first, last, column)
-        categories = find_member(self._location, self._held.file, f"uns/{column}_categories")
-        if not isinstance(categories, h5py.Dataset) or found.dtype.kind not in "iu":
-            return found, None
-        self._require_list(column, categories)
-        return self._chosen(column, self._read(column, categories), found, self._held)
-
-    def _chosen(
-        self, column: str, categories: npt.NDArray[Any], codes: npt.NDArray[Any], held: h5py.Dataset
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Return the category of each code; a missing value has the code -1."""
+    def _chosen(self, column: str, held: Any, codes: npt.NDArray[Any], of_codes: h5py.Dataset) -> _Values:
+        """Read categories and return that of each code; a missing value has the code -1."""
+        self._require_list(column, held)
+        categories = self._read(column, held)
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
-            message = (
-                f"{self._location}: {self.name} column '{column}' must have whole numbers as codes and a list of "
-                f"categories; its codes are {codes.dtype} and its categories have {categories.ndim} dimensions"
+            self._refuse(
+                column,
+                "must have whole numbers as codes and a list of categories; its codes are "
+                f"{codes.dtype} and its categories have {categories.ndim} dimensions",
             )
-            raise InputError(message)
         if len(codes) and (codes.min() < -1 or codes.max() >= len(categories)):
-            message = (
-                f"{self._location}: {self.name} column '{column}' has the codes {codes.min()} to {codes.max()}, where "
-                f"it has {len(categories):,} categories; the file is damaged"
+            self._refuse(
+                column,
+                f"has the codes {codes.min()} to {codes.max()}, where it has {len(categories):,} categories; "
+                "the file is damaged",
             )
-            raise InputError(message)
         missing = np.asarray(codes < 0)
         if not len(categories):
             return np.full(len(codes), "", dtype=object), missing
         if categories.dtype.kind == "U":
-            what = f"{self.name} column '{column}'"
-            require_strings(self._location, what, held, len(codes), categories.dtype.itemsize // 4)
+            longest = categories.dtype.itemsize // 4
+            require_strings(self._location, self._place(column), of_codes, len(codes), longest)
         return categories[np.where(missing, 0, codes)], missing
 
     def _check(self, column: str, held: Any) -> None:
-        """Refuse a column that is not of the frame's length, or that cannot be decompressed."""
+        """Reject a column that is not of the frame's length, or that cannot be decompressed."""
         self._require_list(column, held)
         if held.shape != (self._length,):
-            message = (
-                f"{self._location}: {self.name} column '{column}' has shape {held.shape}, where the matrix has "
-                f"{self._length:,} {self._axis}"
-            )
-            raise InputError(message)
+            self._refuse(column, f"has shape {held.shape}, where the matrix has {self._length:,} {self._axis}")
 
     def _require_list(self, column: str, held: Any) -> None:
-        """Refuse what is no dataset, or cannot be decompressed."""
+        """Reject what is no dataset, or cannot be decompressed."""
         if not isinstance(held, h5py.Dataset):
-            message = (
-                f"{self._location}: {self.name} column '{column}' must be a dataset, or made of datasets; it is a "
-                f"{type(held).__name__.lower()}"
-            )
-            raise InputError(message)
+            kind = type(held).__name__.lower()
+            self._refuse(column, f"must be a dataset, or made of datasets; it is a {kind}")
         require_filters(self._location, held)
+
+    def _place(self, column: str) -> str:
+        return f"{self.name} column '{brief(column)}'"
+
+    def _refuse(self, column: str, problem: str) -> NoReturn:
+        message = f"{self._location}: {self._place(column)} {problem}"
+        raise InputError(message)

@@ -5,9 +5,8 @@ import numpy as np
 import numpy.typing as npt
 
 from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries
-from median_spark.matrices.hdf5.grid import Grid
+from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
 from median_spark.matrices.hdf5.row_blocks import gather_entries
-from median_spark.matrices.hdf5.tiles import AxisLabels
 from median_spark.matrices.transpose import row_numbers, transposed
 
 
@@ -27,26 +26,25 @@ class Dense:
         wanted = np.zeros(genes, dtype=np.bool_)
         wanted[rows] = True
         expected = min(int(self.stored_bytes(first, last) / BYTES_PER_ENTRY), len(rows) * len(numbers)) + 1
-        bands = self._grid.bands(first + numbers, 0, genes, wanted)
-        held = gather_entries(bands, self._grid.dtype, first + numbers, 0, wanted, expected)
-        chosen = row_numbers(rows, genes)[held.cells]
+        blocks = self._grid.row_blocks(first + numbers, 0, genes, wanted)
+        by_cell = gather_entries(blocks, self._grid.dtype, first + numbers, 0, wanted, expected)
+        chosen = row_numbers(rows, genes)[by_cell.cells]
         lengths = np.bincount(chosen, minlength=len(rows)).astype(np.int64)
-        return transposed(numbers, np.cumsum(held.lengths), chosen, held.counts, lengths)
+        return transposed(numbers, np.cumsum(by_cell.lengths), chosen, by_cell.counts, lengths)
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_row_totals  # numba takes half a second
 
         totals = np.zeros(last - first, dtype=np.float64)
-        for band in self._grid.bands(np.arange(first, last), 0, self.shape[1]):
-            begin, end = max(band.start, first), min(band.stop, last)
-            add_row_totals(
-                band.tiles[:, begin - band.start : end - band.start], self.shape[1], totals[begin - first : end - first]
-            )
+        for block in self._grid.row_blocks(np.arange(first, last), 0, self.shape[1]):
+            begin, end = max(block.start, first), min(block.stop, last)
+            tiles = block.tiles[:, begin - block.start : end - block.start]
+            add_row_totals(tiles, self.shape[1], totals[begin - first : end - first])
         return totals
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file, with the tiles that they reach into."""
+        """Return the bytes of some cells in the file, with the tiles that they reach into."""
         return self._grid.stored_bytes(0, first, last)
 
     def close(self) -> None:

@@ -5,8 +5,7 @@ https://anndata.readthedocs.io/en/latest/fileformat-prose.html.
 """
 
 import contextlib
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -15,13 +14,13 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted, listed
 from median_spark.matrices.anndata.columns import STRINGS, Frame
 from median_spark.matrices.anndata.layers import MAIN, RAW, choose_layer, find_layers
-from median_spark.matrices.contract import Entries, like_ensembl
+from median_spark.matrices.contract import CountMatrix, Entries, brief, like_ensembl
 from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
 from median_spark.matrices.hdf5.members import find_member
 from median_spark.matrices.options import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames
 
 INDEX = "index"
-"""What a frame's index is called where one of its columns could be named."""
+"""Name of a frame's index where one of its columns could be named."""
 
 _BIOTYPES = ("feature_type", "protein_coding")
 """CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
@@ -29,28 +28,12 @@ _BIOTYPES = ("feature_type", "protein_coding")
 _DEFAULT = AttributeNames()
 
 
-def open_h5ad(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> "H5adMatrix":
-    """Open an AnnData file for reading.
+class H5adMatrix(CountMatrix):
+    """One AnnData file; of var and obs ``"index"`` is the index.
 
-    Parameters
-    ----------
-    location : str
-        Canonical path or URI.
-    names : AttributeNames
-        Columns of var and obs; ``"index"`` is the index.
-    layer : str
-        ``"X"``, ``"raw.X"``, a layer's name, or ``"auto"``: X, unless only raw.X or only a layer 'counts' holds counts.
-
-    Raises
-    ------
-    InputError
-        If it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
+    The layers are ``"X"``, ``"raw.X"``, those that it names, and ``"auto"``: X, unless only raw.X or only a layer
+    'counts' holds counts. InputError if it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
     """
-    return H5adMatrix(location, names, layer)
-
-
-class H5adMatrix:
-    """One AnnData file; satisfies `CountMatrix`."""
 
     cell_attribute = "obs column"
 
@@ -70,23 +53,19 @@ class H5adMatrix:
             self.place = self._layer.place
             self._counts = self._layer.open()
             self._closing.callback(self._counts.close)
-            self.shape: tuple[int, int] = (self._counts.shape[1], self._counts.shape[0])
+            self.shape = (self._counts.shape[1], self._counts.shape[0])
             self._obs = self._frame("obs", "cells", self.shape[1])
             self._var = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
         except BaseException:
-            self._closing.close()
+            self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._closing.close()
 
     def gene_ids(self) -> npt.NDArray[np.str_]:
-        """Ensembl id of each row, shape (rows,)."""
+        """Return the Ensembl id of each row."""
         name = self._names.gene_id
         if name == INDEX:
             return self._var.index()
@@ -99,18 +78,18 @@ class H5adMatrix:
         return self._refuse_missing(self._var, "gene_id", name, ", or the index with --gene-id-attr index")
 
     def gene_types(self) -> npt.NDArray[np.str_] | None:
-        """Gene type of each row, shape (rows,), or None if the file does not tell."""
+        """Return the gene type of each row, or None if the file has none."""
         name = self._names.gene_type
         if name in self._var.columns:
             return self._var.strings(name)
-        column, telling = _BIOTYPES
+        column, biotype = _BIOTYPES
         if name == _DEFAULT.gene_type and column in self._var.columns:
-            found = self._var.strings(column)
-            return found if np.any(found == telling) else None
+            types = self._var.strings(column)
+            return types if np.any(types == biotype) else None
         return None
 
     def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
-        """Names of the cells ``first <= cell < last``, by default of all."""
+        """Return the names of the cells ``first <= cell < last``, by default of all."""
         name = self._names.cell_id
         if name is None or name == INDEX:
             return self._obs.index(first, last)
@@ -119,18 +98,18 @@ class H5adMatrix:
         return self._obs.strings(name, first, last)
 
     def filter_pass(self) -> npt.NDArray[Any]:
-        """Quality filter of each cell, numbers or strings, shape (cells,)."""
+        """Return the quality filter of each cell, numbers or texts."""
         name = self._names.filter_pass
         if name in self._obs.columns and self._obs.kind(name) == STRINGS:
             return self._obs.labels(name)
         return self._numbers("filter_pass", name)
 
     def n_counts(self) -> npt.NDArray[np.float64]:
-        """Total counts of each cell over all rows, shape (cells,)."""
+        """Return the total counts of each cell over all rows."""
         return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        """Sum the counts of each of some cells over all rows."""
         return self._counts.cell_totals(first, last)
 
     def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
@@ -138,11 +117,11 @@ class H5adMatrix:
         return self._counts.entries(rows, first, last, taken)
 
     def cells_per_tile(self) -> int:
-        """Cells that are read together; 1 where it does not matter."""
+        """Return how many cells are read together."""
         return self._counts.cells_per_tile
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file."""
+        """Return the bytes of some cells in the file."""
         return self._counts.stored_bytes(first, last)
 
     def attributes(self, side: str) -> list[str]:
@@ -150,7 +129,7 @@ class H5adMatrix:
         return (self._var if side == "row" else self._obs).columns
 
     def count_layers(self) -> list[str]:
-        """Return the other matrices of the file that look like counts, as ``--layer`` names them."""
+        """Return the other layers that look like counts."""
         return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
 
     def warnings(self) -> list[str]:
@@ -180,7 +159,7 @@ class H5adMatrix:
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
-        found = [
+        pairs = [
             ("format", "h5ad (AnnData)"),
             ("matrix", f"{self.place}: {self.shape[0]:,} genes × {self.shape[1]:,} cells, {self._counts.text}"),
         ]
@@ -189,23 +168,25 @@ class H5adMatrix:
                 storage = layer.open()
                 storage.close()
                 holds = "looks like counts" if layer.holds_counts() else "does not hold counts"
-                found.append((f"--layer {name}", f"{holds}; {storage.shape[1]:,} genes, {storage.text}"))
+                text = f"{holds}; {storage.shape[1]:,} genes, {storage.text}"
             except InputError as error:
-                found.append((f"--layer {name}", f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"))
-        return [
-            *found,
-            (f"{self._var.name} index", self._example(self._var)),
-            (f"{self._var.name} columns", ", ".join(self._var.columns) or "none"),
-            ("obs index", self._example(self._obs)),
-            ("obs columns", ", ".join(self._obs.columns) or "none"),
-        ]
+                text = self._unreadable(error)
+            pairs.append((f"--layer {brief(name)}", text))
+        for frame in (self._var, self._obs):
+            try:
+                index = ", ".join(map(brief, frame.index(0, 3).tolist())) or "empty"
+            except InputError as error:
+                index = self._unreadable(error)
+            columns = ", ".join(map(brief, frame.columns)) or "none"
+            pairs += [(f"{frame.name} index", index), (f"{frame.name} columns", columns)]
+        return pairs
 
     def _check_contents(self) -> None:
         with naming_damage(self.location, "its list of contents"):
             held = list(self._file)
         if "obs" not in held or not {"var", "raw", "raw.var"} & set(held):
-            found = listed(held, 8) or "nothing"
-            message = f"{self.location}: this HDF5 file is no h5ad: it must have 'obs', 'var' and 'X'; it has {found}"
+            has = listed(held, 8) or "nothing"
+            message = f"{self.location}: this HDF5 file is no h5ad: it must have 'obs', 'var' and 'X'; it has {has}"
             raise InputError(message)
 
     def _frame(self, name: str, axis: str, length: int) -> Frame:
@@ -225,23 +206,20 @@ class H5adMatrix:
         except InputError:
             return False
 
-    def _example(self, frame: Frame) -> str:
-        try:
-            return ", ".join(frame.index(0, 3).tolist()) or "empty"
-        except InputError as error:
-            return f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"
+    def _unreadable(self, error: InputError) -> str:
+        return f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         if name not in self._obs.columns:
             return self._refuse_missing(self._obs, field, name)
-        found = self._obs.numbers(name)
-        if found is None:
+        numbers = self._obs.numbers(name)
+        if numbers is None:
             message = (
                 f"{self.location}: obs column '{name}' must be numeric, not {self._obs.kind(name)}: "
                 f"name another with {OPTIONS[field]}"
             )
             raise InputError(message)
-        return found
+        return numbers
 
     def _refuse_missing(self, frame: Frame, field: str, name: str, also: str = "") -> NoReturn:
         message = (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from median_spark.errors import InputError, listed
 from median_spark.matrices.anndata.dense import Dense
 from median_spark.matrices.anndata.sparse import ByCell, ByGene
-from median_spark.matrices.contract import Entries
+from median_spark.matrices.contract import Entries, brief
 from median_spark.matrices.hdf5.files import naming_damage
 from median_spark.matrices.hdf5.members import find_member, text_attribute
 from median_spark.matrices.hdf5.sizes import require_lines
@@ -26,20 +26,13 @@ _SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
     "csc_matrix": ByGene,
     "csc": ByGene,
 }
-"""Kinds of sparse matrices, as attribute 'encoding-type' calls them, and 'h5sparse_format' in old files."""
+"""Kinds of sparse matrices by attribute 'encoding-type', and by 'h5sparse_format' of old files."""
 
 
 class Storage(Protocol):
-    """Where the counts of an AnnData file are.
+    """Counts of an AnnData file in one encoding, their `shape` cells × genes; `text` names the encoding for people.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Cells and genes.
-    cells_per_tile : int
-        See `CountMatrix`.
-    text : str
-        How it is stored, for people.
+    All else is as in `CountMatrix`.
     """
 
     shape: tuple[int, int]
@@ -61,19 +54,7 @@ class Storage(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """One matrix of a file.
-
-    Attributes
-    ----------
-    location : str
-        The file.
-    name : str
-        As ``--layer`` calls it: ``"X"``, ``"raw.X"``, or a layer's name.
-    file : h5py.File
-        The open file.
-    path : str
-        Where in it the matrix is.
-    """
+    """One matrix of a file, at `path` in it; its name is ``"X"``, ``"raw.X"``, or that of a layer."""
 
     location: str
     name: str
@@ -82,15 +63,11 @@ class Layer:
 
     @cached_property
     def held(self) -> h5py.Group | h5py.Dataset | None:
-        """The matrix, None if there is none; found when it is asked for, for others may lie outside the file.
-
-        Raises
-        ------
-        InputError
-            If it is not in the file.
-        """
-        found = find_member(self.location, self.file, self.path)
-        return found if _is_matrix(found) else None
+        """The matrix, None if there is none; InputError if it is not in the file, so it is found only when needed."""
+        member = find_member(self.location, self.file, self.path)
+        # anndata writes an X that is None as a dataset without extent.
+        there = isinstance(member, h5py.Group) or (isinstance(member, h5py.Dataset) and member.shape is not None)
+        return member if there else None
 
     @property
     def exists(self) -> bool:
@@ -103,23 +80,17 @@ class Layer:
     @property
     def place(self) -> str:
         """What it is called in messages."""
-        return self.name if self.name in {MAIN, RAW} else f"layer '{self.name}'"
+        return self.name if self.name in {MAIN, RAW} else f"layer '{brief(self.name)}'"
 
     def open(self) -> Storage:
-        """Open it for reading.
-
-        Raises
-        ------
-        InputError
-            If it is of no known kind, or damaged.
-        """
+        """Open it for reading; InputError if it is of no known kind, or damaged."""
         if isinstance(self.held, h5py.Dataset):
             with naming_damage(self.location, f"the type of {self.place}"):
                 sound = self.held.ndim == 2 and self.held.dtype.kind in "iufb"
             if not sound:
                 message = (
                     f"{self.location}: {self.place} must be numeric with 2 dimensions, cells and genes; it is "
-                    f"{self.held.dtype} with {self.held.ndim}"
+                    f"{brief(self.held.dtype)} with {self.held.ndim}"
                 )
                 raise InputError(message)
             require_lines(self.location, self.path, self.held, self.held.shape)
@@ -129,22 +100,16 @@ class Layer:
             kind = text_attribute(self.location, self.held, "encoding-type")
             kind = kind or text_attribute(self.location, self.held, "h5sparse_format")
         if kind not in _SPARSE:
-            found = f"'{kind}'" if kind is not None else "missing"
+            stated = f"'{brief(kind)}'" if kind is not None else "missing"
             message = (
-                f"{self.location}: {self.place} is a group whose attribute 'encoding-type' is {found}; it must be "
+                f"{self.location}: {self.place} is a group whose attribute 'encoding-type' is {stated}; it must be "
                 "csr_matrix or csc_matrix, or X must be a dense dataset"
             )
             raise InputError(message)
         return _SPARSE[kind](self.location, self.held, self.place)
 
     def holds_counts(self) -> bool:
-        """Say whether some of its numbers, at its beginning, middle and end, could be counts.
-
-        Raises
-        ------
-        InputError
-            If these cannot be read.
-        """
+        """Say whether some of its numbers could be counts; InputError if these cannot be read."""
         held = self.held
         numbers = find_member(self.location, held, "data") if isinstance(held, h5py.Group) else held
         if not isinstance(numbers, h5py.Dataset) or numbers.ndim not in (1, 2):
@@ -153,13 +118,7 @@ class Layer:
 
 
 def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
-    """Return the matrices of a file by name, X first, then raw.X, then the layers ascending.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Return the matrices of a file by name, X first, then raw.X, then the layers ascending."""
     group = find_member(location, file, "layers")
     with naming_damage(location, "its list of matrices"):
         others = {name: f"layers/{name}" for name in sorted(group)} if isinstance(group, h5py.Group) else {}
@@ -173,19 +132,7 @@ def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
 def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
     """Return the layer that is wanted; `auto` is X, unless only raw.X or only a layer 'counts' holds counts.
 
-    Parameters
-    ----------
-    location : str
-        The file, for messages.
-    layers : dict of str to Layer
-        From `find_layers`.
-    wanted : str
-        A name, or ``"auto"``.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name, or none at all.
+    InputError if there is none of that name, or none at all.
     """
     if wanted == AUTO_LAYER:
         candidates = [layers[name] for name in (MAIN, RAW, COUNTS) if name in layers]
@@ -197,8 +144,3 @@ def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
     there = listed(list(layers), 12) or "none"
     message = f"{location}: there is no {name} in this file; it has {there}: name it with --layer"
     raise InputError(message)
-
-
-def _is_matrix(held: Any) -> bool:
-    """Say whether there is something; anndata writes an X that is None as a dataset without extent."""
-    return isinstance(held, h5py.Group) or (isinstance(held, h5py.Dataset) and held.shape is not None)

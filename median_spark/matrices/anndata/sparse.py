@@ -12,24 +12,24 @@ import numpy.typing as npt
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import Entries
+from median_spark.matrices.contract import Entries, brief
+from median_spark.matrices.hdf5.arrays import Vector
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
 from median_spark.matrices.hdf5.lists import read_list
 from median_spark.matrices.hdf5.members import find_member, small_attribute
 from median_spark.matrices.hdf5.row_blocks import with_room
 from median_spark.matrices.hdf5.sizes import require_lines
-from median_spark.matrices.hdf5.vectors import Vector
 from median_spark.matrices.transpose import row_numbers, summed, transposed
 
 _STRETCH = 1 << 18
-"""Entries that are read at once: few enough to stay in the processor's cache, enough to amortise the call."""
+"""Entries to read at once: few enough to stay in the processor's cache, enough to amortise the call."""
 
 _SAMPLED_BY_GENE = 256
-"""Cells that are read together of a matrix stored by gene, where a few cost as much as many."""
+"""Cells to read together of a matrix stored by gene, where a few cost as much as many."""
 
 
 class _Sparse:
-    """What both kinds share: finding the three lists, and checking that they fit together."""
+    """Parts of both kinds: finding the three lists, and checking that they fit together."""
 
     def __init__(self, location: str, group: h5py.Group, place: str, kind: str) -> None:
         self._location = location
@@ -50,32 +50,34 @@ class _Sparse:
         self._data.close()
         self._indices.close()
 
-    def _refuse(self, found: str) -> NoReturn:
-        message = f"{self._location}: {self._place} {found}; the file is damaged, or was not written by anndata"
+    def _refuse(self, problem: str) -> NoReturn:
+        message = f"{self._location}: {self._place} {problem}; the file is damaged, or was not written by anndata"
         raise InputError(message)
 
     def _find_shape(self, group: h5py.Group) -> tuple[int, int]:
-        found = small_attribute(self._location, group, "shape")
-        if found is None:
-            found = small_attribute(self._location, group, "h5sparse_shape")
+        attribute = small_attribute(self._location, group, "shape")
+        if attribute is None:
+            attribute = small_attribute(self._location, group, "h5sparse_shape")
         with naming_damage(self._location, f"the shape of {self._place}"):
-            shape = tuple(np.asarray(found).ravel().tolist()) if found is not None else ()
+            shape = tuple(np.asarray(attribute).ravel().tolist()) if attribute is not None else ()
         if len(shape) != 2 or not all(isinstance(extent, int) and extent >= 0 for extent in shape):
-            self._refuse(f"must have an attribute 'shape' of two whole numbers, cells and genes; it is {found}")
+            stated = brief(attribute)
+            self._refuse(f"must have an attribute 'shape' of two whole numbers, cells and genes; it is {stated}")
         require_lines(self._location, self._place, group, shape)
         return shape[0], shape[1]
 
     def _find(self, group: h5py.Group, name: str) -> Vector:
         held = find_member(self._location, group, name)
+        kinds, wanted = ("iu", "whole numbers") if name == "indices" else ("iufb", "numbers")
+        kind, sound = "it has none", False
         with naming_damage(self._location, f"'{name}' of {self._place}"):
-            kinds = "iu" if name == "indices" else "iufb"
-            sound = isinstance(held, h5py.Dataset) and held.ndim == 1 and held.dtype.kind in kinds
+            if isinstance(held, h5py.Dataset):
+                kind, sound = (
+                    f"it is {brief(held.dtype)} with {held.ndim} dimensions",
+                    held.ndim == 1 and held.dtype.kind in kinds,
+                )
         if not sound:
-            found = (
-                f"it is {held.dtype} with {held.ndim} dimensions" if isinstance(held, h5py.Dataset) else "it has none"
-            )
-            wanted = "whole numbers" if name == "indices" else "numbers"
-            self._refuse(f"must have a list of {wanted} '{name}'; {found}")
+            self._refuse(f"must have a list of {wanted} '{name}'; {kind}")
         return Vector(self._location, held)
 
     def _find_indptr(self, group: h5py.Group) -> npt.NDArray[np.int64]:
@@ -88,15 +90,14 @@ class _Sparse:
                 self._refuse(
                     f"has an indptr of {len(held):,} numbers, where its shape {self.shape} asks for {self._lines + 1:,}"
                 )
-            found = read_list(self._location, held, f"'indptr' of {self._place}").astype(np.int64, copy=False)
-        if found[0] != 0:
-            self._refuse(f"has an indptr that begins with {found[0]:,}, where it must with 0")
-        falls = np.flatnonzero(found[1:] < found[:-1])
+            indptr = read_list(self._location, held, f"'indptr' of {self._place}").astype(np.int64, copy=False)
+        if indptr[0] != 0:
+            self._refuse(f"has an indptr that begins with {indptr[0]:,}, where it must with 0")
+        falls = np.flatnonzero(indptr[1:] < indptr[:-1])
         if len(falls):
-            self._refuse(
-                f"has an indptr that falls from {found[falls[0]]:,} to {found[falls[0] + 1]:,}; it must never fall"
-            )
-        return found
+            before, after = indptr[falls[0]], indptr[falls[0] + 1]
+            self._refuse(f"has an indptr that falls from {before:,} to {after:,}; it must never fall")
+        return indptr
 
     def _stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut the entries ``begin <= entry < end`` into stretches of whole chunks."""
@@ -110,8 +111,8 @@ class _Sparse:
             start = stop
 
     def _read_indices(self, start: int, stop: int) -> npt.NDArray[Any]:
-        found = self._indices.read(start, stop)
-        return found if found.dtype in (np.int32, np.int64) else found.astype(np.int64)
+        indices = self._indices.read(start, stop)
+        return indices if indices.dtype in (np.int32, np.int64) else indices.astype(np.int64)
 
     def _refuse_index(self, what: str, index: int, entry: int, limit: int) -> NoReturn:
         self._refuse(f"has the {what} number {index:,} at entry {entry:,}, where it has {limit:,} {what}s")
@@ -127,7 +128,7 @@ class ByCell(_Sparse):
 
     def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
-        from median_spark.matrices.loops.sparse import choose  # numba takes half a second: only who reads counts waits
+        from median_spark.matrices.loops.sparse import choose  # numba takes half a second
 
         indptr = self._indptr[first : last + 1]
         row_of_column = row_numbers(rows, self.shape[1])
@@ -151,7 +152,7 @@ class ByCell(_Sparse):
         return transposed(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_line_totals  # see above
 
         totals, line = np.zeros(last - first, dtype=np.float64), first
@@ -160,7 +161,7 @@ class ByCell(_Sparse):
         return totals
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file, by the entries that they have."""
+        """Return the bytes of some cells in the file, by the entries that they have."""
         share = (self._indptr[last] - self._indptr[first]) / max(1, len(self._data))
         return int((self._data.stored_bytes() + self._indices.stored_bytes()) * share)
 
@@ -185,15 +186,15 @@ class ByGene(_Sparse):
             lines = np.searchsorted(self._indptr, [start, stop - 1], side="right") - 1
             if row_of_line[lines[0] : lines[1] + 1].min() == len(rows):
                 continue
-            found = self._read_indices(start, stop)
-            self._check_cells(found, start)
-            if not np.any((found >= first) & (found < last)):
+            indices = self._read_indices(start, stop)
+            self._check_cells(indices, start)
+            if not np.any((indices >= first) & (indices < last)):
                 continue
-            if filled + len(found) > len(cells):
-                room = max(filled + len(found), len(cells) + len(cells) // 2)
+            if filled + len(indices) > len(cells):
+                room = max(filled + len(indices), len(cells) + len(cells) // 2)
                 cells, counts = with_room(cells, filled, room), with_room(counts, filled, room)
             filled, line = choose_cells(
-                found, self._data.read(start, stop), start, self._indptr, line, row_of_line, len(rows), first, taken,
+                indices, self._data.read(start, stop), start, self._indptr, line, row_of_line, len(rows), first, taken,
                 filled, cells, counts, lengths,
             )  # fmt: skip
         cells, counts = cells[:filled], counts[:filled]
@@ -206,7 +207,7 @@ class ByGene(_Sparse):
         return summed(entries) if repeated else entries
 
     def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_cell_totals  # see above
 
         totals = np.zeros(last - first, dtype=np.float64)
@@ -217,7 +218,7 @@ class ByGene(_Sparse):
         return totals
 
     def stored_bytes(self, first: int, last: int) -> int:
-        """Bytes that the cells ``first <= cell < last`` take in the file, as if all took the same."""
+        """Return the bytes of some cells in the file, as if all took the same."""
         stored = self._data.stored_bytes() + self._indices.stored_bytes()
         return int(stored * (last - first) / max(1, self.shape[0]))
 

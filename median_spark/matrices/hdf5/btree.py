@@ -1,11 +1,10 @@
-"""The index of an HDF5 dataset's chunks, read straight from the file: ten times as fast as HDF5 hands it over.
+"""Reading the index of an HDF5 dataset's chunks straight from the file, ten times as fast as HDF5 returns it.
 
 Serves the index that files have unless they ask for newer ones, a version 1 B-tree. The layout of its bytes is that of
 the HDF5 File Format Specification, version 3.0: sections III.A.1 (B-trees), IV.A.1 (object headers) and IV.A.2.i (data
-layout message). What is found is given up unless it is a chunk for every place, or as many as HDF5 counts.
+layout message). An index is used only if it has a chunk for every place, or as many as HDF5 counts.
 """
 
-import math
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from h5py import h5g
 
 from median_spark.guard import beat
+from median_spark.matrices.hdf5.sizes import number_of_tiles
 
 _LAYOUT, _CONTINUATION = 0x0008, 0x0010
 
@@ -34,18 +34,8 @@ _MOST_BLOCK = 1 << 20
 def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.void] | None:
     """Return the chunks of a dataset of one or two dimensions, or None where HDF5 must be asked.
 
-    Parameters
-    ----------
-    stream : binary file
-        The file that the dataset is in, without user block.
-    dataset : h5py.Dataset
-        Chunked.
-
-    Returns
-    -------
-    ndarray with fields size, mask, row, column, address; shape (chunks,)
-        Bytes stored, mask of filters that were skipped, first row and cell, and offset in the file; of a dataset of one
-        dimension every element is a row, and the cell is 0.
+    They have the fields of `CHUNK`: bytes stored, mask of skipped filters, first row and cell, and offset in the file.
+    In a dataset of one dimension every element is a row, and the cell is 0. The stream is its file, without user block.
     """
     if dataset.file.id.get_create_plist().get_sizes() != (8, 8):
         return None
@@ -55,18 +45,15 @@ def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.
             return None
         kind = CHUNK if dataset.ndim == 2 else _LIST_CHUNK
         chunks = np.frombuffer(b"".join(_leaves(stream, root, kind)), dtype=kind)
-        most = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-        complete = len(chunks) == most or len(chunks) == dataset.id.get_num_chunks()
+        complete = len(chunks) in (number_of_tiles(dataset), dataset.id.get_num_chunks())
     except (ValueError, IndexError, OverflowError, OSError, RuntimeError):
         return None  # not laid out as expected: HDF5 tells whether it is damaged
-    return (chunks if dataset.ndim == 2 else _as_rows(chunks)) if complete else None
-
-
-def _as_rows(chunks: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    made = np.zeros(len(chunks), dtype=CHUNK)
-    for name in chunks.dtype.names or ():
-        made[name] = chunks[name]
-    return made
+    if not complete or dataset.ndim == 2:
+        return chunks if complete else None
+    rows = np.zeros(len(chunks), dtype=CHUNK)
+    for name in kind.names or ():
+        rows[name] = chunks[name]
+    return rows
 
 
 def _find_root(stream: BinaryIO, address: int, dimensions: int) -> int | None:
@@ -92,23 +79,20 @@ def _messages(stream: BinaryIO, address: int) -> Iterator[tuple[int, bytes]]:
         prefix, ordered = 8, 0
     else:
         return
-    seen: set[int] = set()
+    visited: set[int] = set()
     while blocks:
         begin, length = blocks.pop(0)
-        if begin in seen:
+        if begin in visited:
             message = "the blocks of an object header form a circle"
             raise ValueError(message)
-        seen.add(begin)
+        visited.add(begin)
         block = _read(stream, begin, length)
         at = 0
         while at + prefix + ordered <= len(block):
-            if prefix == 8:
-                kind, size = _number(block[at : at + 2]), _number(block[at + 2 : at + 4])
-            else:
-                kind, size = block[at], _number(block[at + 1 : at + 3])
-            at += prefix + ordered
-            content = block[at : at + size]
-            at += size
+            width = 2 if prefix == 8 else 1
+            kind, size = _number(block[at : at + width]), _number(block[at + width : at + width + 2])
+            content = block[at + prefix + ordered : at + prefix + ordered + size]
+            at += prefix + ordered + size
             if kind == _CONTINUATION:
                 where, long = _number(content[:8]), _number(content[8:16])
                 # From version 2 on a continuation is framed by a signature and a checksum.
@@ -120,7 +104,7 @@ def _messages(stream: BinaryIO, address: int) -> Iterator[tuple[int, bytes]]:
 def _leaves(stream: BinaryIO, root: int, kind: np.dtype[np.void]) -> Iterator[bytes]:
     """Yield the entries of all nodes at the bottom, in order."""
     waiting = [root]
-    seen = set(waiting)
+    visited = set(waiting)
     while waiting:
         address = waiting.pop()
         beat()
@@ -136,10 +120,10 @@ def _leaves(stream: BinaryIO, root: int, kind: np.dtype[np.void]) -> Iterator[by
             yield entries
             continue
         below = np.frombuffer(entries, dtype=kind)["address"].tolist()[::-1]
-        if not seen.isdisjoint(below):
+        if not visited.isdisjoint(below):
             message = "the nodes of a chunk index form a circle"
             raise ValueError(message)
-        seen.update(below)
+        visited.update(below)
         waiting.extend(below)
 
 

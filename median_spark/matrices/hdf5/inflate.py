@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from deflate import _deflate
 
+_REASON = "it does not inflate to the size of a tile"
+
 
 class DamagedTileError(Exception):
-    """A tile that cannot be inflated; its number among those that were to be."""
+    """A tile that cannot be inflated, by its `number` among those that were to be."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(reason)
@@ -31,34 +33,28 @@ def inflate_tiles(
 ) -> None:
     """Inflate zlib streams, each to its slot.
 
-    Parameters
-    ----------
-    stored : ndarray of uint8
-        What was read of a file.
-    offsets, sizes : ndarray of int64, shape (streams,)
-        Where in it each stream is, within its bounds.
-    slots : ndarray of int64, shape (streams,)
-        Row of `tiles` that receives each.
-    tiles : ndarray of uint8, shape (slots, bytes of a tile)
-        Each stream must fill its row.
-
-    Raises
-    ------
-    DamagedTileError
-        If a stream is damaged, or is not exactly as long as a tile.
+    Stream i is ``stored[offsets[i] : offsets[i] + sizes[i]]``, within its bounds, and must fill ``tiles[slots[i]]``.
+    The shape of `tiles` is (slots, bytes of a tile). DamagedTileError if one is damaged, or not exactly as long as a
+    tile.
     """
-    found = _library()
-    if found is None:
-        _inflate_one_by_one(stored, offsets, sizes, slots, tiles)
+    library = _library()
+    if library is None:
+        for number, (offset, size, slot) in enumerate(
+            zip(offsets.tolist(), sizes.tolist(), slots.tolist(), strict=True)
+        ):
+            try:
+                inflated = deflate.zlib_decompress(stored.data[offset : offset + size], tiles.shape[1])
+            except deflate.DeflateError as error:
+                raise DamagedTileError(number, _REASON) from error
+            if len(inflated) != tiles.shape[1]:
+                raise DamagedTileError(number, _REASON)
+            tiles[slot] = np.frombuffer(inflated, dtype=np.uint8)
         return
-    from median_spark.matrices.loops.dense import inflate_all  # numba takes half a second: only who reads counts waits
+    from median_spark.matrices.loops.dense import inflate_all  # numba takes half a second: only readers of counts wait
 
-    failed = inflate_all(found[0], found[1], stored, offsets, sizes, slots, tiles)
+    failed = inflate_all(*library, stored, offsets, sizes, slots, tiles)
     if failed >= 0:
         raise DamagedTileError(failed, _REASON)
-
-
-_REASON = "it does not inflate to the size of a tile"
 
 
 @cache
@@ -73,22 +69,3 @@ def _library() -> tuple[int, int] | None:
     address = ctypes.cast(function, ctypes.c_void_p).value
     decompressor = allocate()
     return (address, decompressor) if address and decompressor else None
-
-
-def _inflate_one_by_one(
-    stored: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    slots: npt.NDArray[np.int64],
-    tiles: npt.NDArray[np.uint8],
-) -> None:
-    content = stored.data
-    size = tiles.shape[1]
-    for number, (offset, length, slot) in enumerate(zip(offsets.tolist(), sizes.tolist(), slots.tolist(), strict=True)):
-        try:
-            found = deflate.zlib_decompress(content[offset : offset + length], size)
-        except deflate.DeflateError as error:
-            raise DamagedTileError(number, _REASON) from error
-        if len(found) != size:
-            raise DamagedTileError(number, _REASON)
-        tiles[slot] = np.frombuffer(found, dtype=np.uint8)

@@ -15,7 +15,9 @@ import numpy as np
 
 from median_spark import storage
 from median_spark.errors import InputError
+from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
+from median_spark.matrices.hdf5.lists import as_strings, first_damaged
 from median_spark.matrices.hdf5.sizes import require_backed
 
 _MISSING = "there is no such file"
@@ -28,16 +30,7 @@ _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_BYTES = 16, 1 << 16
 
 
 def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
-    """Return an object by its path from a group, None if there is none.
-
-    Parameters
-    ----------
-    location : str
-        The file, for messages.
-    group : h5py.Group
-        Where the path begins; from this function, or the file itself.
-    path : str
-        Names of groups and of the object, with ``/`` between them.
+    """Return an object by its path from a group of this function or the file itself, None if there is none.
 
     Raises
     ------
@@ -46,87 +39,64 @@ def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5p
         the file cannot hold.
     """
     with naming_damage(location, f"'{_joined(group, path)}'"):
-        found = _walk(location, group, path)
-        if isinstance(found, h5py.Dataset):
-            check_dataset(location, found)
-        return found
+        member = _walk(location, group, path)
+        if isinstance(member, h5py.Dataset):
+            check_dataset(location, member)
+        return member
 
 
 def check_dataset(location: str, dataset: h5py.Dataset) -> None:
-    """Refuse a dataset whose data are in other places than its file, or that declares more than the file can hold.
-
-    Raises
-    ------
-    InputError
-        If it is one.
-    """
+    """Reject a dataset whose data are in other places than its file, or that declares more than the file can hold."""
     name = (dataset.name or "a dataset without a name").lstrip("/")
     if dataset.is_virtual:
         sources = dataset.virtual_sources()
         if any(source.file_name == "." and _parts(source.dset_name) == _parts(name) for source in sources):
             # HDF5 crashes where it reads such a dataset: nobody is to try.
             message = (
-                f"{location}: '{name}' is a virtual dataset that is made of itself, so it holds nothing; a matrix must "
-                "be one file: copy it again from where it came, or write its values again"
+                f"{location}: '{brief(name)}' is a virtual dataset that is made of itself, so it holds nothing; a "
+                "matrix must be one file: copy it again from where it came, or write its values again"
             )
             raise InputError(message)
         others = [file for file in dict.fromkeys(source.file_name for source in sources) if file != "."]
-        parts = ", ".join(_described(location, file) for file in others[:3]) or "other datasets of this file"
+        parts = ", ".join(_with_state(location, file) for file in others[:3]) or "other datasets of this file"
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
-        message = (
-            f"{location}: '{name}' is a virtual dataset, made of {parts}{more}; a matrix must be one file: "
-            f"{_advice(name, complete=_MISSING not in parts)}"
-        )
-        raise InputError(message)
-    if dataset.external:
-        parts = ", ".join(_described(location, file) for file, _, _ in dataset.external[:3])
-        message = (
-            f"{location}: the data of '{name}' lie outside this file, in {parts}; a matrix must be one file: "
-            f"{_advice(name, complete=_MISSING not in parts)}"
-        )
-        raise InputError(message)
-    require_backed(location, dataset, name)
+        problem = f"'{brief(name)}' is a virtual dataset, made of {parts}{more}"
+    elif dataset.external:
+        parts = ", ".join(_with_state(location, file) for file, _, _ in dataset.external[:3])
+        problem = f"the data of '{brief(name)}' lie outside this file, in {parts}"
+    else:
+        require_backed(location, dataset, name)
+        return
+    first = "put the missing file back, for HDF5 reads zeros in its place; then " if _MISSING in parts else ""
+    place = brief(name)
+    message = (
+        f"{location}: {problem}; a matrix must be one file: {first}open it with h5py as file, and put its values in "
+        f"its place: values = file['{place}'][()]; del file['{place}']; file['{place}'] = values"
+    )
+    raise InputError(message)
 
 
 def text_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) -> str | None:
-    """Return an attribute of HDF5 that is a word, None if there is none.
+    """Return an attribute of HDF5 that is a word, None if there is none; InputError if it is anything else.
 
-    Parameters
-    ----------
-    location : str
-        The file, for messages.
-    held : h5py.Group or h5py.Dataset
-        What has the attribute.
-    name : str
-        The attribute: a string of fixed or variable length, or a list of one, as writers in other languages make them.
-
-    Raises
-    ------
-    InputError
-        If it is no word.
+    It is a string of fixed or variable length, or a list of one, as writers in other languages make them.
     """
-    found = small_attribute(location, held, name)
-    if found is None:
+    value = small_attribute(location, held, name)
+    if value is None:
         return None
-    words = np.asarray(found).ravel().tolist()
-    if len(words) != 1 or not isinstance(words[0], (str, bytes)):
-        message = (
-            f"{location}: attribute '{name}' of '{_joined(held)}' must be a word; it is {np.asarray(found).dtype} of "
-            f"shape {np.shape(found)}"
-        )
-        raise InputError(message)
-    word = words[0]
-    return word.decode("utf-8", errors="replace").rstrip("\0") if isinstance(word, bytes) else word
+    with naming_damage(location, f"attribute '{name}' of '{_joined(held)}'"):
+        values = np.asarray(value)
+        kind = f"{brief(values.dtype)} of shape {np.shape(value)}"
+        if values.size == 1 and isinstance(values.ravel().tolist()[0], (str, bytes)):
+            if first_damaged(values) < 0:
+                return str(as_strings(values)[0])
+            kind = f"{brief(value)}, which has bytes after the NUL that ends a text"
+    message = f"{location}: attribute '{name}' of '{_joined(held)}' must be a word; it is {kind}"
+    raise InputError(message)
 
 
 def small_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) -> Any:
-    """Return an attribute of HDF5 that should be small, None if there is none.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or large.
-    """
+    """Return an attribute of HDF5 that should be small, None if there is none; InputError if it is damaged or large."""
     with naming_damage(location, f"attribute '{name}' of '{_joined(held)}'"):
         if name not in held.attrs:
             return None
@@ -154,7 +124,14 @@ def _walk(location: str, group: h5py.Group, path: str) -> Any:
             return None
         link = here.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            _refuse_link(location, _joined(here, name), link)
+            place = _joined(here, name)
+            message = (
+                f"{location}: '{place}' is a link to '{brief(link.path)}' in another file, "
+                f"{_with_state(location, link.filename)}; a matrix must be one file: open it with h5py as file, and "
+                f"put what it leads to in the link's place: "
+                f"held = file['{place}']; del file['{place}']; file.copy(held, '{place}')"
+            )
+            raise InputError(message)
         if isinstance(link, h5py.SoftLink):
             links += 1
             if links > _MOST_LINKS:
@@ -173,24 +150,7 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _refuse_link(location: str, name: str, link: h5py.ExternalLink) -> None:
-    message = (
-        f"{location}: '{name}' is a link to '{link.path}' in another file, {_described(location, link.filename)}; "
-        f"a matrix must be one file: open it with h5py as file, and put what it leads to in the link's place: "
-        f"held = file['{name}']; del file['{name}']; file.copy(held, '{name}')"
-    )
-    raise InputError(message)
-
-
-def _advice(name: str, *, complete: bool) -> str:
-    first = "" if complete else "put the missing file back, for HDF5 reads zeros in its place; then "
-    return first + (
-        "open it with h5py as file, and put its values in its place: "
-        f"values = file['{name}'][()]; del file['{name}']; file['{name}'] = values"
-    )
-
-
-def _described(location: str, name: str) -> str:
+def _with_state(location: str, name: str) -> str:
     """Return another file's name, and whether it is missing, where that can be told."""
     if storage.is_local(location):
         try:
@@ -198,14 +158,9 @@ def _described(location: str, name: str) -> str:
         except (OSError, ValueError):  # a name that no file can have
             missing = True
         if missing:
-            return f"'{name}' ({_MISSING})"
-    return f"'{name}'"
+            return f"'{brief(name)}' ({_MISSING})"
+    return f"'{brief(name)}'"
 
 
 def _joined(held: Any, path: str = "") -> str:
-    return "/".join(_parts(f"{held.name or ''}/{path}")) or "/"
-
-
-def names_in(group: h5py.Group) -> set[str]:
-    """Return what a group holds by name; unlike ``name in group``, this follows no link."""
-    return set(group)
+    return brief("/".join(_parts(f"{held.name or ''}/{path}")) or "/")

@@ -1,4 +1,4 @@
-"""Bands of rows, as tiles or whole, and what is gathered from them: entries other than zero, and totals of cells."""
+"""Blocks of rows, in tiles or whole, and what is gathered from them: non-zero entries, and totals of cells."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +12,10 @@ from median_spark.matrices.contract import Entries
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Some consecutive rows of a matrix, in tiles side by side.
+    """The rows ``start <= row < stop`` of a matrix, in tiles side by side.
 
-    Attributes
-    ----------
-    start, stop : int
-        The rows ``start <= row < stop``.
-    tiles : ndarray, shape (tiles, rows of a tile, cells of a tile)
-        Counts; rows beyond `stop` and cells beyond those asked for mean nothing. The next band may overwrite it.
-    first_cell : ndarray of int64, shape (tiles,)
-        The first cell of each tile.
+    `tiles` has the shape (tiles, rows of a tile, cells of a tile). Rows beyond `stop` and cells beyond those asked for
+    mean nothing, and the next block may overwrite it. `first_cell` (int64) is the first cell of each tile.
     """
 
     start: int
@@ -31,40 +25,26 @@ class RowBlock:
 
 
 def gather_entries(
-    bands: Iterator[RowBlock],
+    blocks: Iterator[RowBlock],
     dtype: np.dtype[Any],
     rows: npt.NDArray[np.int64],
     first: int,
     taken: npt.NDArray[np.bool_],
     expected: int,
 ) -> Entries:
-    """Gather the entries other than zero of some rows and cells.
+    """Gather the non-zero entries of some ascending rows and of the `taken` cells, counted from `first`.
 
-    Parameters
-    ----------
-    bands : iterator of RowBlock
-        Ascending; every row of `rows` is in one.
-    dtype : numpy.dtype
-        Of the bands' tiles.
-    rows : ndarray of int64, shape (rows,)
-        Ascending.
-    first : int
-        The first cell that is asked for.
-    taken : ndarray of bool, shape (cells asked for,)
-        Which of them to take.
-    expected : int
-        Entries that there may be: room is made for them at once, and for more as it is needed.
+    Every row is in one of the blocks, which ascend and hold numbers of `dtype`. Room is made for the `expected` entries
+    at once, and for more as it is needed.
     """
-    from median_spark.matrices.loops.dense import (
-        scatter,  # numba takes half a second: only who reads counts waits for it
-    )
+    from median_spark.matrices.loops.dense import scatter  # numba takes half a second: only readers of counts wait
 
     lengths = np.zeros(len(rows), dtype=np.int64)
     cells, counts = np.empty(expected, dtype=np.int32), np.empty(expected, dtype=dtype)
     filled = 0
-    for band in bands:
-        begin, end = np.searchsorted(rows, [band.start, band.stop]).tolist()
-        tiles, _, width = band.tiles.shape
+    for block in blocks:
+        begin, end = np.searchsorted(rows, [block.start, block.stop]).tolist()
+        tiles, _, width = block.tiles.shape
         most = filled + (end - begin) * tiles * width + 1
         if most > len(cells):
             room = max(most, len(cells) + len(cells) // 2)
@@ -73,10 +53,10 @@ def gather_entries(
         padded = np.zeros(len(taken) + 2 * width, dtype=np.bool_)
         padded[width : width + len(taken)] = taken
         filled = scatter(
-            band.tiles,
-            band.tiles.view(f"i{band.tiles.itemsize}"),
-            band.first_cell - first + width,
-            rows[begin:end] - band.start,
+            block.tiles,
+            block.tiles.view(f"i{block.tiles.itemsize}"),
+            block.first_cell - first + width,
+            rows[begin:end] - block.start,
             padded,
             width,
             filled,
@@ -87,18 +67,18 @@ def gather_entries(
     return Entries(lengths, cells[:filled], counts[:filled])
 
 
-def total_counts(bands: Iterator[RowBlock], first: int, last: int) -> npt.NDArray[np.float64]:
-    """Sum the counts of each cell in ``first <= cell < last`` over all rows of the bands, shape (last - first,)."""
+def total_counts(blocks: Iterator[RowBlock], first: int, last: int) -> npt.NDArray[np.float64]:
+    """Sum the counts of each cell in ``first <= cell < last`` over all rows of the blocks, shape (last - first,)."""
     from median_spark.matrices.loops.dense import add_totals  # see above
 
     totals = np.zeros(last - first, dtype=np.float64)
-    for band in bands:
-        width = band.tiles.shape[2]
+    for block in blocks:
+        width = block.tiles.shape[2]
         padded = np.zeros(len(totals) + 2 * width, dtype=np.float64)
         padded[width : width + len(totals)] = totals
         # One row after the other: numpy's own sum pairs the rows of a single cell differently from those of many, and
         # then a total of fractions would depend on how the cells are cut into units.
-        add_totals(band.tiles[:, : band.stop - band.start], band.first_cell - first + width, padded)
+        add_totals(block.tiles[:, : block.stop - block.start], block.first_cell - first + width, padded)
         totals = padded[width : width + len(totals)]
     return totals
 

@@ -1,4 +1,4 @@
-"""Sizes that an HDF5 file declares, held against the bytes that it has, before anything of these sizes is allocated.
+"""Checking the sizes that an HDF5 file declares against its bytes, before anything of these sizes is allocated.
 
 A few bytes of a damaged or hostile file may declare any number of cells, genes or bytes. Compressed constants are small
 and sound. So nothing is refused up to a floor, and beyond it only what no writer can have stored in so few bytes.
@@ -11,6 +11,7 @@ import h5py
 from h5py import h5d, h5z
 
 from median_spark.errors import InputError
+from median_spark.matrices.contract import brief
 
 FLOOR = 64 << 20
 """Bytes that any dataset may declare."""
@@ -29,31 +30,19 @@ _BOUNDED = {h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SHUFFLE, h5z.FILTER_F
 
 
 def most_bytes(dataset: h5py.Dataset) -> int:
-    """Return how many bytes a dataset's values, or some of them that are read together, may take in memory."""
+    """Return the most bytes that a dataset's values, or some that are read together, may take in memory."""
     return max(FLOOR, _DENSEST * file_bytes(dataset))
 
 
 def file_bytes(dataset: h5py.Dataset) -> int:
-    """Return how large a dataset's file is."""
+    """Return the size of a dataset's file."""
     return int(dataset.file.id.get_filesize())
 
 
 def require_backed(location: str, dataset: h5py.Dataset, name: str) -> None:
-    """Refuse a dataset that declares more values than the file's bytes can hold.
+    """Reject a dataset, neither virtual nor external, that declares more values than the file's bytes can hold.
 
-    Parameters
-    ----------
-    location : str
-        The file, for messages.
-    dataset : h5py.Dataset
-        Neither virtual nor external. Of a dataset of two dimensions tiles that are all 0 may be missing from the file.
-    name : str
-        What it is called in messages.
-
-    Raises
-    ------
-    InputError
-        If it does.
+    Of a dataset of two dimensions tiles that are all 0 may be missing from the file.
     """
     if dataset.shape is None:
         return
@@ -71,58 +60,29 @@ def require_backed(location: str, dataset: h5py.Dataset, name: str) -> None:
     if expansion is not None and declared > stored * expansion:
         _refuse(location, name, f"have {declared:,} bytes", f"{stored:,} are stored")
     if dataset.chunks:
-        needed = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        needed = number_of_tiles(dataset)
         written = dataset.id.get_num_chunks()
         if written < needed:
             _refuse(location, name, f"have {needed:,} chunks", f"{written:,} are stored")
 
 
 def require_lines(location: str, name: str, held: h5py.Dataset | h5py.Group, lines: tuple[int, ...]) -> None:
-    """Refuse numbers of cells and genes that the file cannot have.
-
-    Parameters
-    ----------
-    location, name : str
-        The file and what is in it, for messages.
-    held : h5py.Dataset or h5py.Group
-        What has so many.
-    lines : tuple of int
-        Cells and genes, or genes and cells.
-
-    Raises
-    ------
-    InputError
-        If there are more than the file has bytes.
-    """
+    """Reject more cells or genes (`lines`) than the file of `held` has bytes."""
     most = max(_LEAST_LINES, file_bytes(held))
     if max(lines, default=0) > most:
-        told = " × ".join(f"{extent:,}" for extent in lines)
-        _refuse(location, name, f"be {told}", f"the file has {file_bytes(held):,} bytes")
+        extents = " × ".join(f"{extent:,}" for extent in lines)
+        _refuse(location, name, f"be {extents}", f"the file has {file_bytes(held):,} bytes")
 
 
 def require_tiles(location: str, name: str, dataset: h5py.Dataset) -> None:
-    """Refuse a matrix of more tiles than the file can have; their places are held in memory.
-
-    Raises
-    ------
-    InputError
-        If it is one.
-    """
-    if not dataset.chunks:
-        return
-    tiles = math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    """Reject a matrix of more tiles than the file can have; their places are held in memory."""
+    tiles = number_of_tiles(dataset) if dataset.chunks else 0
     if tiles > max(_LEAST_TILES, file_bytes(dataset)):
         _refuse(location, name, f"have {tiles:,} tiles", f"the file has {file_bytes(dataset):,} bytes")
 
 
 def require_strings(location: str, name: str, dataset: h5py.Dataset, number: int, longest: int) -> None:
-    """Refuse strings that would take more memory than the file can ask for: each takes as much as the longest.
-
-    Raises
-    ------
-    InputError
-        If they would.
-    """
+    """Reject strings that would take more memory than the file can ask for: each takes as much as the longest."""
     wanted = number * longest * 4
     if wanted > most_bytes(dataset):
         message = (
@@ -130,6 +90,11 @@ def require_strings(location: str, name: str, dataset: h5py.Dataset, number: int
             f"file has {file_bytes(dataset):,}; it is damaged, or these are no names"
         )
         raise InputError(message)
+
+
+def number_of_tiles(dataset: h5py.Dataset) -> int:
+    """Return how many tiles a chunked dataset has, written or not."""
+    return math.prod(-(-extent // chunk) for extent, chunk in zip(dataset.shape, dataset.chunks, strict=True))
 
 
 def _expansion(dataset: h5py.Dataset) -> int | None:
@@ -145,7 +110,6 @@ def _expansion(dataset: h5py.Dataset) -> int | None:
 
 
 def _refuse(location: str, name: str, declared: str, held: str) -> NoReturn:
-    message = (
-        f"{location}: '{name}' is declared to {declared}, where {held}; the file is damaged, or was never finished"
-    )
+    place = f"{location}: '{brief(name)}'"
+    message = f"{place} is declared to {declared}, where {held}; the file is damaged, or was never finished"
     raise InputError(message)

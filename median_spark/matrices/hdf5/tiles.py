@@ -1,13 +1,12 @@
-"""Tiles of a compressed HDF5 dataset, read by byte range and inflated with libdeflate, three times as fast as by HDF5.
+"""Tiles, or chunks, of a compressed HDF5 dataset: found in the file, read by byte range and inflated with libdeflate.
 
-Serves datasets of plain numbers whose only filter is gzip, as loompy and anndata write them. Whatever else there is,
-other filters, other layouts, goes through h5py.
+This is three times as fast as HDF5's own way. It serves datasets of plain numbers whose only filter is gzip, as most
+writers make them. Whatever else there is, other filters, other layouts, goes through h5py.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,59 +16,20 @@ from h5py import h5d, h5t, h5z
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.guard import beat
+from median_spark.matrices.hdf5.btree import CHUNK, read_chunk_index
 from median_spark.matrices.hdf5.files import naming_damage
 from median_spark.matrices.hdf5.inflate import DamagedTileError, inflate_tiles
-from median_spark.matrices.hdf5.row_blocks import RowBlock
-from median_spark.matrices.hdf5.sizes import most_bytes
-from median_spark.matrices.hdf5.tile_index import TileIndex, TilePlaces
+from median_spark.matrices.hdf5.sizes import require_tiles
 
-_MOST_BAND_BYTES = 256 << 20
-"""A band of tiles is inflated at once; where it would be larger, as in a matrix stored by column, h5py reads it."""
+MOST_INFLATED_BYTES = 256 << 20
+"""Most bytes of tiles to inflate at once; h5py reads larger rows of tiles, as in a matrix stored by column."""
 
 _GAP_BYTES = 64 << 10
 """Bytes between two tiles that are read and thrown away rather than starting another read."""
 
+_BEAT_CHUNKS = 1 << 16
 
 _ITEM_BYTES = {"i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (4, 8)}
-
-
-@dataclass(frozen=True)
-class AxisLabels:
-    """What a dataset and its two axes are called in messages.
-
-    Attributes
-    ----------
-    name, rows, columns : str
-    """
-
-    name: str = "the matrix"
-    rows: str = "rows"
-    columns: str = "cells"
-
-    def place(self, start: int, stop: int, first: int, last: int) -> str:
-        """Return ``"the matrix at rows 0 to 64, cells 64 to 128"``."""
-        return f"{self.name} at {self.rows} {start:,} to {stop:,}, {self.columns} {first:,} to {last:,}"
-
-
-def tiles_of(location: str, dataset: h5py.Dataset, words: AxisLabels | None = None) -> "Tiles | None":
-    """Return the tiles of a dataset, or None where h5py must read it.
-
-    Parameters
-    ----------
-    location : str
-        The file that `dataset` is in.
-    dataset : h5py.Dataset
-        Of two dimensions.
-    words : AxisLabels, optional
-        What it is called in messages.
-    """
-    if not can_be_inflated(dataset):
-        return None
-    rows, cells = dataset.chunks
-    band = -(-dataset.shape[1] // cells) * rows * cells * dataset.dtype.itemsize
-    if band > min(_MOST_BAND_BYTES, most_bytes(dataset)):
-        return None
-    return Tiles(location, dataset, words or AxisLabels())
 
 
 def can_be_inflated(dataset: h5py.Dataset) -> bool:
@@ -90,67 +50,88 @@ def can_be_inflated(dataset: h5py.Dataset) -> bool:
         and properties.get_filter(0)[0] == h5z.FILTER_DEFLATE
         and dataset.fillvalue == 0
         and not dataset.file.userblock_size
-        and math.prod(dataset.chunks) * dtype.itemsize <= _MOST_BAND_BYTES
+        and math.prod(dataset.chunks) * dtype.itemsize <= MOST_INFLATED_BYTES
     )
 
 
-class Tiles:
-    """The tiles of one dataset."""
+@dataclass(frozen=True)
+class TilePlaces:
+    """Where some tiles lie, all of shape (rows of tiles, columns of tiles) or (tiles,).
 
-    def __init__(self, location: str, dataset: h5py.Dataset, words: AxisLabels) -> None:
+    `offset` and `size` (int64) are bytes from the file's beginning and bytes, 0 where a tile was never written; `plain`
+    says that a tile is stored as it is, because compressing made it no smaller.
+    """
+
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    plain: npt.NDArray[np.bool_]
+
+    def __getitem__(self, place: Any) -> "TilePlaces":
+        return TilePlaces(self.offset[place], self.size[place], self.plain[place])
+
+
+class TileIndex:
+    """The places of a dataset's tiles, all found at once: HDF5 takes as long to look up a few.
+
+    A dataset of one dimension is one column of tiles, its elements the rows. `name` is for messages.
+    """
+
+    def __init__(self, location: str, dataset: h5py.Dataset, name: str) -> None:
         self._location = location
-        self._words = words
-        self._shape: tuple[int, int] = dataset.shape
-        self._dtype: np.dtype[Any] = dataset.dtype
-        self._rows, self._cells = dataset.chunks
-        self._index = TileIndex(location, dataset, words.name)
+        self._name = name
+        self._what = f"the index of {name}'s tiles"
+        self._dataset = dataset
+        self._tile: tuple[int, int] = (*dataset.chunks, 1)[:2]
+        self._shape = tuple(-(-extent // tile) for extent, tile in zip((*dataset.shape, 1), self._tile, strict=False))
+        self._all: TilePlaces | None = None
 
-    def bands(
-        self, rows: npt.NDArray[np.int64], first: int, last: int, wanted: npt.NDArray[np.bool_]
-    ) -> Iterator[RowBlock]:
-        """Read the rows of tiles that hold some rows, and of these the columns of tiles that are wanted.
+    def places(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> TilePlaces:
+        """Return the places of the tiles in some rows and columns of tiles; InputError if the index is damaged."""
+        if self._all is None:
+            require_tiles(self._location, self._name, self._dataset)
+            self._all = self._read()
+        return self._all[np.ix_(rows, columns)]
 
-        Parameters
-        ----------
-        rows : ndarray of int64
-            Ascending.
-        first, last : int
-            The columns of tiles ``first <= column < last``.
-        wanted : ndarray of bool, shape (last - first,)
-            Which of them to read.
+    def stored_bytes(self, axis: int, chosen: range) -> int:
+        """Return the bytes in the file of some rows (axis 0) or columns (axis 1) of tiles."""
+        numbers = [np.arange(extent) for extent in self._shape]
+        numbers[axis] = numbers[axis][chosen.start : chosen.stop]
+        return int(self.places(numbers[0], numbers[1]).size.sum())
 
-        Raises
-        ------
-        InputError
-            If tiles are missing from the file or damaged.
-        """
-        tile_rows, columns = np.unique(rows // self._rows), first + np.flatnonzero(wanted)
-        if not len(tile_rows) or not len(columns):
-            return
-        places = self._index.places(tile_rows, columns)
-        tiles = np.zeros((len(columns), self._rows, self._cells), dtype=self._dtype)
-        with open_bytes(self._location) as stream:
-            for number, tile_row in enumerate(tile_rows.tolist()):
+    def _read(self) -> TilePlaces:
+        with naming_damage(self._location, self._what):
+            with storage.open_random(self._location) as stream:
+                chunks = read_chunk_index(stream, self._dataset)
+            if chunks is None:
+                chunks = self._ask_hdf5()
+        row, column = chunks["row"] // self._tile[0], chunks["column"] // self._tile[1]
+        if np.any((row >= self._shape[0]) | (column >= self._shape[1])):
+            message = f"{self._location}: {self._what} names a tile outside the matrix; the file is damaged"
+            raise InputError(message)
+        if np.any(np.bincount((row * self._shape[1] + column).astype(np.int64)) > 1):
+            message = f"{self._location}: {self._what} names a tile twice; the file is damaged"
+            raise InputError(message)
+        places = TilePlaces(*(np.zeros(self._shape, dtype) for dtype in (np.int64, np.int64, np.bool_)))
+        places.offset[row, column] = chunks["address"]
+        places.size[row, column] = chunks["size"]
+        places.plain[row, column] = chunks["mask"] != 0
+        return places
+
+    def _ask_hdf5(self) -> npt.NDArray[np.void]:
+        infos: list[Any] = []
+        most = math.prod(self._shape)
+
+        def note(chunk: Any) -> bool | None:
+            """Keep a chunk; stop HDF5, which may go round in a circle, where there are more than there can be."""
+            if len(infos) % _BEAT_CHUNKS == 0:
                 beat()
-                try:
-                    read_tiles(stream, places[number], tiles)
-                except DamagedTileError as error:
-                    self._refuse(tile_row, int(columns[error.number]), error)
-                start = tile_row * self._rows
-                yield RowBlock(start, min(start + self._rows, self._shape[0]), tiles, columns * self._cells)
+            infos.append(chunk)
+            return True if len(infos) > most else None
 
-    def stored_bytes(self, rows: range | None = None, columns: range | None = None) -> int:
-        """Return the bytes that some rows and columns of tiles take in the file, by default all."""
-        return self._index.stored_bytes(rows, columns)
-
-    def _refuse(self, tile_row: int, column: int, error: Exception) -> NoReturn:
-        start, first = tile_row * self._rows, column * self._cells
-        stop, last = min(start + self._rows, self._shape[0]), min(first + self._cells, self._shape[1])
-        message = (
-            f"{self._location}: {self._words.place(start, stop, first, last)} cannot be read; "
-            f"the file is damaged ({error})"
-        )
-        raise InputError(message) from error
+        self._dataset.id.chunk_iter(note)
+        # Fields of h5py's StoreInfo: chunk_offset, filter_mask, byte_offset, size.
+        rows = [(size, mask, *(*corner, 0)[:2], 0, address) for corner, mask, address, size in infos]
+        return np.array(rows, dtype=CHUNK)
 
 
 def open_bytes(location: str) -> Any:
@@ -160,21 +141,9 @@ def open_bytes(location: str) -> Any:
 
 
 def read_tiles(stream: Any, places: TilePlaces, tiles: npt.NDArray[Any]) -> None:
-    """Read and inflate some tiles, each to its slot; those that lie close together are read at once.
+    """Read and inflate some tiles, each to its slot of `tiles`; those that lie close together are read at once.
 
-    Parameters
-    ----------
-    stream : file
-        From `open_bytes`.
-    places : TilePlaces, shape (tiles,)
-        Where they lie; a tile that was never written is all 0.
-    tiles : ndarray, shape (tiles, …)
-        Receives them.
-
-    Raises
-    ------
-    DamagedTileError
-        If one is missing from the file or damaged.
+    The stream is from `open_bytes`. DamagedTileError if a tile is missing from the file or damaged.
     """
     room = tiles.reshape(len(tiles), -1).view(np.uint8)
     room[places.size == 0] = 0
@@ -185,23 +154,20 @@ def read_tiles(stream: Any, places: TilePlaces, tiles: npt.NDArray[Any]) -> None
     order = np.argsort(places.offset, kind="stable")
     order = order[places.size[order] > 0]
     breaks = np.flatnonzero(places.offset[order][1:] > end[order][:-1] + _GAP_BYTES) + 1
-    for together in np.split(order, breaks) if len(order) else []:
-        begin = int(places.offset[together[0]])
+    for adjacent in np.split(order, breaks) if len(order) else []:
+        begin = int(places.offset[adjacent[0]])
         try:
-            stored = np.frombuffer(stream.read_at(int(end[together].max()) - begin, begin), dtype=np.uint8)
+            stored = np.frombuffer(stream.read_at(int(end[adjacent].max()) - begin, begin), dtype=np.uint8)
         except OSError as error:
-            raise DamagedTileError(int(together[0]), str(error)) from error
-        plain = places.plain[together]
-        for slot in together[plain].tolist():
-            _copy(stored, int(places.offset[slot]) - begin, int(places.size[slot]), room, slot)
-        packed = together[~plain]
+            raise DamagedTileError(int(adjacent[0]), str(error)) from error
+        plain = places.plain[adjacent]
+        for slot in adjacent[plain].tolist():
+            offset, size = int(places.offset[slot]) - begin, int(places.size[slot])
+            if size != room.shape[1]:
+                raise DamagedTileError(slot, f"it has {size:,} bytes, where a tile has {room.shape[1]:,}")
+            room[slot] = stored[offset : offset + size]
+        packed = adjacent[~plain]
         try:
             inflate_tiles(stored, places.offset[packed] - begin, places.size[packed], packed, room)
         except DamagedTileError as error:
             raise DamagedTileError(int(packed[error.number]), str(error)) from error
-
-
-def _copy(stored: npt.NDArray[np.uint8], offset: int, size: int, room: npt.NDArray[np.uint8], slot: int) -> None:
-    if size != room.shape[1]:
-        raise DamagedTileError(slot, f"it has {size:,} bytes, where a tile has {room.shape[1]:,}")
-    room[slot] = stored[offset : offset + size]

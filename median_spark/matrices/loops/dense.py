@@ -1,6 +1,6 @@
 """Loops over single entries, compiled by numba: what no vectorised call does in one pass.
 
-Imported by tasks that read matrices and by nothing else, for numba takes half a second to import.
+Only tasks that read counts import this, for numba takes half a second to import.
 """
 
 from typing import Any
@@ -38,19 +38,10 @@ def inflate_all(
     slots: npt.NDArray[np.int64],
     tiles: npt.NDArray[np.uint8],
 ) -> int:
-    """Inflate zlib streams; see `median_spark.matrices.hdf5.inflate.inflate_tiles`.
+    """Inflate zlib streams as `median_spark.matrices.hdf5.inflate.inflate_tiles` does.
 
-    Parameters
-    ----------
-    function, decompressor : int
-        Addresses of libdeflate's ``libdeflate_zlib_decompress`` and of its first argument.
-    stored, offsets, sizes, slots, tiles : ndarray
-        See there.
-
-    Returns
-    -------
-    int
-        The number of the first stream that does not fill its tile, -1 if all do.
+    `function` and `decompressor` are the addresses of ``libdeflate_zlib_decompress`` and of its first argument. Returns
+    the number of the first stream that does not fill its tile, -1 if all do.
     """
     step = tiles.shape[1]
     source, target = np.int64(stored.ctypes.data), np.int64(tiles.ctypes.data)
@@ -70,7 +61,7 @@ def inflate_all(
 
 @compiled
 def scatter(
-    band: npt.NDArray[Any],
+    block: npt.NDArray[Any],
     bits: npt.NDArray[Any],
     first_cell: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
@@ -81,35 +72,15 @@ def scatter(
     counts: npt.NDArray[Any],
     lengths: npt.NDArray[np.int64],
 ) -> int:
-    """Append the entries other than zero of some rows of a band of tiles.
+    """Append the non-zero entries of some rows of a block of tiles, by row and cell; return how many are held now.
 
-    Parameters
-    ----------
-    band : ndarray, shape (tiles, rows of a tile, cells of a tile)
-        Counts, NaN and negative ones included.
-    bits : ndarray, same shape
-        The same memory as integers.
-    first_cell : ndarray of int64, shape (tiles,)
-        Place in `taken` of each tile's first cell.
-    rows : ndarray of int64, shape (rows,)
-        Rows within the band to take.
-    taken : ndarray of bool
-        Which cells to take.
-    shift : int
-        Subtracted from a cell's place in `taken`.
-    filled : int
-        Entries that `cells` and `counts` hold already; each has room for all of the band's, and one more.
-    cells, counts : ndarray
-        Where cells and counts are appended, row by row and then by cell.
-    lengths : ndarray of int64, shape (rows,)
-        Receives the entries of each row.
-
-    Returns
-    -------
-    int
-        Entries held now.
+    `block` has the shape (tiles, rows of a tile, cells of a tile), NaN and negative counts included, and `bits` is the
+    same memory as integers. `first_cell` is the place of each tile's first cell in `taken`, which says what cells to
+    take; `shift` is subtracted from a cell's place there. `rows` are numbers within the block. `cells` and `counts`
+    hold `filled` entries already, and have room for all of the block's and one more. `lengths` receives the entries of
+    each row.
     """
-    tiles, _, width = band.shape
+    tiles, _, width = block.shape
     whole = width - width % 8
     for number in range(len(rows)):
         row = rows[number]
@@ -129,12 +100,12 @@ def scatter(
                     | bits[tile, row, group + 7]
                 ):
                     for column in range(group, group + 8):
-                        count = band[tile, row, column]
+                        count = block[tile, row, column]
                         cells[filled] = first + column - shift
                         counts[filled] = count
                         filled += (count != 0) & taken[first + column]
             for column in range(whole, width):
-                count = band[tile, row, column]
+                count = block[tile, row, column]
                 cells[filled] = first + column - shift
                 counts[filled] = count
                 filled += (count != 0) & taken[first + column]
@@ -143,14 +114,14 @@ def scatter(
 
 
 @compiled
-def add_totals(band: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
-    """Add every row of a band of tiles to the totals of its cells, one row after the other."""
-    tiles, rows, width = band.shape
+def add_totals(block: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
+    """Add every row of a block of tiles to the totals of its cells, one row after the other."""
+    tiles, rows, width = block.shape
     for tile in range(tiles):
         first = first_cell[tile]
         for row in range(rows):
             for column in range(width):
-                totals[first + column] += band[tile, row, column]
+                totals[first + column] += block[tile, row, column]
 
 
 @compiled
@@ -169,32 +140,13 @@ def normalise_by_gene(
 ) -> tuple[int, float]:
     """Put the entries of rows in gene order, sum the rows of one gene per cell, and normalise.
 
-    Parameters
-    ----------
-    order : ndarray of int64, shape (rows,)
-        The rows by gene, and those of one gene as they come.
-    gene_of_row, starts, lengths : ndarray of int64, shape (rows,)
-        The gene of each row, and where its entries begin and how many they are.
-    cells, counts : ndarray, shape (entries,)
-        As `scatter` leaves them; counts finite and not below 0.
-    n_counts : ndarray of float64, shape (cells,)
-        Total of each cell.
-    target_sum : float
-        Counts that every cell is scaled to.
-    gene_cells, values : ndarray, shape (entries,)
-        Receive cell and ``count / n_counts[cell] * target_sum``, by gene and then by cell.
-    gene_lengths : ndarray of int64, shape (genes,)
-        Zeros; receives the entries of each gene.
-
-    Returns
-    -------
-    int
-        Values written.
-    float
-        The smallest.
+    `order` has the rows by gene, those of one gene as they come; `gene_of_row`, `starts` and `lengths` tell the gene of
+    each row and its entries, which are as `scatter` leaves them, counts finite and not below 0. `gene_cells` and
+    `values` receive cell and ``count / n_counts[cell] * target_sum`` by gene and then by cell, and `gene_lengths`,
+    zeros, the entries of each gene. Returns the number of values written, and the smallest.
     """
     sums = np.zeros(len(n_counts), dtype=np.float64)
-    seen = np.zeros(len(n_counts), dtype=np.bool_)
+    counted = np.zeros(len(n_counts), dtype=np.bool_)
     filled = 0
     smallest = np.inf
     at = 0
@@ -215,14 +167,14 @@ def normalise_by_gene(
                 row = order[place]
                 for entry in range(starts[row], starts[row] + lengths[row]):
                     sums[cells[entry]] += counts[entry]
-                    seen[cells[entry]] = True
+                    counted[cells[entry]] = True
             for cell in range(len(n_counts)):
-                if seen[cell]:
+                if counted[cell]:
                     gene_cells[filled] = cell
                     values[filled] = sums[cell] / n_counts[cell] * target_sum
                     filled += 1
                     sums[cell] = 0.0
-                    seen[cell] = False
+                    counted[cell] = False
         for entry in range(begun, filled):
             smallest = min(smallest, values[entry])
         gene_lengths[gene] = filled - begun

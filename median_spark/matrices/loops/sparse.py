@@ -1,6 +1,6 @@
-"""Loops over the entries of sparse matrices, compiled by numba: choosing, checking, and turning cells into genes.
+"""Loops over the entries of sparse matrices, compiled by numba: choosing, checking, and transposing.
 
-Imported by tasks that read matrices and by nothing else, for numba takes half a second to import.
+Only tasks that read counts import this, for numba takes half a second to import.
 """
 
 from typing import Any
@@ -27,41 +27,16 @@ def choose(
     ends: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
 ) -> tuple[int, int, int]:
-    """Append the entries other than zero of the chosen columns, from a stretch of a matrix stored line by line.
+    """Append the non-zero entries of the chosen columns, from a stretch of a matrix stored line by line.
 
-    Parameters
-    ----------
-    columns, counts : ndarray, shape (entries,)
-        Column and count of each entry of the stretch.
-    begin : int
-        The stretch's first entry, counted as in `indptr`.
-    indptr : ndarray of int64, shape (lines + 1,)
-        Ascending; the entries of line i are those from ``indptr[i]`` to ``indptr[i + 1]``.
-    line : int
-        The line that the stretch's first entry is in, or one before it.
-    wanted : ndarray of bool, shape (lines,)
-        Which lines to take.
-    row_of_column : ndarray of int32, shape (columns,)
-        Which row a column becomes; `rows` if it is not chosen.
-    rows : int
-        Number of rows.
-    filled : int
-        Entries that are held already.
-    held_rows, held_counts : ndarray
-        Where rows and counts are appended; there is room for the stretch, and one more.
-    ends : ndarray of int64, shape (lines,)
-        Receives how many entries are held at the end of each line that the stretch touches.
-    lengths : ndarray of int64, shape (rows + 1,)
-        The entries of each row are added to it; the last place is for columns that are not chosen.
+    `columns` and `counts` are the stretch; its first entry has the number `begin` in `indptr`, which ascends, and is in
+    `line` or after it. `wanted` says which lines to take, and `row_of_column` which row a column becomes, `rows` if it
+    is not chosen. `held_rows` and `held_counts` hold `filled` entries already, and have room for the stretch and one
+    more. `ends` receives how many entries are held at the end of each line that the stretch touches; the entries of
+    each row are added to `lengths`, which has one more place for columns that are not chosen.
 
-    Returns
-    -------
-    int
-        Entries held now.
-    int
-        The line of the stretch's end.
-    int
-        The place in the stretch of the first column that does not exist, -1 if all do.
+    Returns how many entries are held now, the line of the stretch's end, and the place in the stretch of the first
+    column that does not exist, -1 if all do.
     """
     entry = begin
     stop = begin + len(columns)
@@ -99,18 +74,9 @@ def scatter_pairs(
 ) -> None:
     """Put entries that are held cell by cell in the order of rows, and then of cells, each as one pair.
 
-    Parameters
-    ----------
-    numbers : ndarray of int64, shape (lines,)
-        The cell of each line, ascending.
-    ends : ndarray of int64, shape (lines,)
-        Where the entries of each line end.
-    rows, counts : ndarray, shape (entries,)
-        Row and count of each entry.
-    at : ndarray of int64, shape (rows,)
-        Where the entries of each row begin; receives where they end.
-    pairs : ndarray with fields cell and count, shape (entries,)
-        Receives them. Side by side, for every entry goes to another place: one line of the cache and not two.
+    Line i is cell ``numbers[i]``, ascending, and its entries in `rows` and `counts` end at ``ends[i]``. `at` has where
+    the entries of each row begin, and receives where they end. `pairs`, with fields cell and count, has them side by
+    side, for every entry goes to another place: one line of the cache and not two.
     """
     entry = 0
     for line in range(len(numbers)):
@@ -131,22 +97,7 @@ def part_pairs(
     cells: npt.NDArray[np.int32],
     counts: npt.NDArray[Any],
 ) -> bool:
-    """Part pairs of cell and count into two lists.
-
-    Parameters
-    ----------
-    lengths : ndarray of int64, shape (rows,)
-        Entries of each row.
-    pairs : ndarray with fields cell and count, shape (entries,)
-        By row and then by cell.
-    cells, counts : ndarray, shape (entries,)
-        Receive them.
-
-    Returns
-    -------
-    bool
-        Whether a cell has several entries of one row; they are neighbours.
-    """
+    """Part pairs, by row and cell, into `cells` and `counts`; say whether a cell has several entries of one row."""
     entry = 0
     repeated = False
     for row in range(len(lengths)):
@@ -177,33 +128,11 @@ def choose_cells(
     held_counts: npt.NDArray[Any],
     lengths: npt.NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Append the entries other than zero of some cells, from a stretch of a matrix stored gene by gene.
+    """Append the non-zero entries of some cells, from a stretch of a matrix stored gene by gene.
 
-    Parameters
-    ----------
-    cells, counts : ndarray, shape (entries,)
-        Cell and count of each entry of the stretch; all cells exist.
-    begin, indptr, line
-        As in `choose`; a line is a gene.
-    row_of_line : ndarray of int32, shape (lines,)
-        Which row a line becomes; `rows` if it is not chosen.
-    rows : int
-        Number of rows.
-    first : int
-        The first cell that is asked for; cells are counted from it.
-    taken : ndarray of bool
-        Which cells to take, from `first` on.
-    filled, held_cells, held_counts
-        As in `choose`.
-    lengths : ndarray of int64, shape (rows,)
-        The entries of each row are added to it.
-
-    Returns
-    -------
-    int
-        Entries held now.
-    int
-        The line of the stretch's end.
+    As `choose`, but a line is a gene and becomes the row `row_of_line`; `cells` all exist. Those in `taken` are taken,
+    which begins with the cell `first`, from which they are counted. Returns how many entries are held now, and the line
+    of the stretch's end.
     """
     entry = begin
     stop = begin + len(cells)
@@ -252,14 +181,7 @@ def add_line_totals(
 ) -> int:
     """Add a stretch of a matrix stored by cell to the totals of its cells, as they come; return its last line.
 
-    Parameters
-    ----------
-    counts, begin, indptr, line
-        As in `choose`.
-    first : int
-        The line of the first total.
-    totals : ndarray of float64
-        One a line.
+    The stretch is as in `choose`; `first` is the line of the first total.
     """
     entry = begin
     stop = begin + len(counts)
@@ -279,17 +201,7 @@ def add_line_totals(
 def add_cell_totals(
     cells: npt.NDArray[Any], counts: npt.NDArray[Any], first: int, totals: npt.NDArray[np.float64]
 ) -> None:
-    """Add a stretch of a matrix stored by gene to the totals of some cells, as they come.
-
-    Parameters
-    ----------
-    cells, counts : ndarray, shape (entries,)
-        Cell and count of each entry.
-    first : int
-        The cell of the first total.
-    totals : ndarray of float64
-        One a cell.
-    """
+    """Add a stretch of a matrix stored by gene to the totals of the cells from `first` on, as they come."""
     last = first + len(totals)
     for place in range(len(cells)):
         cell = cells[place]
@@ -299,15 +211,9 @@ def add_cell_totals(
 
 @compiled
 def add_row_totals(tiles: npt.NDArray[Any], columns: int, totals: npt.NDArray[np.float64]) -> None:
-    """Add rows of tiles to their totals, each from left to right.
+    """Add rows of tiles that stand side by side to their totals, each from left to right.
 
-    Parameters
-    ----------
-    tiles : ndarray, shape (tiles, rows, columns of a tile)
-        The tiles stand side by side.
-    columns : int
-        How many columns mean something; the last tile may reach beyond.
-    totals : ndarray of float64, shape (rows,)
+    `tiles` has the shape (tiles, rows, columns of a tile); the last may reach beyond the `columns` that mean something.
     """
     width = tiles.shape[2]
     for row in range(len(totals)):

@@ -1,4 +1,4 @@
-"""The Python data sources ``loom`` and ``h5ad``: long rows of gene, cell, value and source, straight from matrices.
+"""A Python data source for every matrix format: long rows of gene, cell, value and source, straight from matrices.
 
 Spark 4 and newer only; `data_source` says so where there is an older one. A task reads units, as converting does, and
 hands their values over as Arrow.
@@ -17,13 +17,14 @@ from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
 from median_spark.gene_values import GeneValues
 from median_spark.guard import read_guarded
-from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, Unit, outline_of, values_of
+from median_spark.matrices import SUFFIXES, ReadOptions, SourceFile, SourceOutline, Unit, outline_of, values_of
 from median_spark.spark.datasource.options import chosen_sources, read_options, unit_entries
+from median_spark.spark.engine.tasks import ddl_of
 
 _COLUMNS = {"gene": pa.string(), "cell": pa.string(), "value": pa.float64(), "source": pa.string()}
 """Of the rows: the expression table's, and the source that a folder's name tells there."""
 
-_DDL = "gene string, cell string, value double, source string"
+_DDL = ddl_of(pa.schema(list(_COLUMNS.items()))).replace("`", "")
 
 _BATCH_ROWS = 1 << 16
 """Rows handed over at once: what limits a DataFrame to a few rows waits for no more, and their text takes a few MB."""
@@ -145,20 +146,8 @@ class _Matrices(DataSource):  # type: ignore[misc]
         )
 
 
-class LoomMatrices(_Matrices):
-    """``format("loom")``."""
-
-    suffix = ".loom"
-
-
-class H5adMatrices(_Matrices):
-    """``format("h5ad")``."""
-
-    suffix = ".h5ad"
-
-
-FORMATS = (LoomMatrices, H5adMatrices)
-"""Every format that a session is told of."""
+FORMATS: tuple[type[DataSource], ...] = tuple(type("Matrices", (_Matrices,), {"suffix": suffix}) for suffix in SUFFIXES)
+"""The data source of every format that can be read."""
 
 
 def _wanted(name: str, schema: StructType) -> pa.Schema:

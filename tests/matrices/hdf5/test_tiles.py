@@ -17,7 +17,8 @@ from reading import read as read_loom
 
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix
-from median_spark.matrices.hdf5.tiles import _GAP_BYTES, _MOST_BAND_BYTES, tiles_of
+from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
+from median_spark.matrices.hdf5.tiles import _GAP_BYTES, MOST_INFLATED_BYTES
 
 ROWS, CELLS = 53, 41
 BIG = (300, 200)
@@ -31,7 +32,7 @@ READ_AS = {"<f16": np.dtype(np.float64), "|b1": np.dtype("u1"), "<f2": np.dtype(
 def by_tiles(path):
     """Say whether a loom's matrix is read tile by tile, and not by h5py."""
     with h5py.File(path) as file:
-        return tiles_of(path, file["matrix"]) is not None
+        return Grid(path, file["matrix"], AxisLabels("the matrix")).inflated
 
 
 def tile_infos(path):
@@ -373,7 +374,7 @@ class TestOtherLayouts:
 
     def test_columns_of_tiles_too_large_to_inflate_at_once_go_by_h5py(self, tmp_path):
         shape = (70_000, 4_000)
-        assert shape[0] * shape[1] > _MOST_BAND_BYTES
+        assert shape[0] * shape[1] > MOST_INFLATED_BYTES
         path = write_loom(tmp_path / "s.loom", np.ones((1, 1), "u1"))
         rows = np.array([0, 7, 65_536, 69_999])
         with h5py.File(path, "r+") as file:
