@@ -40,24 +40,10 @@ def select_genes(
     ids have none. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id
     that the table has with a chosen type, as the published procedure's merging step demands.
 
-    Parameters
-    ----------
-    source : str
-        Name of the matrix, for messages.
-    gene_ids : ndarray of str, shape (rows,)
-        Ensembl ids or, with a gene map, any names it has.
-    own_types : ndarray of str, shape (rows,), or None
-        Gene types of the matrix itself, where it has them.
-    table, gene_types, gene_map, strip_version
-        See `median_spark.matrices.ReadOptions`.
-
-    Raises
-    ------
-    InputError
-        If there is neither a type of the matrix's own nor a table, or if no row is selected, or if the table has two
-        types for two versions of one id where versions are ignored.
-    UsageError
-        If no type was chosen.
+    `source` is for messages; arrays have one entry per row; `own_types` are the matrix's own, where it has them. See
+    `median_spark.matrices.ReadOptions` for the others. UsageError if no type was chosen. InputError if there are
+    neither types of the matrix's own nor a table, if no row is selected, or if the table has two types for two versions
+    of one id where versions are ignored.
     """
     if not gene_types:
         message = "no gene type was chosen; name at least one, such as protein_coding"
@@ -72,7 +58,11 @@ def select_genes(
     ids, mapped = called.ids, called.ids != ""
     versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
     if table is not None and versions_ignored:
-        table = _without_versions(source, table)
+        try:
+            table = table.without_versions
+        except GeneTableError as error:
+            message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
+            raise InputError(message) from error
     known, table_chosen = mapped, mapped
     if table is not None:
         table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
@@ -102,12 +92,3 @@ def select_genes(
     if not len(rows):
         raise InputError(f"{source}: {why_none(row_counts, called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
-
-
-def _without_versions(source: str, table: GeneTable) -> GeneTable:
-    """Return a gene table without versions, for a matrix whose ids have none."""
-    try:
-        return table.without_versions
-    except GeneTableError as error:
-        message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
-        raise InputError(message) from error
