@@ -1,7 +1,8 @@
 """What became of the rows of a matrix, counted. Knows nothing of how it was decided."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,10 @@ class RowCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the row_counts as plain JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, mapping: Mapping[str, Any]) -> Self:
+        """Return the counts that `as_json` wrote; older records lack the newer ones."""
+        counts: dict[str, Any] = {field.name: mapping[field.name] for field in fields(cls) if field.name in mapping}
+        counts |= {name: tuple(count) for name, count in counts.items() if isinstance(count, list)}
+        return cls(**counts)

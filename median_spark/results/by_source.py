@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from median_spark.digests import read_pieces
+from median_spark.digests import read_source_medians
 from median_spark.errors import TableError
 from median_spark.expression import SourceRecord
 from median_spark.results.sources import BY_SOURCE_SCHEMA, SourceRatio, compare_source
@@ -32,14 +32,14 @@ _DICTIONARY_BYTES = 8 << 20
 
 
 def assemble_by_source(
-    pieces: Sequence[str], records: Sequence[SourceRecord], table: pa.Table, target: Path
+    locations: Sequence[str], records: Sequence[SourceRecord], table: pa.Table, target: Path
 ) -> list[SourceRatio]:
-    """Put all pieces into one file of `BY_SOURCE_SCHEMA`, and compare each source with the corpus on the way.
+    """Put the medians of all tasks into one file of `BY_SOURCE_SCHEMA`, and compare each source with the corpus.
 
     Parameters
     ----------
-    pieces : sequence of str
-        What tasks wrote, in the order of sources; see `median_spark.digests.work_on`.
+    locations : sequence of str
+        Files that tasks wrote, in the order of sources; see `median_spark.digests.sweep_sources`.
     records : sequence of SourceRecord
         The sources, ascending.
     table : pyarrow.Table
@@ -57,7 +57,7 @@ def assemble_by_source(
     TableError
         If a source's genes have not as many values as its record says.
     EngineError
-        If a piece is not there.
+        If a file is not there.
     """
     names, genes = pa.array([record.source for record in records], pa.string()), table["gene"].combine_chunks()
     corpus_cells, corpus_medians = (table[name].to_numpy() for name in ("n_cells", "median"))
@@ -67,7 +67,7 @@ def assemble_by_source(
     with pq.ParquetWriter(
         target, _STORED_SCHEMA, store_schema=False, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
     ) as writer:
-        for source, found in read_pieces(pieces):
+        for source, found in read_source_medians(locations):
             places, n_cells, medians = (found[name].to_numpy() for name in ("gene", "n_cells", "median"))
             ratios[source] = compare_source(places, n_cells, medians, corpus_cells, corpus_medians)
             values[source] = n_cells.sum()
@@ -88,7 +88,7 @@ def assemble_by_source(
 
 
 def _named(tables: list[pa.Table], names: pa.Array, genes: pa.Array) -> pa.Table:
-    """Return rows of pieces with the names of their sources and genes."""
+    """Return rows of source medians with the names of their sources and genes."""
     rows = pa.concat_tables(tables).combine_chunks()
     columns = [
         pa.DictionaryArray.from_arrays(rows["source"].combine_chunks(), names),

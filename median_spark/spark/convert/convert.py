@@ -19,8 +19,9 @@ from median_spark.expression import (
     conversion_fingerprint,
     create_table,
     reason_of,
-    told_if_slow,
+    slow_marker,
 )
+from median_spark.genes import RowCounts
 from median_spark.guard import DEFAULT_LIMITS, Limits, read_guarded
 from median_spark.matrices import (
     UNIT_ENTRIES,
@@ -225,7 +226,7 @@ def _outline_sources(
         for place in range(number, len(sources), tasks):
             file = sources[place].file
             try:
-                with told_if_slow(staging, conversions[sources[place].name]) as tell:
+                with slow_marker(staging, conversions[sources[place].name]) as tell:
                     seen = read_guarded(
                         file.path, outline_of, file.path, options, unit_entries, limits=limits, on_slow=tell
                     )
@@ -248,6 +249,7 @@ def _outline_sources(
             failures.append(FailureRecord(source.name, source.file.path, row["error"]))
             continue
         found = json.loads(row["outline"])
+        found["row_counts"] = RowCounts.from_json(found["row_counts"])
         units = tuple(Unit(**unit) for unit in found.pop("units"))
         pending.append(PendingSource(source, conversions[source.name], found, units))
     return pending, failures

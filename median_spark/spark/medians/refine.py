@@ -17,10 +17,10 @@ from median_spark.spark.engine.tasks import collect, run_and_merge
 
 _FINDINGS_DDL = (
     "gene string, query int, below long, estimate_below long, estimate_up_to long, "
-    "values binary, counts binary, grid binary, error string"
+    "values binary, counts binary, bins binary, error string"
 )
 _OUTCOME_DDL = (
-    "gene string, first_rank long, last_rank long, low double, high double, found boolean, "
+    "gene string, first_rank long, last_rank long, low double, high double, resolved boolean, "
     "estimate_below long, estimate_up_to long, error string"
 )
 
@@ -170,7 +170,7 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
             raise TableError(row["error"])
         gene, digest = row["gene"], merged.digests[row["gene"]]
         errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
-        if row["found"]:
+        if row["resolved"]:
             found.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
         else:
             ranks = (row["first_rank"], row["last_rank"])
