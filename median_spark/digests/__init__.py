@@ -6,7 +6,10 @@ Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 from median_spark.digests.build import Digest as Digest
 from median_spark.digests.build import digest_values as digest_values
 from median_spark.digests.build import sort_values as sort_values
+from median_spark.digests.by_source import PICKLE_ENDING as PICKLE_ENDING
+from median_spark.digests.by_source import DigestFiles as DigestFiles
 from median_spark.digests.by_source import SourceSweep as SourceSweep
+from median_spark.digests.by_source import check_digest_folder as check_digest_folder
 from median_spark.digests.by_source import cut_sources as cut_sources
 from median_spark.digests.by_source import read_source_medians as read_source_medians
 from median_spark.digests.by_source import source_medians as source_medians
@@ -30,6 +33,3 @@ from median_spark.digests.packed import unpack_table as unpack_table
 from median_spark.digests.rows import ROWS_AT_ONCE as ROWS_AT_ONCE
 from median_spark.digests.rows import Oddity as Oddity
 from median_spark.digests.rows import digest_rows as digest_rows
-from median_spark.digests.source_files import PICKLE_ENDING as PICKLE_ENDING
-from median_spark.digests.source_files import DigestFiles as DigestFiles
-from median_spark.digests.source_files import check_digest_folder as check_digest_folder

@@ -34,12 +34,10 @@ def check_compression(compression: float) -> None:
 def to_cricks(digests: Sequence[Digest], compression: float) -> list[Any]:
     """Return crick digests with exactly the centroids of these; raises as `check_digests`."""
     check_digests(digests, compression)
-    cricks = []
-    for digest in digests:
-        crick = TDigest(compression)
+    cricks = [TDigest(compression) for _ in digests]
+    for crick, digest in zip(cricks, digests, strict=True):
         if digest.n:
             crick.__setstate__(_state(digest))
-        cricks.append(crick)
     return cricks
 
 

@@ -75,8 +75,7 @@ def unpickle_digests(content: bytes, location: str) -> PickledDigests:
     damaged, or takes too much time or memory; and if a digest is none that crick can make: see `check_digests`, and
     weights must be whole numbers.
     """
-    limits = pickles.limits_for(content)
-    digests: PickledDigests = read_guarded(location, _read, content, location, limits=limits)
+    digests: PickledDigests = read_guarded(location, _read, content, location, limits=pickles.limits_for(content))
     return digests
 
 

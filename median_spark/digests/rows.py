@@ -5,6 +5,7 @@ Pure functions over numpy and Arrow. Knows nothing of Spark, nor of where the ro
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -79,8 +80,7 @@ class _OddRows:
     """Counts the rows that cannot be digested, by `Oddity`, and leaves them out."""
 
     def __init__(self) -> None:
-        self._rows: dict[Oddity, int] = {}
-        self._examples: dict[Oddity, str | None] = {}
+        self._rows: dict[Oddity, dict[str, Any]] = {}
 
     def left_out(self, block: pa.Table) -> tuple[pa.ChunkedArray, Floats]:
         """Return the genes and values of all rows but the odd ones; zeros are counted and stay."""
@@ -100,18 +100,15 @@ class _OddRows:
         ):
             rows = int(np.count_nonzero(where))
             if rows:
-                self._rows[oddity] = self._rows.get(oddity, 0) + rows
-                self._examples.setdefault(oddity, genes[int(np.argmax(where))].as_py())
+                example = genes[int(np.argmax(where))].as_py()
+                row = self._rows.setdefault(oddity, {"gene": example, "bundle": 0, "n": 0, "error": str(oddity)})
+                row["n"] += rows
         kept = finite & ~no_gene & ~(numbers < 0)
         return genes.filter(pa.array(kept)), numbers[kept]
 
     def batch(self) -> pa.RecordBatch:
         """Return one row per oddity that occurred."""
-        rows = [
-            {"gene": self._examples[oddity], "bundle": 0, "n": count, "error": str(oddity)}
-            for oddity, count in self._rows.items()
-        ]
-        return pa.RecordBatch.from_pylist(rows, schema=PACKED_SCHEMA)
+        return pa.RecordBatch.from_pylist(list(self._rows.values()), schema=PACKED_SCHEMA)
 
 
 def _digest_window(

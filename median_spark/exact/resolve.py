@@ -82,16 +82,8 @@ class _Merged:
             ends = [(value, value) for value in values[order].tolist()]
             outcomes = resolve(self.query, self.below, counts[order], ends)
         for query, resolved in outcomes:
-            yield {
-                "gene": query.gene,
-                "first_rank": query.first_rank,
-                "last_rank": query.last_rank,
-                "low": query.low,
-                "high": query.high,
-                "resolved": resolved,
-                "estimate_below": self.estimate_below,
-                "estimate_up_to": self.estimate_up_to,
-            }
+            ranks = {"estimate_below": self.estimate_below, "estimate_up_to": self.estimate_up_to}
+            yield vars(query) | ranks | {"resolved": resolved}
 
 
 def resolve(query: Query, below: int, counts: Ints, ends: Sequence[tuple[float, float]]) -> list[tuple[Query, bool]]:
