@@ -111,7 +111,7 @@ def _record(number: int, part: PartEntry, gene_list: str) -> SourceRecord:
             known_rows=_GENES,
             disputed_rows=0,
             unknown_examples=(),
-        ).as_json(),
+        ),
         warnings=[],
         parameters=ReadOptions().as_json(),
         software={},

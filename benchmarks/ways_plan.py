@@ -19,6 +19,7 @@ from median_spark.expression import (
     open_table,
     plan_sweeps,
 )
+from median_spark.genes import RowCounts
 from median_spark.matrices import ReadOptions
 from median_spark.storage import FileStat
 
@@ -59,7 +60,7 @@ def _write_records(table: ExpressionTable, parts: int) -> None:
             genes=_GENES,
             values=_GROUPS * _GROUP_ROWS,
             gene_list=gene_list,
-            row_counts={},
+            row_counts=RowCounts(_GENES, _GENES, _GENES, 0, 0, 0, _GENES, 0, ()),
             warnings=[],
             parameters=ReadOptions().as_json(),
             software={},

@@ -38,7 +38,7 @@ def sweep(table: str) -> Iterator[Work]:
     """Give the first sweep over a table, in the steps of a worker."""
     from median_spark.digests import DEFAULT_COMPRESSION, digest_sweep, digest_values, sort_values
     from median_spark.expression import open_table, plan_sweeps
-    from median_spark.expression import sweep as swathes_of
+    from median_spark.expression import sweep as blocks_of
 
     opened = open_table(table)
     records = opened.sources()
@@ -46,13 +46,13 @@ def sweep(table: str) -> Iterator[Work]:
 
     def work() -> Found:
         clock, values = _Clock(), 0
-        for block in swathes_of(plan, 0):
+        for block in blocks_of(plan, 0):
             clock.lap("reading row groups, bringing the values of each gene together")
-            sort_values(block.runs)
+            sort_values(block.gene_values)
             clock.lap("sorting each gene's values")
-            digest_values(block.runs, DEFAULT_COMPRESSION)
+            digest_values(block.gene_values, DEFAULT_COMPRESSION)
             clock.lap("clustering them")
-            values += len(block.runs.values)
+            values += len(block.gene_values.values)
         begin = time.perf_counter()
         for _ in digest_sweep(plan, 0, DEFAULT_COMPRESSION, exact=True):
             pass

@@ -207,7 +207,7 @@ def _table(location: str) -> Pairs:
         yield "failed source", f"{failure.source}: {failure.reason}"
     require_uniform(table.location, records)
     yield "genes", f"{len(table.universe(records)):,} in the universe"
-    yield "target sum", f"{records[0].parameters['target_sum']:g}"
+    yield "target sum", f"{records[0].target_sum:g}"
     yield "can be used", "yes"
 
 

@@ -355,7 +355,7 @@ def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
 
 def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:
     """Refuse a gene map that is not the one by which rows were summed: a tokenizer would sum others."""
-    others = [r.source for r in records if r.parameters.get("gene_map") != gene_map.fingerprint()]
+    others = [r.source for r in records if r.gene_map != gene_map.fingerprint()]
     if others:
         message = (
             f"{gene_map.path}: this is not the gene map of the expression table: {counted(len(others), 'source')} "

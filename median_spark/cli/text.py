@@ -40,16 +40,16 @@ def conversion_text(done: "ConversionSummary", expression: str) -> list[str]:
         ("unknown_rows", "with an id that the gene table lacks"),
         ("disputed_rows", "of another gene type than the gene table says"),
     ):
-        affected = [record.source for record in done.records if record.row_counts.get(field)]
+        affected = [record.source for record in done.records if getattr(record.row_counts, field)]
         if affected:
-            rows = sum(record.row_counts.get(field, 0) for record in done.records)
-            examples = [text for record in done.records for text in record.row_counts.get("no_id_examples", ())]
+            rows = sum(getattr(record.row_counts, field) for record in done.records)
+            examples = [text for record in done.records for text in record.row_counts.no_id_examples]
             such = f" ({listed(list(dict.fromkeys(examples)), 3)})" if field == "no_id_rows" else ""
             lines.append(
                 f"left out: {counted(rows, 'row')} {why}{such}, in {counted(len(affected), 'source')}: "
                 f"{listed(affected, 3)}"
             )
-    summed = sum(record.row_counts["summed_rows"] for record in done.records)
+    summed = sum(record.row_counts.summed_rows for record in done.records)
     if summed:
         lines.append(f"summed: {counted(summed, 'row')} whose gene stands in another row of its source too")
     lines += [f"warning: {record.source}: {warning}" for record in done.records for warning in record.warnings]

@@ -1,78 +1,35 @@
-"""From gene runs to crick t-digests; packing, checking and merging them.
+"""From gene values to crick t-digests; packing, checking and merging them.
 
 Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 """
 
-from median_spark.digests.build import Digest, cluster_ends, digest_values, sort_values, sorted_medians
-from median_spark.digests.by_source import (
-    PIECE_SCHEMA,
-    Share,
-    cut_shares,
-    piece_table,
-    read_pieces,
-    work_on,
-    write_piece,
-)
-from median_spark.digests.merge import (
-    DEFAULT_COMPRESSION,
-    PickledAsCrick,
-    check_compression,
-    check_digests,
-    from_crick,
-    medians_of,
-    merge_digests,
-    quantiles_of,
-    rank_error,
-    to_crick,
-    to_cricks,
-)
-from median_spark.digests.packed import (
-    PACKED_SCHEMA,
-    count_sources,
-    digest_sweep,
-    merge_batches,
-    pack,
-    unpack,
-    unpack_table,
-)
-from median_spark.digests.rows import ROWS_AT_ONCE, Oddity, digest_rows
-from median_spark.digests.source_files import PICKLE_ENDING, DigestFiles, check_digest_folder
-
-__all__ = [
-    "DEFAULT_COMPRESSION",
-    "PACKED_SCHEMA",
-    "PICKLE_ENDING",
-    "PIECE_SCHEMA",
-    "ROWS_AT_ONCE",
-    "Digest",
-    "DigestFiles",
-    "Oddity",
-    "PickledAsCrick",
-    "Share",
-    "check_compression",
-    "check_digest_folder",
-    "check_digests",
-    "cluster_ends",
-    "count_sources",
-    "cut_shares",
-    "digest_rows",
-    "digest_sweep",
-    "digest_values",
-    "from_crick",
-    "medians_of",
-    "merge_batches",
-    "merge_digests",
-    "pack",
-    "piece_table",
-    "quantiles_of",
-    "rank_error",
-    "read_pieces",
-    "sort_values",
-    "sorted_medians",
-    "to_crick",
-    "to_cricks",
-    "unpack",
-    "unpack_table",
-    "work_on",
-    "write_piece",
-]
+from median_spark.digests.build import Digest as Digest
+from median_spark.digests.build import digest_values as digest_values
+from median_spark.digests.build import sort_values as sort_values
+from median_spark.digests.by_source import PICKLE_ENDING as PICKLE_ENDING
+from median_spark.digests.by_source import DigestFiles as DigestFiles
+from median_spark.digests.by_source import SourceSweep as SourceSweep
+from median_spark.digests.by_source import check_digest_folder as check_digest_folder
+from median_spark.digests.by_source import cut_sources as cut_sources
+from median_spark.digests.by_source import read_source_medians as read_source_medians
+from median_spark.digests.by_source import source_medians as source_medians
+from median_spark.digests.by_source import sweep_sources as sweep_sources
+from median_spark.digests.by_source import write_source_medians as write_source_medians
+from median_spark.digests.crick import DEFAULT_COMPRESSION as DEFAULT_COMPRESSION
+from median_spark.digests.crick import PickledAsCrick as PickledAsCrick
+from median_spark.digests.crick import check_compression as check_compression
+from median_spark.digests.crick import check_digests as check_digests
+from median_spark.digests.crick import from_crick as from_crick
+from median_spark.digests.crick import medians_of as medians_of
+from median_spark.digests.crick import merge_digests as merge_digests
+from median_spark.digests.crick import quantiles_of as quantiles_of
+from median_spark.digests.crick import rank_error as rank_error
+from median_spark.digests.crick import to_cricks as to_cricks
+from median_spark.digests.packed import PACKED_SCHEMA as PACKED_SCHEMA
+from median_spark.digests.packed import digest_sweep as digest_sweep
+from median_spark.digests.packed import merge_batches as merge_batches
+from median_spark.digests.packed import merge_rows as merge_rows
+from median_spark.digests.packed import unpack_table as unpack_table
+from median_spark.digests.rows import ROWS_AT_ONCE as ROWS_AT_ONCE
+from median_spark.digests.rows import Oddity as Oddity
+from median_spark.digests.rows import digest_rows as digest_rows

@@ -1,139 +1,90 @@
-"""From gene runs to digests: sort, cluster by the scale function, take means and weights."""
+"""From gene values to digests: sort, cluster by the scale function, take means and weights."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from median_spark.gene_values import GeneValues
+from median_spark.gene_values import Floats, GeneValues, Ints
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What a t-digest of one gene's values consists of.
+    """A t-digest of one gene's values."""
 
-    Attributes
-    ----------
-    n : int
-        Values digested.
-    min, max : float
-        Smallest and largest value.
-    means, weights : ndarray of float64, shape (centroids,)
-        Means ascend; weights are numbers of values.
-    """
-
-    n: int
+    n: int  # values digested
     min: float
     max: float
-    means: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
+    means: Floats  # ascending, shape (centroids,)
+    weights: Floats  # numbers of values
 
 
-def cluster_ends(n: int, compression: float) -> npt.NDArray[np.int64]:
-    """Cut n sorted values into clusters as a t-digest of them in one go would.
+def cluster_ends(sizes: Ints, compression: float) -> tuple[Ints, Ints]:
+    """Cut the sorted values of genes into the clusters that a t-digest of all values at once would have.
 
     A cluster grows while its extent on the scale k1 does not exceed 1, with
     ``k1(q) = compression * (asin(2 q - 1) + pi / 2) / pi`` (Dunning and Ertl, "Computing extremely accurate quantiles
-    using t-digests", 2019; crick's ``integrate``). Near the median a cluster of n values so holds at most
-    ``n * pi / (2 * compression)`` of them, and up to ``4 * compression / pi`` values each stay by themselves.
+    using t-digests", 2019; crick's ``integrate``). So a cluster near the median of n values holds at most
+    ``n * pi / (2 * compression)`` of them, up to ``4 * compression / pi`` values each have their own, and there are
+    at most ``2 * compression`` clusters.
 
-    Parameters
-    ----------
-    n : int
-        Number of values, at least 1.
-    compression : float
-        Bounds the number of clusters by twice itself.
-
-    Returns
-    -------
-    ndarray of int64, shape (clusters,)
-        Ascending; cluster i ends before value number ``ends[i]``.
+    `sizes` has the number of values of each gene. Returns the gene of each cluster, ascending, and its end within the
+    gene, ascending: the cluster ends before that value.
     """
-    return _cluster_ends(np.array([n], dtype=np.int64), compression)[1]
-
-
-def _cluster_ends(
-    sizes: npt.NDArray[np.int64], compression: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Cut several sorted runs at once: one step finds the next cluster's end in every run that has one.
-
-    Returns the run of each cluster, and its end within the run, by run and then by end.
-    """
-    runs, ends = [], []
+    none = np.zeros(0, dtype=np.int64)
+    genes, ends = [none], [none]
     active = np.flatnonzero(sizes > 0)
     begin = np.zeros(len(active), dtype=np.int64)
-    while len(active):
+    while len(active):  # a step finds the next cluster of every gene that is not finished
         size = sizes[active]
         scaled = np.arcsin(2 * (begin / size) - 1) + np.pi / compression
         fraction = np.where(scaled < np.pi / 2, (np.sin(np.minimum(scaled, np.pi / 2)) + 1) / 2, 1.0)
         end = np.clip((fraction * size).astype(np.int64), begin + 1, size)
-        runs.append(active)
+        genes.append(active)
         ends.append(end)
         unfinished = end < size
         active, begin = active[unfinished], end[unfinished]
-    if not runs:
-        none = np.zeros(0, dtype=np.int64)
-        return none, none
-    run, end = np.concatenate(runs), np.concatenate(ends)
-    order = np.argsort(run, kind="stable")  # ends ascend from step to step
-    return run[order], end[order]
+    gene, end = np.concatenate(genes), np.concatenate(ends)
+    order = np.argsort(gene, kind="stable")  # ends ascend from step to step
+    return gene[order], end[order]
 
 
-def sort_values(runs: GeneValues) -> None:
+def sort_values(gene_values: GeneValues) -> None:
     """Sort the values of each gene, in place."""
-    values = runs.values
-    for begin, end in pairwise(runs.offsets.tolist()):
+    values = gene_values.values
+    for begin, end in pairwise(gene_values.offsets.tolist()):
         values[begin:end].sort()
 
 
-def digest_values(runs: GeneValues, compression: float) -> list[Digest]:
-    """Digest every gene's values: cluster them by the scale function, take means and weights.
+def digest_values(gene_values: GeneValues, compression: float) -> list[Digest]:
+    """Return the digest of each gene: cluster its values by the scale function, take means and weights.
 
-    This is what a crick digest that is given the sorted values at once would keep.
-
-    Parameters
-    ----------
-    runs : GeneValues
-        Every gene with at least one value, and its values ascending.
-    compression : float
-        Of the digests.
-
-    Returns
-    -------
-    list of Digest, one a gene
-        In the order of the genes.
+    Every gene has at least one value, and its values ascend. The digest is what a crick digest would keep that is
+    given these values at once.
     """
-    values, lengths = runs.values, runs.lengths
-    gene, ends = _cluster_ends(lengths, compression)
-    last = runs.offsets[gene] + ends
-    first = np.empty_like(last)
-    if len(last):
-        first[0] = 0
-        first[1:] = last[:-1]
+    values, offsets = gene_values.values, gene_values.offsets
+    if not len(values):
+        return []
+    gene, ends = cluster_ends(gene_values.lengths, compression)
+    last = offsets[gene] + ends
+    first = np.append(0, last[:-1])
     weights = (last - first).astype(np.float64)
-    means = np.add.reduceat(values, first) / weights if len(first) else np.zeros(0, dtype=np.float64)
     # A mean of equal values may differ from them in the last bit, and must not leave its cluster.
-    means = np.clip(means, values[first], values[last - 1]) if len(first) else means
-    bounds = np.searchsorted(gene, np.arange(len(runs.genes) + 1))
-    low, high = values[runs.offsets[:-1]].tolist(), values[runs.offsets[1:] - 1].tolist()
+    means = np.clip(np.add.reduceat(values, first) / weights, values[first], values[last - 1])
+    bounds = np.searchsorted(gene, np.arange(len(gene_values.genes) + 1)).tolist()
+    low, high = values[offsets[:-1]].tolist(), values[offsets[1:] - 1].tolist()
     return [
         Digest(n, low[i], high[i], means[begin:end], weights[begin:end])
-        for i, (n, begin, end) in enumerate(
-            zip(lengths.tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-        )
+        for i, (n, (begin, end)) in enumerate(zip(gene_values.lengths.tolist(), pairwise(bounds), strict=True))
     ]
 
 
-def sorted_medians(runs: GeneValues) -> npt.NDArray[np.float64]:
+def sorted_medians(gene_values: GeneValues) -> Floats:
     """Return `numpy.median` of each gene's values, bit for bit, shape (genes,).
 
-    Parameters
-    ----------
-    runs : GeneValues
-        Every gene with at least one value, and its values ascending.
+    Every gene has at least one value, and its values ascend.
     """
-    lower = runs.values[runs.offsets[:-1] + (runs.lengths - 1) // 2]
-    upper = runs.values[runs.offsets[:-1] + runs.lengths // 2]
-    medians: npt.NDArray[np.float64] = np.where(runs.lengths % 2 == 1, lower, (lower + upper) / 2)
+    first, lengths = gene_values.offsets[:-1], gene_values.lengths
+    lower, upper = gene_values.values[first + (lengths - 1) // 2], gene_values.values[first + lengths // 2]
+    medians: Floats = np.where(lengths % 2 == 1, lower, (lower + upper) / 2)
     return medians

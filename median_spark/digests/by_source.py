@@ -1,24 +1,26 @@
-"""The medians of each source by itself: cutting sources into shares, working on some, reading back what came out.
+"""The exact medians and digests of each source by itself: cutting sources into sweeps, working on some, their files.
 
-All values of a share's genes come together in one sweep, so that its medians are exact. Knows nothing of Spark.
+The digests go to files as the published procedure keeps them, one per source. Knows nothing of Spark.
 """
 
-from collections.abc import Iterator, Sequence, Set
+import pickle
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
-from median_spark.digests.source_files import DigestFiles
-from median_spark.errors import EngineError, TableError
-from median_spark.expression import SweepPlan, plan_source, sweep
+from median_spark.digests.crick import PickledAsCrick, check_digests
+from median_spark.errors import EngineError, OutputError, TableError, UsageError, listed
+from median_spark.expression import ExpressionTable, SweepPlan, plan_source, sweep
+from median_spark.gene_values import Floats, Ints
 
-PIECE_SCHEMA = pa.schema(
+SOURCE_MEDIANS_SCHEMA = pa.schema(
     [
         pa.field("source", pa.int32(), False),
         pa.field("gene", pa.int32(), False),
@@ -26,193 +28,135 @@ PIECE_SCHEMA = pa.schema(
         pa.field("median", pa.float64(), False),
     ]
 )
-"""Of what a task writes: sources and genes by their numbers in the plan, ascending; one row group a share."""
+"""The medians of detected genes of sources, both by their numbers in the plan, ascending; one row group per sweep."""
 
 TASK_ROWS = 16_000_000
-"""Values that a task works on: larger sources are cut into shares of so many, smaller ones come together in a task."""
+"""Values per task: a larger source is cut into several sweeps, smaller ones share a task."""
 
 _LEAST_TASKS = 16
 _LEAST_TASK_ROWS = 2_000_000
-"""A small table is cut into so many tasks nonetheless, unless they are smaller than this."""
+"""A small table is still cut into 16 tasks, unless they would be smaller than this."""
 
-_MOST_SHARES = 64
-"""Sources that a task works on at most: it keeps one row for each of their genes until it has done all."""
+_MOST_SWEEPS = 64
+"""Most sweeps per task: it keeps one row for each of their genes until it has done all."""
+
+
+PICKLE_ENDING = ".gene_median_digest_dict.pickle"
+"""End of the name of the published procedure's file of one source."""
+
+_PICKLE_PROTOCOL = 4  # read by every Python that the published procedure runs on
 
 
 @dataclass(frozen=True)
-class Share:
-    """Some consecutive genes of one source, or all of them.
-
-    Attributes
-    ----------
-    source : int
-        The source's number in the plan.
-    number, shares : int
-        Which of how many shares of it.
-    """
+class SourceSweep:
+    """Sweep `number` of the `sweeps` that one source, given by its number in the plan, is cut into."""
 
     source: int
     number: int
-    shares: int
+    sweeps: int
 
 
-def cut_shares(
+def cut_sources(
     rows: Sequence[int], *, whole: bool = False, alone: Set[int] = frozenset(), task_rows: int | None = None
-) -> list[tuple[Share, ...]]:
-    """Cut sources into shares, and group those into tasks of about equally many values.
+) -> list[tuple[SourceSweep, ...]]:
+    """Cut sources into sweeps, and group those into tasks of about equally many values; return the tasks.
 
-    Parameters
-    ----------
-    rows : sequence of int
-        Values of each source.
-    whole : bool
-        Whether a source is one share however large it is, as its file of digests demands.
-    alone : set of int
-        Sources that are one share and a task of their own.
-    task_rows : int, optional
-        By default `TASK_ROWS`, or fewer where there are few values; never by the cluster's size.
-
-    Returns
-    -------
-    list of tuple of Share
-        Tasks, in the order of sources and shares; those without a value are in one, too.
+    `rows` has the values of each source. With `whole`, each source is one sweep, as its file of digests requires;
+    sources in `alone` are one sweep and a task of their own. `task_rows` is `TASK_ROWS` by default, or fewer if there
+    are few values, and never depends on the cluster's size. Sweeps come in order, and sources without values have one.
     """
     if task_rows is None:
         task_rows = min(TASK_ROWS, max(_LEAST_TASK_ROWS, -(-sum(rows) // _LEAST_TASKS)))
-    tasks: list[tuple[Share, ...]] = []
-    gathered: list[Share] = []
+    tasks: list[list[SourceSweep]] = []
     held = 0
     for source, values in enumerate(rows):
-        shares = 1 if whole or source in alone else max(1, -(-values // task_rows))
-        for number in range(shares):
-            share_rows = values // shares
-            full = held + share_rows > task_rows or len(gathered) == _MOST_SHARES
-            if gathered and (full or source in alone or gathered[-1].source in alone):
-                tasks.append(tuple(gathered))
-                gathered, held = [], 0
-            gathered.append(Share(source, number, shares))
-            held += share_rows
-    return [*tasks, tuple(gathered)] if gathered else tasks
+        sweeps = 1 if whole or source in alone else max(1, -(-values // task_rows))
+        for number in range(sweeps):
+            full = held + values // sweeps > task_rows
+            if not tasks or full or len(tasks[-1]) == _MOST_SWEEPS or {source, tasks[-1][-1].source} & alone:
+                tasks.append([])
+                held = 0
+            tasks[-1].append(SourceSweep(source, number, sweeps))
+            held += values // sweeps
+    return [tuple(task) for task in tasks]
 
 
-def work_on(plan: SweepPlan, shares: Sequence[Share], piece: str | None, files: DigestFiles | None) -> int:
-    """Read some shares, and write what their genes' medians and digests are.
+@dataclass(frozen=True)
+class DigestFiles:
+    """Each source's file for its digests, and the `gene_list` of its record, whose genes the table has."""
 
-    Parameters
-    ----------
-    plan : SweepPlan
-        Of all sources.
-    shares : sequence of Share
-        In the order of sources and shares.
-    piece : str, optional
-        Where the medians go, in Parquet of `PIECE_SCHEMA`.
-    files : DigestFiles, optional
-        Where the digests go; then each share is a whole source.
+    table: ExpressionTable
+    gene_lists: tuple[str, ...]
+    locations: tuple[str, ...]
+    compression: float
 
-    Returns
-    -------
-    int
-        Values read.
+    def write(self, source: int, digests: Mapping[str, Digest]) -> None:
+        """Write the file of a source, by its number: a crick digest per gene, an empty one for genes without values."""
+        check_digests(list(digests.values()), self.compression)
+        none = np.zeros(0, dtype=np.float64)
+        empty = Digest(0, np.inf, -np.inf, none, none)
+        genes = self.table.genes_of(self.gene_lists[source])
+        # Each gene has an object of its own, because merging changes it.
+        content = {gene: PickledAsCrick(digests.get(gene, empty), self.compression) for gene in genes}
+        storage.write_bytes(self.locations[source], pickle.dumps(content, protocol=_PICKLE_PROTOCOL))
 
-    Raises
-    ------
-    TableError
-        If a part is missing, damaged, or not what its record says.
-    OutputError
-        If a file cannot be written.
+
+def sweep_sources(
+    plan: SweepPlan, sweeps: Sequence[SourceSweep], location: str | None, files: DigestFiles | None
+) -> int:
+    """Read some sweeps of sources, write their genes' medians and digests, and return the number of values read.
+
+    The medians go to one Parquet file at `location`, if given; the digests go to `files`, if given, and then each sweep
+    is a whole source. Raises `TableError` if a part cannot be read, and `OutputError` if a file cannot be written.
     """
     tables: list[pa.Table] = []
-    values = 0
-    for share in shares:
-        found, digests = _read_share(plan, share, files.compression if files else None)
-        values += int(np.sum(found["n_cells"].to_numpy()))
+    for each in sweeps:
+        own = plan_source(plan, each.source, each.sweeps)
+        medians: list[pa.Table] = []
+        digests: dict[str, Digest] = {}
+        # A source with few genes may have fewer sweeps than were asked for.
+        for block in sweep(own, each.number) if each.number < own.sweeps else ():
+            values = block.gene_values
+            sort_values(values)
+            places = np.searchsorted(plan.genes, values.genes)
+            medians.append(source_medians(each.source, places, values.lengths, sorted_medians(values)))
+            if files is not None:
+                digests.update(zip(values.genes.tolist(), digest_values(values, files.compression), strict=True))
         if files is not None:
-            files.write(share.source, digests)
-        if piece is not None and len(found):
-            tables.append(found)
-    if piece is not None:
-        write_piece(piece, tables)
-    return values
+            files.write(each.source, digests)
+        if medians:
+            tables.append(pa.concat_tables(medians))
+    if location is not None:
+        write_source_medians(location, tables)
+    return sum(int(np.sum(table["n_cells"].to_numpy())) for table in tables)
 
 
-def _read_share(plan: SweepPlan, share: Share, compression: float | None) -> tuple[pa.Table, dict[str, Digest]]:
-    """Return the medians of a share's genes, of `PIECE_SCHEMA`, and their digests if a compression is given."""
-    own = plan_source(plan, share.source, share.shares)
-    found: list[pa.Table] = []
-    digests: dict[str, Digest] = {}
-    # Of a source with few genes there may be fewer sweeps than shares were asked for.
-    for block in sweep(own, share.number) if share.number < own.sweeps else ():
-        runs = block.runs
-        sort_values(runs)
-        places = np.searchsorted(plan.genes, runs.genes)
-        found.append(piece_table(share.source, places, runs.lengths, sorted_medians(runs)))
-        if compression is not None:
-            digests.update(zip(runs.genes.tolist(), digest_values(runs, compression), strict=True))
-    return pa.concat_tables(found) if found else PIECE_SCHEMA.empty_table(), digests
-
-
-def piece_table(
-    source: int, places: npt.NDArray[np.int64], n_cells: npt.NDArray[np.int64], medians: npt.NDArray[np.float64]
-) -> pa.Table:
-    """Return a table of `PIECE_SCHEMA`.
-
-    Parameters
-    ----------
-    source : int
-        Its number.
-    places, n_cells : ndarray of int64, shape (genes,)
-        Each detected gene's number, ascending, and the cells that have a value of it.
-    medians : ndarray of float64, shape (genes,)
-        Of these values.
-    """
+def source_medians(source: int, places: Ints, n_cells: Ints, medians: Floats) -> pa.Table:
+    """Return a table of `SOURCE_MEDIANS_SCHEMA` for one source and its detected genes, given by their places."""
     columns = [np.full(len(places), source, dtype=np.int32), places.astype(np.int32), n_cells, medians]
-    return pa.table([pa.array(column) for column in columns], schema=PIECE_SCHEMA)
+    return pa.table([pa.array(column) for column in columns], schema=SOURCE_MEDIANS_SCHEMA)
 
 
-def write_piece(location: str, tables: Sequence[pa.Table]) -> None:
-    """Write tables of `PIECE_SCHEMA` as one file that appears whole, a row group each."""
-    with storage.atomic_write(location) as sink, pq.ParquetWriter(sink, PIECE_SCHEMA) as writer:
+def write_source_medians(location: str, tables: Sequence[pa.Table]) -> None:
+    """Write tables of `SOURCE_MEDIANS_SCHEMA` as one file that appears whole, with one row group per table."""
+    with storage.atomic_write(location) as sink, pq.ParquetWriter(sink, SOURCE_MEDIANS_SCHEMA) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, len(table)))
 
 
-def read_pieces(locations: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    """Read back what tasks wrote, one source after the other, never more than one of them.
+def read_source_medians(locations: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    """Read back the files of all tasks, in order; yield each source's number and medians, one source at a time.
 
-    Parameters
-    ----------
-    locations : sequence of str
-        In the order of sources and shares.
-
-    Yields
-    ------
-    int, pyarrow.Table
-        A source's number, and its detected genes, of `PIECE_SCHEMA`; sources without a value are passed over.
-
-    Raises
-    ------
-    EngineError
-        If a file is not there.
-    TableError
-        If genes of a source do not ascend from one of its shares to the next.
+    Sources without a value are left out. Raises `EngineError` if a file is missing, and `TableError` if genes of a
+    source do not ascend from one of its sweeps to the next.
     """
-    gathered: list[pa.Table] = []
-    for table in _row_groups(locations):
-        if gathered and table["source"][0] != gathered[0]["source"][0]:
-            yield _joined(gathered)
-            gathered = []
-        gathered.append(table)
-    if gathered:
-        yield _joined(gathered)
-
-
-def _joined(tables: list[pa.Table]) -> tuple[int, pa.Table]:
-    table = pa.concat_tables(tables).combine_chunks()
-    genes = table["gene"].to_numpy()
-    if np.any(genes[1:] <= genes[:-1]):
-        message = "a gene of a source came up twice: its shares overlap"
-        raise TableError(message)
-    return table["source"][0].as_py(), table
+    for source, tables in groupby(_row_groups(locations), key=lambda table: table["source"][0].as_py()):
+        table = pa.concat_tables(tables).combine_chunks()
+        genes = table["gene"].to_numpy()
+        if np.any(genes[1:] <= genes[:-1]):
+            message = "a gene of a source came up twice: its sweeps overlap"
+            raise TableError(message)
+        yield source, table
 
 
 def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
@@ -226,6 +170,36 @@ def _row_groups(locations: Sequence[str]) -> Iterator[pa.Table]:
                 "machines, the result must go to storage that all of them share"
             )
             raise EngineError(message) from error
-        with stream, pq.ParquetFile(stream) as piece:
-            for number in range(piece.num_row_groups):
-                yield storage.with_retries(location, partial(piece.read_row_group, number, use_threads=False))
+        with stream, pq.ParquetFile(stream) as file:
+            for number in range(file.num_row_groups):
+                yield storage.with_retries(location, partial(file.read_row_group, number, use_threads=False))
+
+
+def check_digest_folder(folder: str, sources: Sequence[str], result: str, *, overwrite: bool) -> str:
+    """Refuse a folder that cannot take the digest pickles of some sources; return its canonical location.
+
+    Writes nothing. Raises `UsageError` if the folder lies within the result, whose canonical location is `result`;
+    `OutputError` if it is a file, has pickles of other sources, or has some that may not be replaced.
+    """
+    folder = storage.canonical(folder)
+    if (folder + "/").startswith(result + "/"):
+        message = f"{folder}: --digest-pickles needs a folder outside {result}, which is replaced whole by a later run"
+        raise UsageError(message)
+    if storage.kind(folder) == "file":
+        message = f"{folder}: this is a file; --digest-pickles needs a folder"
+        raise OutputError(message)
+    names = [file.path[len(folder) + 1 :] for file in storage.files_below(folder)]
+    pickled = [name.removesuffix(PICKLE_ENDING) for name in names if name.endswith(PICKLE_ENDING)]
+    foreign = sorted(set(pickled) - set(sources))
+    if foreign:
+        message = (
+            f"{folder}: this folder holds digest pickles of sources that do not belong to this run "
+            f"({listed(foreign, 3)}), and whoever merges it would count them: choose an empty or new one"
+        )
+        raise OutputError(message)
+    if pickled and not overwrite:
+        message = (
+            f"{folder}: this folder holds digest pickles already: replace them with --overwrite, or choose another one"
+        )
+        raise OutputError(message)
+    return folder

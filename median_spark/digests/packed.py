@@ -1,13 +1,15 @@
-"""Digests in Arrow batches: what a sweep yields, what is shuffled, and what merging by gene yields."""
+"""Digests in Arrow batches: of a sweep, as they are shuffled, and merged by gene."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
-from median_spark.digests.merge import medians_of, merge_digests, rank_error
+from median_spark.digests.crick import medians_of, merge_digests, rank_error
 from median_spark.errors import DigestError, MedianSparkError
 from median_spark.expression import GeneBlock, SweepPlan, sweep
 from median_spark.gene_values import GeneValues
@@ -28,29 +30,17 @@ PACKED_SCHEMA = pa.schema(
 )
 """A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32, and
 where all of its values were at hand their `median` and the rank error of the digest's. A row with an `error` stands for
-a sweep that could not read a part, and has nothing else."""
+a sweep that could not read a part, and has nothing else. All columns may be null."""
+
+Row = dict[str, Any]
 
 _MERGED_ROWS = 2_000
 
 
 def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: bool) -> Iterator[pa.RecordBatch]:
-    """Read one sweep and digest every gene in it.
+    """Read one sweep and digest its genes: yield batches of `PACKED_SCHEMA`, genes ascending.
 
-    Parameters
-    ----------
-    plan : SweepPlan
-        All sweeps.
-    number : int
-        Which one.
-    compression : float
-        Of the digests.
-    exact : bool
-        Whether exact medians are taken, too, where the plan lets a sweep see all values of a gene.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`, genes ascending.
+    With `exact`, exact medians are added if the plan lets a sweep see all values of a gene.
     """
     bundle = int(plan.bundle_of_sweep[number])
     try:
@@ -62,74 +52,70 @@ def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: boo
 
 def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
     """Return the digest of every gene of a block, of `PACKED_SCHEMA`; its values are sorted in place."""
-    runs = block.runs
-    sort_values(runs)
-    digests = digest_values(runs, compression)
+    values = block.gene_values
+    sort_values(values)
+    digests = digest_values(values, compression)
     genes = len(digests)
     return pa.RecordBatch.from_pydict(
         {
-            "gene": runs.genes,
+            "gene": values.genes,
             "bundle": np.full(genes, bundle, dtype=np.int32),
-            "n": runs.lengths,
+            "n": values.lengths,
             "min": [digest.min for digest in digests],
             "max": [digest.max for digest in digests],
             "centroids": [pack(digest) for digest in digests],
             "sources": block.sources,
-            "median": sorted_medians(runs) if exact else pa.nulls(genes, pa.float64()),
-            "rank_error": _rank_errors(runs, digests) if exact else pa.nulls(genes, pa.float64()),
+            "median": sorted_medians(values) if exact else pa.nulls(genes, pa.float64()),
+            "rank_error": _rank_errors(values, digests) if exact else pa.nulls(genes, pa.float64()),
             "error": pa.nulls(genes, pa.string()),
         },
         schema=PACKED_SCHEMA,
     )
 
 
-def _rank_errors(runs: GeneValues, digests: list[Digest]) -> list[float]:
-    """Return how far the digests' medians are from the middle ranks of the sorted values that they were made of."""
+def _rank_errors(gene_values: GeneValues, digests: list[Digest]) -> list[float]:
+    """Return the rank errors of the digests' medians among the sorted values that the digests were made of."""
     errors = []
     for place, (digest, estimate) in enumerate(zip(digests, medians_of(digests).tolist(), strict=True)):
-        values = runs.run(place)
+        values = gene_values.of_gene(place)
         below, up_to = values.searchsorted(estimate, side="left"), values.searchsorted(estimate, side="right")
         errors.append(rank_error(int(below), int(up_to), digest.n))
     return errors
 
 
 def merge_batches(batches: Iterator[pa.RecordBatch], compression: float) -> Iterator[pa.RecordBatch]:
-    """Merge the digests of each gene in the order in which they come.
+    """Merge the digests of each gene in the order in which they come; batches of `PACKED_SCHEMA` in and out.
 
-    Parameters
-    ----------
-    batches : iterator of pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`, ascending by gene, and of a gene in a fixed order, such as that of bundles; a gene may reach
-        over several batches.
-    compression : float
-        Of the result.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`, each gene once; rows with an error pass through.
+    Rows ascend by gene, and have a fixed order within a gene, such as that of bundles.
     """
-    merged: list[dict[str, object]] = []
-    gene = ""
-    digests: list[Digest] = []
-    sources: list[bytes] = []
-    for row in _rows(batches):
-        if row["error"] is not None:
-            merged.append(row)
-            continue
-        if row["gene"] != gene and digests:
-            merged.append(_merged_row(gene, digests, sources, compression))
-            digests, sources = [], []
-            if len(merged) >= _MERGED_ROWS:
-                yield pa.RecordBatch.from_pylist(merged, schema=PACKED_SCHEMA)
-                merged = []
-        gene = row["gene"]
-        digests.append(unpack(row["n"], row["min"], row["max"], row["centroids"]))
-        sources.append(row["sources"])
-    if digests:
-        merged.append(_merged_row(gene, digests, sources, compression))
+    return merge_rows(batches, "gene", lambda gene, rows: [_merged_row(gene, list(rows), compression)], PACKED_SCHEMA)
+
+
+def merge_rows(
+    batches: Iterator[pa.RecordBatch], key: str, merge: Callable[[Any, Iterator[Row]], Iterable[Row]], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Merge the rows of each value of the column `key`, which come together, over any number of batches.
+
+    `merge` takes a value and its rows, and returns rows of `schema`. Rows with an `error` pass through, wherever they
+    are.
+    """
+    merged: list[Row] = []
+
+    def without_errors() -> Iterator[Row]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                if row["error"] is None:
+                    yield row
+                else:
+                    merged.append(row)
+
+    for value, rows in groupby(without_errors(), key=itemgetter(key)):
+        merged.extend(list(merge(value, rows)))
+        if len(merged) >= _MERGED_ROWS:
+            yield pa.RecordBatch.from_pylist(merged, schema=schema)
+            merged.clear()
     if merged:
-        yield pa.RecordBatch.from_pylist(merged, schema=PACKED_SCHEMA)
+        yield pa.RecordBatch.from_pylist(merged, schema=schema)
 
 
 def pack(digest: Digest) -> bytes:
@@ -138,13 +124,7 @@ def pack(digest: Digest) -> bytes:
 
 
 def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
-    """Return a digest from what `pack` wrote and its n, min and max.
-
-    Raises
-    ------
-    DigestError
-        If the bytes are not two equal columns of float64.
-    """
+    """Return a digest from the bytes of `pack` and its n, min and max; raise `DigestError` for damaged bytes."""
     if len(packed) % 16:
         message = f"packed centroids must be pairs of float64, 16 bytes each; there are {len(packed)} bytes"
         raise DigestError(message)
@@ -153,33 +133,17 @@ def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
     return Digest(n, low, high, columns[:half], columns[half:])
 
 
-def count_sources(packed: bytes) -> int:
-    """Return how many sources a packed list of sources holds."""
-    return len(packed) // 4
-
-
 def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int]]:
-    """Return the digests of a table of `PACKED_SCHEMA`, and of how many sources each is.
-
-    Raises
-    ------
-    DigestError
-        See `unpack`.
-    """
+    """Return the digests of a table of `PACKED_SCHEMA`, and the number of sources of each."""
     fields = (table[name].to_pylist() for name in ("n", "min", "max", "centroids"))
     digests = [unpack(*row) for row in zip(*fields, strict=True)]
-    return digests, [count_sources(packed) for packed in table["sources"].to_pylist()]
+    return digests, [len(packed) // 4 for packed in table["sources"].to_pylist()]
 
 
-def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        yield from batch.to_pylist()
-
-
-def _merged_row(gene: str, digests: list[Digest], sources: list[bytes], compression: float) -> dict[str, object]:
-    held = [digest for digest in digests if digest.n] or digests[:1]
-    digest = merge_digests(held, compression)
-    numbers = np.unique(np.frombuffer(b"".join(sources), dtype="<i4"))
+def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
+    digests = [unpack(row["n"], row["min"], row["max"], row["centroids"]) for row in rows]
+    digest = merge_digests([digest for digest in digests if digest.n] or digests[:1], compression)
+    numbers = np.unique(np.frombuffer(b"".join(row["sources"] for row in rows), dtype="<i4"))
     return {
         "gene": gene,
         "bundle": 0,

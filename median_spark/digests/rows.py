@@ -1,33 +1,33 @@
-"""From rows in any order to digests: what a partition of any table of genes and values comes down to.
+"""From rows of genes and values in any order to digests.
 
 Pure functions over numpy and Arrow. Knows nothing of Spark, nor of where the rows come from.
 """
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from median_spark.digests.packed import PACKED_SCHEMA, digest_block
 from median_spark.expression import GeneBlock
 from median_spark.expression.parts import cut_at_genes
-from median_spark.gene_values import GeneValues
+from median_spark.gene_values import Floats, GeneValues
 
 ROWS_AT_ONCE = 16_000_000
-"""Rows that are digested together: 12 bytes each as they come in, and about 40 while they are brought in order. Half as
-many would make digests that are hardly smaller than the values, for few genes have more than some hundreds of them."""
+"""Rows that are digested together: 12 bytes each as they come in, and about 40 while they are sorted. Digests of half
+as many would be hardly smaller than the values, because few genes have more than some hundreds of them."""
 
 _BLOCK_ROWS = 1_000_000
-"""Rows whose genes are numbered at once, so that a window holds four bytes of each gene's name and not all of it."""
+"""Rows whose genes are numbered at once, so that a window holds 4 bytes per row instead of the gene's name."""
 
 _STEP_ROWS = 1_000_000
-"""Values whose digests are handed over at once: some 10 MB of centroids."""
+"""Values whose digests are yielded at once: about 10 MB of centroids."""
 
 
 class Oddity(StrEnum):
-    """What a row can hold that is not digested; all but zeros are mistakes."""
+    """Contents of a row that are not digested; all but zeros are mistakes."""
 
     NULL_GENE = "null gene"
     NULL_VALUE = "null value"
@@ -40,65 +40,50 @@ class Oddity(StrEnum):
 def digest_rows(
     batches: Iterator[pa.RecordBatch], compression: float, window_rows: int = ROWS_AT_ONCE
 ) -> Iterator[pa.RecordBatch]:
-    """Digest every gene of a stream of rows, one window of rows after another.
+    """Digest every gene of a stream of rows, `window_rows` at a time; yield batches of `PACKED_SCHEMA`.
 
-    Parameters
-    ----------
-    batches : iterator of pyarrow.RecordBatch
-        Columns ``gene``: string, and ``value``: float64, in any order of rows; nulls are found.
-    compression : float
-        Of the digests.
-    window_rows : int
-        Rows to hold at once, see `ROWS_AT_ONCE`.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        Of `PACKED_SCHEMA`: each gene once a window, with `n` 0 where all of its values in it are zeros. At the end
-        comes a row for each `Oddity` that was met: its name as `error`, its rows as `n`, and the gene of one.
+    `batches` have the columns ``gene``: string, and ``value``: float64; nulls are counted. Each window yields each of
+    its genes once, with `n` 0 if all of its values there are zeros. At the end comes a row for each `Oddity` that
+    occurred: its name as `error`, its number of rows as `n`, and the gene of one.
     """
     odd = _OddRows()
     genes: list[pa.DictionaryArray] = []
-    values: list[npt.NDArray[np.float64]] = []
-    held = 0
+    values: list[Floats] = []
+    rows = 0
     for block in _blocks(batches, min(_BLOCK_ROWS, window_rows)):
-        of_block, numbers = odd.left_out(block)
-        genes.append(of_block.combine_chunks().dictionary_encode())
+        names, numbers = odd.left_out(block)
+        genes.append(names.combine_chunks().dictionary_encode())
         values.append(numbers)
-        held += len(numbers)
-        if held >= window_rows:
+        rows += len(numbers)
+        if rows >= window_rows:
             yield from _digest_window(genes, values, compression)
-            genes, values, held = [], [], 0
-    if held:
+            genes, values, rows = [], [], 0
+    if rows:
         yield from _digest_window(genes, values, compression)
     yield odd.batch()
 
 
 def _blocks(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Yield the rows of batches of any size again, so many at a time."""
+    """Yield the rows of batches of any size in blocks of `rows`."""
     pending: list[pa.RecordBatch] = []
-    held = 0
     for batch in batches:
         for begin in range(0, batch.num_rows, rows):
-            piece = batch.slice(begin, rows)
-            pending.append(piece)
-            held += piece.num_rows
-            if held >= rows:
+            pending.append(batch.slice(begin, rows))
+            if sum(map(len, pending)) >= rows:
                 yield pa.Table.from_batches(pending)
-                pending, held = [], 0
-    if held:
+                pending = []
+    if pending:
         yield pa.Table.from_batches(pending)
 
 
 class _OddRows:
-    """Counts the rows that cannot be digested, by what is odd about them, and leaves them out."""
+    """Counts the rows that cannot be digested, by `Oddity`, and leaves them out."""
 
     def __init__(self) -> None:
-        self._rows: dict[Oddity, int] = {}
-        self._examples: dict[Oddity, str | None] = {}
+        self._rows: dict[Oddity, dict[str, Any]] = {}
 
-    def left_out(self, block: pa.Table) -> tuple[pa.ChunkedArray, npt.NDArray[np.float64]]:
-        """Return the genes and the values of all rows but the odd ones; zeros are counted and stay."""
+    def left_out(self, block: pa.Table) -> tuple[pa.ChunkedArray, Floats]:
+        """Return the genes and values of all rows but the odd ones; zeros are counted and stay."""
         genes, values = block.column("gene"), block.column("value")
         numbers = values.to_numpy()  # a null becomes NaN
         if not genes.null_count and numbers.min() > 0 and numbers.max() < np.inf:  # NaN is neither
@@ -115,43 +100,40 @@ class _OddRows:
         ):
             rows = int(np.count_nonzero(where))
             if rows:
-                self._rows[oddity] = self._rows.get(oddity, 0) + rows
-                self._examples.setdefault(oddity, genes[int(np.argmax(where))].as_py())
+                example = genes[int(np.argmax(where))].as_py()
+                row = self._rows.setdefault(oddity, {"gene": example, "bundle": 0, "n": 0, "error": str(oddity)})
+                row["n"] += rows
         kept = finite & ~no_gene & ~(numbers < 0)
         return genes.filter(pa.array(kept)), numbers[kept]
 
     def batch(self) -> pa.RecordBatch:
-        """Return what was met, a row each."""
-        rows = [
-            {"gene": self._examples[oddity], "bundle": 0, "n": count, "error": str(oddity)}
-            for oddity, count in self._rows.items()
-        ]
-        return pa.RecordBatch.from_pylist(rows, schema=PACKED_SCHEMA)
+        """Return one row per oddity that occurred."""
+        return pa.RecordBatch.from_pylist(list(self._rows.values()), schema=PACKED_SCHEMA)
 
 
 def _digest_window(
-    genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float64]], compression: float
+    genes: list[pa.DictionaryArray], values: list[Floats], compression: float
 ) -> Iterator[pa.RecordBatch]:
-    """Bring the values of each gene together, and digest them; the lists are emptied on the way."""
-    runs = _values_of(genes, values)
-    without = runs.genes[runs.lengths == 0].tolist()
-    runs = runs.detected()
-    for first, last in cut_at_genes(runs.offsets, _STEP_ROWS):
-        begin, end = runs.offsets[first], runs.offsets[last]
-        some = GeneValues(runs.genes[first:last], runs.offsets[first : last + 1] - begin, runs.values[begin:end])
-        yield digest_block(GeneBlock(some, [b""] * (last - first)), 0, compression, exact=False)
-    if without:
+    """Bring the values of each gene together, and digest them; empties the lists to save memory."""
+    window = _values_of(genes, values)
+    zeros_only = window.genes[window.lengths == 0].tolist()
+    window = window.detected()
+    for first, last in cut_at_genes(window.offsets, _STEP_ROWS):
+        begin, end = window.offsets[first], window.offsets[last]
+        step = GeneValues(window.genes[first:last], window.offsets[first : last + 1] - begin, window.values[begin:end])
+        yield digest_block(GeneBlock(step, [b""] * (last - first)), 0, compression, exact=False)
+    if zeros_only:
         empty = {"bundle": 0, "n": 0, "min": np.nan, "max": np.nan, "centroids": b"", "sources": b""}
-        yield pa.RecordBatch.from_pylist([{"gene": gene, **empty} for gene in without], schema=PACKED_SCHEMA)
+        yield pa.RecordBatch.from_pylist([{"gene": gene, **empty} for gene in zeros_only], schema=PACKED_SCHEMA)
 
 
-def _values_of(genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.float64]]) -> GeneValues:
-    """Return the values above 0 by gene, also of genes that have none."""
+def _values_of(genes: list[pa.DictionaryArray], values: list[Floats]) -> GeneValues:
+    """Return the values above 0 by gene; genes without any are kept."""
     unified = pa.chunked_array(genes).unify_dictionaries()
     genes.clear()
     names = np.asarray(unified.chunk(0).dictionary.to_pylist(), dtype=np.str_)
     order = np.argsort(names)
-    # numpy sorts 16 bits by counting, in a fraction of the time that it takes to sort 32 by comparing.
+    # numpy sorts 16-bit numbers by counting, much faster than it sorts 32-bit ones by comparing.
     rank = np.empty(len(names), dtype=np.uint16 if len(names) <= 1 << 16 else np.int32)
     rank[order] = np.arange(len(names))
     gene = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in unified.chunks])
@@ -160,6 +142,5 @@ def _values_of(genes: list[pa.DictionaryArray], values: list[npt.NDArray[np.floa
     above = numbers > 0
     if not above.all():
         gene, numbers = gene[above], numbers[above]
-    lengths = np.bincount(gene, minlength=len(names))
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+    offsets = np.append(0, np.cumsum(np.bincount(gene, minlength=len(names))))
     return GeneValues(names[order], offsets, numbers[np.argsort(gene, kind="stable")])

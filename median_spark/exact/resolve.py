@@ -1,15 +1,16 @@
-"""Over all tasks' findings of a query: pick the ranks that are sought, or say where to look next."""
+"""Merge all sweeps' findings of a query: pick the ranks that are sought, or say where to look next."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from median_spark.exact.collect import GRID_BINS, Grid
+from median_spark.digests import merge_rows
+from median_spark.exact.collect import BINS, BracketBins
 from median_spark.exact.queries import Queries, Query
+from median_spark.gene_values import Floats, Ints
 
 OUTCOME_SCHEMA = pa.schema(
     [
@@ -18,22 +19,23 @@ OUTCOME_SCHEMA = pa.schema(
         ("last_rank", pa.int64()),
         ("low", pa.float64()),
         ("high", pa.float64()),
-        ("found", pa.bool_()),
+        ("resolved", pa.bool_()),
         ("estimate_below", pa.int64()),
         ("estimate_up_to", pa.int64()),
         ("error", pa.string()),
     ]
 )
-"""What is known of some ranks of a gene after a round: their value, `low` and `high` alike, if `found`; else the
-bracket to look in next."""
+"""Some ranks of a gene after a round: if `resolved`, their value, which `low` and `high` both are; else the bracket to
+look in next. All columns may be null."""
 
 MOST_MERGED_VALUES = 4_194_304
-"""Distinct values of one query that are held when findings are merged, 64 MB with their counts; more are counted."""
+"""Most distinct values of one query that are held while findings are merged, 64 MB with their counts; more are counted
+in bins."""
 
 
 @dataclass
-class _Gathered:
-    """The findings of one query, as they come in."""
+class _Merged:
+    """The merged findings of one query: distinct values with their counts, or else `bins`, the counts by bin."""
 
     query: Query
     most_values: int
@@ -41,137 +43,88 @@ class _Gathered:
     estimate_below: int = 0
     estimate_up_to: int = 0
     held: int = 0
-    grid: npt.NDArray[np.int64] | None = None
-
-    def __post_init__(self) -> None:
-        self.values: list[npt.NDArray[np.float64]] = []
-        self.counts: list[npt.NDArray[np.int64]] = []
+    bins: Ints | None = None
+    values: list[Floats] = field(default_factory=list)
+    counts: list[Ints] = field(default_factory=list)
 
     def add(self, row: dict[str, Any]) -> None:
         self.below += row["below"]
         self.estimate_below += row["estimate_below"]
         self.estimate_up_to += row["estimate_up_to"]
-        if row["grid"] is not None:
-            self.grid = self._to_grid() + np.frombuffer(row["grid"], dtype=np.int64)
+        if row["bins"] is not None:
+            self.bins = self._in_bins() + np.frombuffer(row["bins"], dtype=np.int64)
             return
         values = np.frombuffer(row["values"], dtype=np.float64)
         counts = np.frombuffer(row["counts"], dtype=np.int64) if row["counts"] else np.ones(len(values), dtype=np.int64)
         self.values.append(values)
         self.counts.append(counts)
         self.held += len(values)
-        if self.grid is not None or self.held > self.most_values:
-            self.grid = self._to_grid()
+        if self.bins is not None or self.held > self.most_values:
+            self.bins = self._in_bins()
 
-    def _to_grid(self) -> npt.NDArray[np.int64]:
-        """Return the counts by cell of all there is so far, and hold the values no longer."""
-        grid = Grid.over(self.query)
-        counted = np.zeros(GRID_BINS, dtype=np.int64) if self.grid is None else self.grid
+    def _in_bins(self) -> Ints:
+        """Return the counts by bin of all values so far, and release the values."""
+        cut = BracketBins(self.query)
+        bins = np.zeros(BINS, dtype=np.int64) if self.bins is None else self.bins
         for values, counts in zip(self.values, self.counts, strict=True):
-            counted = counted + grid.count(values, counts)
+            bins = bins + cut.count(values, counts)
         self.values, self.counts, self.held = [], [], 0
-        return counted
+        return bins
 
-    def outcomes(self) -> list[tuple[Query, bool]]:
-        if self.grid is not None:
-            grid = Grid.over(self.query)
-            ends = [grid.ends(cell, self.query) for cell in range(GRID_BINS)]
-            return resolve(self.query, self.below, self.grid, ends)
-        values = np.concatenate([np.zeros(0), *self.values])
-        counts = np.concatenate([np.zeros(0, dtype=np.int64), *self.counts])
-        order = np.argsort(values, kind="stable")
-        return resolve(self.query, self.below, counts[order], [(value, value) for value in values[order].tolist()])
+    def outcome_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield rows of `OUTCOME_SCHEMA`."""
+        if self.bins is not None:
+            outcomes = resolve(self.query, self.below, self.bins, BracketBins(self.query).ends())
+        else:
+            values = np.concatenate([np.zeros(0), *self.values])
+            counts = np.concatenate([np.zeros(0, dtype=np.int64), *self.counts])
+            order = np.argsort(values, kind="stable")
+            ends = [(value, value) for value in values[order].tolist()]
+            outcomes = resolve(self.query, self.below, counts[order], ends)
+        for query, resolved in outcomes:
+            ranks = {"estimate_below": self.estimate_below, "estimate_up_to": self.estimate_up_to}
+            yield vars(query) | ranks | {"resolved": resolved}
 
 
-def resolve(
-    query: Query, below: int, counts: npt.NDArray[np.int64], ends: Sequence[tuple[float, float]]
-) -> list[tuple[Query, bool]]:
-    """Find the ranks of a query among ascending cells whose counts are known.
+def resolve(query: Query, below: int, counts: Ints, ends: Sequence[tuple[float, float]]) -> list[tuple[Query, bool]]:
+    """Find the ranks of a query among the ascending bins of its bracket, of which `counts` has the values in each.
 
-    Parameters
-    ----------
-    query : Query
-        What is sought.
-    below : int
-        Values below its bracket.
-    counts : ndarray of int64, shape (cells,)
-        Values in each cell of the bracket.
-    ends : sequence of tuple of float
-        The smallest and the largest number of each cell; alike where a cell is a single value.
-
-    Returns
-    -------
-    list of (Query, bool)
-        One or two queries that seek the same ranks in narrower brackets, and whether each is answered: its bracket is
-        the value. A rank that is not in the bracket is sought on the side where it must be.
+    `below` values are below the bracket. `ends` has the smallest and the largest number of each bin, which are equal if
+    the bin is a single value. Returns one or two queries that seek the same ranks in narrower brackets, and for each
+    whether it is resolved: its bracket is the value. A rank that is not in the bracket is sought on the side where it
+    must be.
     """
     upper = below + np.cumsum(counts)
     outcomes: list[tuple[Query, bool]] = []
     for rank in sorted({query.first_rank, query.last_rank}):
         if rank < below:
-            low, high, found = query.floor, float(np.nextafter(query.low, -np.inf)), False
+            low, high, resolved = query.floor, float(np.nextafter(query.low, -np.inf)), False
         elif not len(upper) or rank >= upper[-1]:
-            low, high, found = float(np.nextafter(query.high, np.inf)), query.ceiling, False
+            low, high, resolved = float(np.nextafter(query.high, np.inf)), query.ceiling, False
         else:
             low, high = ends[int(np.searchsorted(upper, rank, side="right"))]
-            found = low == high
+            resolved = low == high
         if outcomes and (outcomes[-1][0].low, outcomes[-1][0].high) == (low, high):
-            outcomes[-1] = (replace(outcomes[-1][0], last_rank=rank), found)
+            outcomes[-1] = (replace(outcomes[-1][0], last_rank=rank), resolved)
         else:
-            outcomes.append(
-                (replace(query, first_rank=rank, last_rank=rank, low=low, high=high, estimate=float("nan")), found)
-            )
+            narrowed = replace(query, first_rank=rank, last_rank=rank, low=low, high=high, estimate=float("nan"))
+            outcomes.append((narrowed, resolved))
     return outcomes
 
 
 def merge_findings(
     batches: Iterator[pa.RecordBatch], queries: Queries, most_values: int = MOST_MERGED_VALUES
 ) -> Iterator[pa.RecordBatch]:
-    """Merge the findings of each query.
+    """Merge the findings of each query: batches of `FINDINGS_SCHEMA` in, batches of `OUTCOME_SCHEMA` out.
 
-    Parameters
-    ----------
-    batches : iterator of pyarrow.RecordBatch
-        Of `FINDINGS_SCHEMA`, all rows of a query together, in any order among themselves.
-    queries : Queries
-        What is sought.
-    most_values : int
-        Distinct values of a query to hold at once.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        Of `OUTCOME_SCHEMA`; rows with an error pass through.
+    All rows of a query come together, in any order; rows with an error pass through. `most_values` are the distinct
+    values of a query to hold at once.
     """
-    gathered: _Gathered | None = None
-    number = -1
-    for batch in batches:
-        rows: list[dict[str, Any]] = []
-        for row in batch.to_pylist():
-            if row["error"] is not None:
-                rows.append({"gene": row["gene"], "error": row["error"]})
-                continue
-            if row["query"] != number:
-                if gathered is not None:
-                    rows.extend(_outcome_rows(gathered))
-                number = row["query"]
-                gathered = _Gathered(queries[number], most_values)
-            if gathered is not None:
-                gathered.add(row)
-        if rows:
-            yield pa.RecordBatch.from_pylist(rows, schema=OUTCOME_SCHEMA)
-    if gathered is not None:
-        yield pa.RecordBatch.from_pylist(list(_outcome_rows(gathered)), schema=OUTCOME_SCHEMA)
 
+    def merge(number: int, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        merged = _Merged(queries[number], most_values)
+        for row in rows:
+            merged.add(row)
+        return merged.outcome_rows()
 
-def _outcome_rows(gathered: _Gathered) -> Iterator[dict[str, Any]]:
-    for query, found in gathered.outcomes():
-        yield {
-            "gene": query.gene,
-            "first_rank": query.first_rank,
-            "last_rank": query.last_rank,
-            "low": query.low,
-            "high": query.high,
-            "found": found,
-            "estimate_below": gathered.estimate_below,
-            "estimate_up_to": gathered.estimate_up_to,
-        }
+    return merge_rows(batches, "query", merge, OUTCOME_SCHEMA)

@@ -9,51 +9,33 @@
 A part that no source's JSON lists does not exist.
 """
 
-from median_spark.expression.opening import check_target, create_table, open_table, remove_sources
-from median_spark.expression.parts import (
-    GENE_VALUE_COLUMNS,
-    VALUES_SCHEMA,
-    PartEntry,
-    PartReader,
-    RowGroup,
-    write_part,
-)
-from median_spark.expression.plan import WINDOW_ROWS, SweepPlan, plan_source, plan_sweeps, rows_at_once
-from median_spark.expression.pooling import naming_changes, require_uniform
-from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord, UnitRecord
-from median_spark.expression.staging import Staging, reason_of, stage_unit, told_if_slow
-from median_spark.expression.sweep import GeneBlock, sweep
-from median_spark.expression.table import ExpressionTable, committed_name, conversion_fingerprint
-
-__all__ = [
-    "FORMAT_VERSION",
-    "GENE_VALUE_COLUMNS",
-    "VALUES_SCHEMA",
-    "WINDOW_ROWS",
-    "ExpressionTable",
-    "FailureRecord",
-    "GeneBlock",
-    "PartEntry",
-    "PartReader",
-    "RowGroup",
-    "SourceRecord",
-    "Staging",
-    "SweepPlan",
-    "UnitRecord",
-    "check_target",
-    "committed_name",
-    "conversion_fingerprint",
-    "create_table",
-    "naming_changes",
-    "open_table",
-    "plan_source",
-    "plan_sweeps",
-    "reason_of",
-    "remove_sources",
-    "require_uniform",
-    "rows_at_once",
-    "stage_unit",
-    "sweep",
-    "told_if_slow",
-    "write_part",
-]
+from median_spark.expression.opening import check_target as check_target
+from median_spark.expression.opening import create_table as create_table
+from median_spark.expression.opening import open_table as open_table
+from median_spark.expression.opening import remove_sources as remove_sources
+from median_spark.expression.parts import GENE_VALUE_COLUMNS as GENE_VALUE_COLUMNS
+from median_spark.expression.parts import VALUES_SCHEMA as VALUES_SCHEMA
+from median_spark.expression.parts import PartEntry as PartEntry
+from median_spark.expression.parts import PartReader as PartReader
+from median_spark.expression.parts import RowGroup as RowGroup
+from median_spark.expression.parts import write_part as write_part
+from median_spark.expression.plan import WINDOW_ROWS as WINDOW_ROWS
+from median_spark.expression.plan import SweepPlan as SweepPlan
+from median_spark.expression.plan import plan_source as plan_source
+from median_spark.expression.plan import plan_sweeps as plan_sweeps
+from median_spark.expression.plan import rows_at_once as rows_at_once
+from median_spark.expression.pooling import naming_changes as naming_changes
+from median_spark.expression.pooling import require_uniform as require_uniform
+from median_spark.expression.records import FORMAT_VERSION as FORMAT_VERSION
+from median_spark.expression.records import FailureRecord as FailureRecord
+from median_spark.expression.records import SourceRecord as SourceRecord
+from median_spark.expression.records import UnitRecord as UnitRecord
+from median_spark.expression.staging import Staging as Staging
+from median_spark.expression.staging import reason_of as reason_of
+from median_spark.expression.staging import slow_marker as slow_marker
+from median_spark.expression.staging import stage_unit as stage_unit
+from median_spark.expression.sweep import GeneBlock as GeneBlock
+from median_spark.expression.sweep import sweep as sweep
+from median_spark.expression.table import ExpressionTable as ExpressionTable
+from median_spark.expression.table import committed_name as committed_name
+from median_spark.expression.table import conversion_fingerprint as conversion_fingerprint

@@ -1,11 +1,11 @@
-"""Opening the folder of an expression table, making it, and refusing one that is something else."""
+"""Opening the folder of an expression table, making it, and rejecting one that is something else."""
 
 import json
 from collections.abc import Sequence
 
 from median_spark import storage
 from median_spark.errors import OutputError, TableError, listed
-from median_spark.expression.records import FORMAT_VERSION
+from median_spark.expression.records import FORMAT_VERSION, check_format_version
 from median_spark.expression.table import FOLDERS, ExpressionTable
 
 _MARKER = "format.json"
@@ -14,31 +14,27 @@ _MARKER = "format.json"
 def check_target(location: str) -> None:
     """Refuse a folder that cannot become, or is not, an expression table; writes nothing.
 
-    Raises
-    ------
-    OutputError
-        If the location is a file, or a folder that holds something else, or links instead of the table's folders.
-    TableError
-        If it is a table of another format version.
+    Raises `OutputError` for a file, a folder with other content, and links in place of the table's folders;
+    `TableError` for a table of another format version.
     """
     table = ExpressionTable(storage.canonical(location))
     if storage.kind(table.location) == "file":
         message = f"{table.location}: this is a file; an expression table needs a folder"
         raise OutputError(message)
-    held = set(storage.names_in(table.location))
-    if _MARKER in held:
+    names = set(storage.names_in(table.location))
+    if _MARKER in names:
         _check_marker(table)
         _check_folders(table)
-    elif held - {"lock"}:
+    elif names - {"lock"}:
         message = (
             f"{table.location}: this folder holds something else than an expression table "
-            f"({listed(sorted(held), 3)}): choose an empty or new one"
+            f"({listed(sorted(names), 3)}): choose an empty or new one"
         )
         raise OutputError(message)
 
 
 def _check_folders(table: ExpressionTable) -> None:
-    """Refuse links in the place of the table's folders: what is left over in these is deleted."""
+    """Refuse links in place of the table's folders, because leftovers in these are deleted."""
     for name in FOLDERS:
         location = storage.join(table.location, name)
         if storage.is_link(location):
@@ -50,13 +46,7 @@ def _check_folders(table: ExpressionTable) -> None:
 
 
 def create_table(location: str) -> ExpressionTable:
-    """Open an expression table for writing, made anew if the folder is empty or not there.
-
-    Raises
-    ------
-    OutputError, TableError
-        As `check_target`; or if the folder cannot be written to.
-    """
+    """Open an expression table for writing; make it if the folder is empty or missing. Raises as `check_target`."""
     check_target(location)
     table = ExpressionTable(storage.canonical(location))
     marker = storage.join(table.location, _MARKER)
@@ -66,20 +56,14 @@ def create_table(location: str) -> ExpressionTable:
 
 
 def open_table(location: str) -> ExpressionTable:
-    """Open an expression table for reading.
-
-    Raises
-    ------
-    TableError
-        If there is none, or it is of another format version.
-    """
+    """Open an expression table for reading; raise `TableError` if there is none or it has another format version."""
     table = ExpressionTable(storage.canonical(location))
-    held = storage.names_in(table.location)
-    if _MARKER not in held:
-        inner = "expression/" if "expression" in held else None
-        hint = f"; did you mean {storage.join(table.location, 'expression')}?" if inner else ""
-        found = f"it holds {listed(held, 3)}" if held else "there is no such folder, or it is empty"
-        message = f"{table.location}: this is no expression table as 'median-spark convert' writes it ({found}){hint}"
+    names = storage.names_in(table.location)
+    if _MARKER not in names:
+        inner = storage.join(table.location, "expression")
+        hint = f"; did you mean {inner}?" if "expression" in names else ""
+        content = f"it holds {listed(names, 3)}" if names else "there is no such folder, or it is empty"
+        message = f"{table.location}: this is no expression table as 'median-spark convert' writes it ({content}){hint}"
         raise TableError(message)
     _check_marker(table)
     return table
@@ -88,16 +72,10 @@ def open_table(location: str) -> ExpressionTable:
 def _check_marker(table: ExpressionTable) -> None:
     location = storage.join(table.location, _MARKER)
     try:
-        version = json.loads(storage.read_bytes(location))["format_version"]
+        check_format_version(table.location, json.loads(storage.read_bytes(location))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
         message = f"{location}: this file is damaged ({error})"
         raise TableError(message) from error
-    if version != FORMAT_VERSION:
-        message = (
-            f"{table.location}: this expression table has format version {version}; this version of median_spark "
-            f"reads and writes {FORMAT_VERSION}"
-        )
-        raise TableError(message)
 
 
 def remove_sources(location: str, sources: Sequence[str]) -> None:
@@ -108,7 +86,7 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
     location : str
         Path or URI of the table.
     sources : sequence of str
-        Their names.
+        Names of the sources.
 
     Raises
     ------
@@ -121,6 +99,6 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
     """
     table = open_table(location)
     _check_folders(table)
-    with storage.locked(table.location, "median-spark remove") as right:
-        right.require()
+    with storage.locked(table.location, "median-spark remove") as lease:
+        lease.require()
         table.remove(sources)

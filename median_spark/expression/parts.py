@@ -1,48 +1,39 @@
-"""Parquet parts of the expression table: runs in, runs out, one row group at a time."""
+"""Parquet parts of the expression table: gene values in, gene values out, one row group at a time."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
-from median_spark.gene_values import GeneValues, join_gene_values
+from median_spark.gene_values import GeneValues, Ints, Names
 
-VALUES_SCHEMA = pa.schema(
-    [
-        pa.field("gene", pa.string(), False),
-        pa.field("cell", pa.string(), False),
-        pa.field("value", pa.float64(), False),
-    ]
-)
+
+def _schema(text: pa.DataType) -> pa.Schema:
+    columns = {"gene": text, "cell": text, "value": pa.float64()}
+    return pa.schema([pa.field(name, kind, False) for name, kind in columns.items()])
+
+
+VALUES_SCHEMA = _schema(pa.string())
 """What any engine sees in a part; ``source`` comes from the folder's name."""
 
-_STORED_SCHEMA = pa.schema(
-    [
-        pa.field("gene", pa.dictionary(pa.int32(), pa.string()), False),
-        pa.field("cell", pa.dictionary(pa.int32(), pa.string()), False),
-        pa.field("value", pa.float64(), False),
-    ]
-)
-"""The same as it is handed to the writer: one small dictionary a row group, not one of the whole part in each."""
+_STORED_SCHEMA = _schema(pa.dictionary(pa.int32(), pa.string()))
+"""The same for the Parquet writer: each row group has its own small dictionary, not that of the whole part."""
 
 GENE_VALUE_COLUMNS = ("gene", "value")
 """All that the medians need."""
 
-_READ_TYPES = [pa.dictionary(pa.int32(), pa.string()), pa.float64()]
-"""Of these, as they are read."""
+_READ_TYPES = [_STORED_SCHEMA.field(name).type for name in GENE_VALUE_COLUMNS]
 
 ROW_GROUP_ROWS = 500_000
-"""Rows that a row group should have, cut at gene boundaries: a sweep holds one of every part. Half as many rows would
-cost a tenth more bytes, for each row group has its own dictionaries."""
+"""Rows per row group, cut at gene boundaries: a sweep holds one row group of every part. Half as many rows would cost
+10 % more bytes, because each row group has its own dictionaries."""
 
 _DICTIONARY_BYTES = 8 << 20
 """Limit of a column chunk's dictionary, above which Parquet falls back to plain values. Normalised counts repeat: one
@@ -51,15 +42,7 @@ of a few counts over one of some thousands of totals, so that their dictionary i
 
 @dataclass(frozen=True)
 class RowGroup:
-    """One row group of a part.
-
-    Attributes
-    ----------
-    rows : int
-        Its rows.
-    gene_min, gene_max : str
-        Its first and last gene.
-    """
+    """One row group of a part: its number of rows, its first and its last gene."""
 
     rows: int
     gene_min: str
@@ -68,52 +51,36 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class PartEntry:
-    """One Parquet file of a source.
+    """One Parquet file of a source."""
 
-    Attributes
-    ----------
-    name : str
-        File name within the source's folder.
-    size : int
-        Bytes.
-    row_groups : tuple of RowGroup
-        In the order of the file.
-    """
-
-    name: str
-    size: int
-    row_groups: tuple[RowGroup, ...]
+    name: str  # within the source's folder
+    size: int  # in bytes
+    row_groups: tuple[RowGroup, ...]  # in the order of the file
 
     @property
     def rows(self) -> int:
         """Rows of all row groups."""
         return sum(group.rows for group in self.row_groups)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as plain JSON."""
+        groups = [[group.rows, group.gene_min, group.gene_max] for group in self.row_groups]
+        return {"name": self.name, "size": self.size, "row_groups": groups}
 
-def write_part(
-    location: str, runs: GeneValues, cell_ids: npt.NDArray[np.str_], row_group_rows: int = ROW_GROUP_ROWS
-) -> PartEntry:
-    """Write runs as one Parquet file that appears whole or not at all.
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Self:
+        """Return the entry that `as_json` wrote."""
+        return cls(entry["name"], entry["size"], tuple(RowGroup(*group) for group in entry["row_groups"]))
 
-    Parameters
-    ----------
-    location : str
-        Path or URI of the file.
-    runs : GeneValues
-        With cells, and at least one value.
-    cell_ids : ndarray of str, shape (cells,)
-        The id of each cell that `runs` counts.
-    row_group_rows : int
-        Rows that a row group should have.
 
-    Returns
-    -------
-    PartEntry
-        What was written.
+def write_part(location: str, values: GeneValues, cell_ids: Names, row_group_rows: int = ROW_GROUP_ROWS) -> PartEntry:
+    """Write values as one Parquet file that appears whole or not at all.
+
+    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,).
     """
-    runs = runs.detected()
-    if runs.cells is None or not len(runs.values):
-        message = "a part needs runs with cells, and at least one value"
+    values = values.detected()
+    if values.cells is None or not len(values.values):
+        message = "a part needs gene values with cells, and at least one value"
         raise ValueError(message)
     ids = pa.array(cell_ids, pa.string())
     groups = []
@@ -122,69 +89,47 @@ def write_part(
         pq.ParquetWriter(
             sink,
             _STORED_SCHEMA,
-            compression="snappy",  # read and written half as fast again as zstd, for 3 % more bytes
+            compression="snappy",  # read and written 50 % faster than zstd, for 3 % more bytes
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             store_schema=False,  # so that every reader sees plain strings, not Arrow dictionaries
             write_statistics=["gene"],
         ) as writer,
     ):
-        for first, last in cut_at_genes(runs.offsets, row_group_rows):
-            begin, end = runs.offsets[first], runs.offsets[last]
-            genes = pa.array(runs.genes[first:last], pa.string())
-            gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), runs.lengths[first:last])
-            table = pa.Table.from_arrays(
-                [
-                    pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
-                    pa.DictionaryArray.from_arrays(pa.array(runs.cells[begin:end]), ids),
-                    pa.array(runs.values[begin:end]),
-                ],
-                schema=_STORED_SCHEMA,
-            )
+        for first, last in cut_at_genes(values.offsets, row_group_rows):
+            rows = slice(values.offsets[first], values.offsets[last])
+            gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), values.lengths[first:last])
+            genes = pa.array(values.genes[first:last], pa.string())
+            columns = [
+                pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
+                pa.DictionaryArray.from_arrays(pa.array(values.cells[rows]), ids),
+                pa.array(values.values[rows]),
+            ]
+            table = pa.Table.from_arrays(columns, schema=_STORED_SCHEMA)
             writer.write_table(table, row_group_size=len(table))
-            groups.append(RowGroup(len(table), str(runs.genes[first]), str(runs.genes[last - 1])))
+            groups.append(RowGroup(len(table), str(values.genes[first]), str(values.genes[last - 1])))
     written = storage.stat(location)
     return PartEntry(location.rsplit("/", 1)[1], written.size if written else 0, tuple(groups))
 
 
-def cut_at_genes(offsets: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
-    """Cut genes into consecutive ranges of about `rows` values each.
+def cut_at_genes(offsets: Ints, rows: int) -> Iterator[tuple[int, int]]:
+    """Cut genes into consecutive ranges of about `rows` values; yield the first gene and the one after the last.
 
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (genes + 1,)
-        Of runs.
-    rows : int
-        Values wanted a range; a gene is never cut, so that a range may have more or fewer.
-
-    Yields
-    ------
-    tuple of int
-        First gene, and the one after the last.
+    A gene is never cut, and ranges without a value are left out. `offsets` is that of `GeneValues`.
     """
     total = int(offsets[-1])
     ranges = max(1, round(total / rows))
     edges = np.searchsorted(offsets, np.linspace(0, total, ranges + 1))
     edges[-1] = len(offsets) - 1
-    edges = np.unique(edges)
-    for first, last in pairwise(edges):
+    for first, last in pairwise(np.unique(edges).tolist()):
         if offsets[last] > offsets[first]:
-            yield int(first), int(last)
+            yield first, last
 
 
-class PartReader:
-    """One part, open for reading its genes and values; close it by using it as a context manager.
+class PartReader(contextlib.AbstractContextManager["PartReader"]):
+    """One part, open for reading its genes and values.
 
-    Parameters
-    ----------
-    location : str
-        Path or URI of the part.
-
-    Raises
-    ------
-    TableError
-        If the part is missing or damaged.
-    StorageError
-        Here or at any read, if a store does not answer.
+    Raises `TableError` if the part is missing or damaged, and `StorageError` if a store does not answer, here and at
+    every read.
     """
 
     def __init__(self, location: str) -> None:
@@ -200,12 +145,7 @@ class PartReader:
                 self._stream.close()
                 raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -214,25 +154,7 @@ class PartReader:
         self._stream.close()
 
     def read(self, row_group: int, expected_rows: int) -> GeneValues:
-        """Read the genes and values of a row group.
-
-        Parameters
-        ----------
-        row_group : int
-            Its number.
-        expected_rows : int
-            Rows that it must have by the source's record.
-
-        Returns
-        -------
-        GeneValues
-            Without cells.
-
-        Raises
-        ------
-        TableError
-            If it is missing, damaged, or not what its record says.
-        """
+        """Read the genes and values of a row group, which has `expected_rows` by the source's record; without cells."""
         with self._naming_damage():
             table = storage.with_retries(
                 self.location,
@@ -247,7 +169,9 @@ class PartReader:
                 f"{expected_rows:,}: convert the source again"
             )
             raise TableError(message)
-        return join_gene_values([_values_of(self.location, batch) for batch in table.to_batches()])
+        # Arrow may return a row group in several chunks; one chunk is not copied.
+        genes, values = table.unify_dictionaries().combine_chunks().columns
+        return _values_of(self.location, genes.chunk(0), values.chunk(0))
 
     @contextlib.contextmanager
     def _naming_damage(self) -> Iterator[None]:
@@ -263,17 +187,17 @@ class PartReader:
             raise TableError(message) from error
 
 
-def _values_of(location: str, batch: pa.RecordBatch) -> GeneValues:
-    """Find the runs of a row group, or of a piece of it: Arrow may hand it over in several."""
-    genes, values = batch.column(0), batch.column(1).to_numpy(zero_copy_only=False)
+def _values_of(location: str, genes: pa.DictionaryArray, column: pa.Array) -> GeneValues:
+    """Find the values of each gene in the rows of a row group."""
+    values = column.to_numpy(zero_copy_only=False)
     sound = not len(values) or (values.min() > 0 and values.max() < np.inf)  # NaN is neither
-    if genes.null_count or batch.column(1).null_count or not sound:
+    if genes.null_count or column.null_count or not sound:
         message = f"{location}: values must be finite and above 0, and genes present; convert the source again"
         raise TableError(message)
     codes = genes.indices.to_numpy(zero_copy_only=False)
-    starts = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1]) if len(codes) else np.zeros(0, np.int64)
+    starts = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1)[: len(codes)]
     names = np.asarray(genes.dictionary.to_pylist(), dtype=np.str_)[codes[starts]]
     if np.any(names[1:] <= names[:-1]):
         message = f"{location}: genes do not ascend within a row group; convert the source again"
         raise TableError(message)
-    return GeneValues(names, np.concatenate([starts, [len(codes)]]).astype(np.int64), values)
+    return GeneValues(names, np.append(starts, len(codes)), values)

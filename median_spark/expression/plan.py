@@ -14,54 +14,35 @@ import numpy.typing as npt
 
 from median_spark.expression.records import SourceRecord
 from median_spark.expression.table import part_location
+from median_spark.gene_values import Ints, Names
 
 WINDOW_ROWS = 48_000_000
-"""Rows that a sweep holds in memory at most, a row group of every part: 384 MB of values."""
+"""Most rows that a sweep holds in memory, a row group of every part: 384 MB of values."""
 
 SWEEP_ROWS = 64_000_000
-"""Rows of a sweep: about a second's work, beside which it costs little to read row groups at its ends twice."""
+"""Rows of a sweep: about one second's work, so that reading the row groups at its ends twice costs little."""
 
 _LEAST_SWEEPS = 8
 _LEAST_SWEEP_ROWS = 2_000_000
-"""A small table is cut into so many sweeps nonetheless, unless they are smaller than this."""
+"""A small table is still cut into 8 sweeps, unless they would be smaller than this."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """Which sweep reads which parts from which gene to which; flat arrays, so that it travels cheaply to every worker.
+    """Which parts and genes each sweep reads; flat arrays, so that it travels cheaply to every worker."""
 
-    Attributes
-    ----------
-    genes : ndarray of str, shape (genes,)
-        The universe, ascending; genes are numbered by it.
-    parts : tuple of str
-        Locations of the parts, in the order of sources and names.
-    source_of_part : ndarray of int32, shape (parts,)
-        Number of each part's source.
-    groups_of_part : ndarray of int64, shape (parts + 1,)
-        Part i has the row groups ``groups_of_part[i]:groups_of_part[i + 1]`` of the three that follow.
-    number, rows : ndarray of int64, shape (row groups,)
-        The number of each row group in its part, and its rows.
-    first_gene, last_gene : ndarray of int64, shape (row groups,)
-        Its first and last gene.
-    parts_of_bundle : ndarray of int64, shape (bundles + 1,)
-        Bundle i has the parts ``parts_of_bundle[i]:parts_of_bundle[i + 1]``.
-    bundle_of_sweep, begin, end : ndarray of int64, shape (sweeps,)
-        The bundle of each sweep, and its genes ``begin <= gene < end``.
-    """
-
-    genes: npt.NDArray[np.str_]
-    parts: tuple[str, ...]
+    genes: Names  # the universe, ascending; genes are numbered by it
+    parts: tuple[str, ...]  # locations, in the order of sources and names
     source_of_part: npt.NDArray[np.int32]
-    groups_of_part: npt.NDArray[np.int64]
-    number: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    first_gene: npt.NDArray[np.int64]
-    last_gene: npt.NDArray[np.int64]
-    parts_of_bundle: npt.NDArray[np.int64]
-    bundle_of_sweep: npt.NDArray[np.int64]
-    begin: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
+    groups_of_part: Ints  # part i has the row groups groups_of_part[i]:groups_of_part[i + 1] of the four arrays below
+    number: Ints  # of each row group in its part
+    rows: Ints
+    first_gene: Ints
+    last_gene: Ints
+    parts_of_bundle: Ints  # bundle i has the parts parts_of_bundle[i]:parts_of_bundle[i + 1]
+    bundle_of_sweep: Ints
+    begin: Ints  # a sweep has the genes begin <= gene < end
+    end: Ints
 
     @property
     def sweeps(self) -> int:
@@ -84,18 +65,8 @@ def plan_sweeps(
 ) -> SweepPlan:
     """Bundle parts and cut the genes of each bundle into sweeps.
 
-    Parameters
-    ----------
-    values_folder : str
-        The table's ``values`` folder.
-    records : sequence of SourceRecord
-        The sources, ascending by name.
-    universe : sequence of str
-        All genes of the sources, ascending.
-    wanted : sequence of str, optional
-        Genes of interest, ascending: row groups that can have none of them are left out. By default all are taken.
-    window_rows, sweep_rows : int
-        See `WINDOW_ROWS` and `SWEEP_ROWS`.
+    `records` ascend by name, and `universe` has all of their genes, ascending. If there are `wanted` genes, ascending,
+    row groups that can have none of them are left out.
     """
     genes = np.array(universe, dtype=np.str_)
     parts = [(source, record.source, part) for source, record in enumerate(records) for part in record.parts]
@@ -112,13 +83,12 @@ def plan_sweeps(
         number, part_of_group, rows, first, last = (a[kept] for a in (number, part_of_group, rows, first, last))
     groups_of_part = np.searchsorted(part_of_group, np.arange(len(parts) + 1))
     bundles = _bundle(groups_of_part, rows, window_rows)
-    sweeps = [
-        (bundle, begin, end)
-        for bundle, (lead, stop) in enumerate(
-            zip(groups_of_part[bundles[:-1]], groups_of_part[bundles[1:]], strict=True)
-        )
-        for begin, end in _cut(first[lead:stop], last[lead:stop], rows[lead:stop], len(genes), sweep_rows)
-    ]
+    sweeps = []
+    for bundle, (lead, stop) in enumerate(pairwise(groups_of_part[bundles].tolist())):
+        total = int(rows[lead:stop].sum())
+        cuts = max(-(-total // sweep_rows), min(_LEAST_SWEEPS, -(-total // _LEAST_SWEEP_ROWS)))
+        ranges = _ranges(first[lead:stop], last[lead:stop], rows[lead:stop], len(genes), cuts)
+        sweeps += [(bundle, begin, end) for begin, end in ranges]
     bundle_of_sweep, begin, end = np.array(sweeps, dtype=np.int64).reshape(-1, 3).T
     return SweepPlan(
         genes=genes,
@@ -139,61 +109,40 @@ def plan_sweeps(
 def plan_source(plan: SweepPlan, source: int, sweeps: int = 1) -> SweepPlan:
     """Return a plan of one source's parts alone, side by side, so that a sweep sees all its values of a gene.
 
-    Parameters
-    ----------
-    plan : SweepPlan
-        Of several sources.
-    source : int
-        Its number there.
-    sweeps : int
-        Into how many ranges of genes it is cut at most, each of about equally many rows.
-
-    Returns
-    -------
-    SweepPlan
-        Of one bundle, whatever that holds at once; of none where the source has no value. See `rows_at_once`.
+    It has one bundle, however many rows that holds at once (see `rows_at_once`), and at most `sweeps` sweeps of about
+    equally many rows; no bundle and no sweep if the source has no value.
     """
     first, stop = np.searchsorted(plan.source_of_part, [source, source + 1]).tolist()
     begin, end = plan.groups_of_part[[first, stop]].tolist()
-    groups = slice(begin, end)
-    ranges = _ranges(plan.first_gene[groups], plan.last_gene[groups], plan.rows[groups], len(plan.genes), sweeps)
+    columns = {name: getattr(plan, name)[begin:end] for name in ("number", "rows", "first_gene", "last_gene")}
+    ranges = _ranges(columns["first_gene"], columns["last_gene"], columns["rows"], len(plan.genes), sweeps)
     cuts = np.array(ranges, dtype=np.int64).reshape(-1, 2)
     return replace(
         plan,
         parts=plan.parts[first:stop],
         source_of_part=plan.source_of_part[first:stop],
         groups_of_part=plan.groups_of_part[first : stop + 1] - begin,
-        number=plan.number[groups],
-        rows=plan.rows[groups],
-        first_gene=plan.first_gene[groups],
-        last_gene=plan.last_gene[groups],
         parts_of_bundle=np.array([0, stop - first] if len(cuts) else [0], dtype=np.int64),
         bundle_of_sweep=np.zeros(len(cuts), dtype=np.int64),
         begin=cuts[:, 0],
         end=cuts[:, 1],
+        **columns,
     )
 
 
-def rows_at_once(plan: SweepPlan, sources: int) -> npt.NDArray[np.int64]:
-    """Return how many rows a sweep over all parts of a source holds at most, shape (sources,).
-
-    Parameters
-    ----------
-    plan : SweepPlan
-        Of these sources.
-    sources : int
-        How many they are, with those that have no value.
-    """
-    largest = [plan.rows[begin:end].max(initial=0) for begin, end in pairwise(plan.groups_of_part)]
-    return np.bincount(plan.source_of_part, weights=largest, minlength=sources).astype(np.int64)
+def rows_at_once(plan: SweepPlan, sources: int) -> Ints:
+    """Return how many rows a sweep over all parts of a source holds at most, shape (sources,)."""
+    return np.bincount(plan.source_of_part, _largest(plan.groups_of_part, plan.rows), sources).astype(np.int64)
 
 
-def _bundle(
-    groups_of_part: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], window_rows: int
-) -> npt.NDArray[np.int64]:
+def _largest(groups_of_part: Ints, rows: Ints) -> Ints:
+    """Return the rows of each part's largest row group, shape (parts,)."""
+    return np.array([rows[begin:end].max(initial=0) for begin, end in pairwise(groups_of_part)], dtype=np.int64)
+
+
+def _bundle(groups_of_part: Ints, rows: Ints, window_rows: int) -> Ints:
     """Cut the parts into bundles whose largest row groups fit a window, or of one part; return their offsets."""
-    parts = len(groups_of_part) - 1
-    largest = np.array([rows[begin:end].max(initial=0) for begin, end in pairwise(groups_of_part)])
+    largest = _largest(groups_of_part, rows)
     if not largest.any():
         return np.zeros(1, dtype=np.int64)
     offsets, held = [0], 0
@@ -202,45 +151,27 @@ def _bundle(
             offsets.append(part)
             held = 0
         held += rows_of_part
-    return np.array([*offsets, parts], dtype=np.int64)
+    return np.array([*offsets, len(largest)], dtype=np.int64)
 
 
-def _cut(
-    first_gene: npt.NDArray[np.int64],
-    last_gene: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    genes: int,
-    sweep_rows: int,
-) -> list[tuple[int, int]]:
-    """Cut all genes into ranges of at most so many rows, or fewer where there are few."""
-    total = int(rows.sum())
-    wanted = max(-(-total // sweep_rows), min(_LEAST_SWEEPS, -(-total // _LEAST_SWEEP_ROWS)))
-    return _ranges(first_gene, last_gene, rows, genes, wanted)
+def _ranges(first_gene: Ints, last_gene: Ints, rows: Ints, genes: int, wanted: int) -> list[tuple[int, int]]:
+    """Cut all genes into at most `wanted` ranges of about equally many rows, each beginning where a row group does.
 
-
-def _ranges(
-    first_gene: npt.NDArray[np.int64],
-    last_gene: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    genes: int,
-    wanted: int,
-) -> list[tuple[int, int]]:
-    """Cut all genes into ranges of about equally many rows, each beginning where a row group does; none for no row."""
+    Row groups are given by their first gene, last gene and rows; without any row there is no range.
+    """
     total = int(rows.sum())
     if not total:
         return []
     candidates = np.unique(first_gene)
-    # Of the row groups that reach over a cut, half of the rows are taken to lie before it.
+    # Half the rows of row groups that reach over a cut are taken to lie before it.
     before = (_rows_below(first_gene, rows, candidates) + _rows_below(last_gene, rows, candidates)) / 2
     places = np.searchsorted(before, np.arange(1, wanted) * total / wanted)
     cuts = np.unique(candidates[places[places < len(candidates)]])
     return list(pairwise([0, *cuts[cuts > 0].tolist(), genes]))
 
 
-def _rows_below(
-    gene: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _rows_below(gene: Ints, rows: Ints, bounds: Ints) -> Ints:
     """Return the rows of all row groups whose gene is below each bound."""
     order = np.argsort(gene, kind="stable")
-    sums: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(rows[order])])
+    sums: Ints = np.concatenate([[0], np.cumsum(rows[order])])
     return sums[np.searchsorted(gene[order], bounds)]

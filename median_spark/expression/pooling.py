@@ -10,33 +10,20 @@ from median_spark.expression.table import ExpressionTable
 
 
 def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
-    """Refuse sources whose values cannot be pooled.
-
-    Parameters
-    ----------
-    location : str
-        The table, for messages.
-    records : sequence of SourceRecord
-        The sources to pool.
-
-    Raises
-    ------
-    TableError
-        If they were normalised or selected differently, or if one file stands under two names.
-    """
+    """Refuse sources that were normalised or selected differently, and a file that is registered under two names."""
     if not records:
         message = f"{location}: the expression table holds no source: convert some first"
         raise TableError(message)
     for option in ("target_sum", "gene_types", "gene_table", "gene_map"):
-        found: dict[str, list[str]] = {}
+        by_value: dict[str, list[str]] = {}
         for record in records:
-            found.setdefault(json.dumps(record.parameters.get(option)), []).append(record.source)
-        if len(found) > 1:
-            described = " and ".join(
-                f"{value} ({counted(len(names), 'source')}: {listed(names, 2)})" for value, names in found.items()
+            by_value.setdefault(json.dumps(record.parameters.get(option)), []).append(record.source)
+        if len(by_value) > 1:
+            values = " and ".join(
+                f"{value} ({counted(len(names), 'source')}: {listed(names, 2)})" for value, names in by_value.items()
             )
             message = (
-                f"{location}: its sources were converted with different values of '{option}': {described}; "
+                f"{location}: its sources were converted with different values of '{option}': {values}; "
                 "values that differ in it cannot be pooled: convert them again with the same options"
             )
             raise TableError(message)
@@ -44,28 +31,17 @@ def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
     paths: dict[str, list[str]] = {}
     for record in records:
         paths.setdefault(record.input.path, []).append(record.source)
-    twice = {path: names for path, names in paths.items() if len(names) > 1}
-    if twice:
-        path, names = next(iter(twice.items()))
-        message = f"{location}: {path} stands in the table as {listed(names)}: every cell of it would count twice"
-        raise TableError(message)
+    for path, names in paths.items():
+        if len(names) > 1:
+            message = f"{location}: {path} stands in the table as {listed(names)}: every cell of it would count twice"
+            raise TableError(message)
 
 
 @contextlib.contextmanager
 def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> Iterator[None]:
-    """Where a block fails on parts of a table, say whether another run has changed their sources meanwhile.
+    """Where a block fails on parts of a table, raise another `TableError` if another run has changed their sources.
 
-    Parameters
-    ----------
-    table : ExpressionTable
-        What the block reads.
-    records : sequence of SourceRecord
-        The sources that it reads, as they were when it began.
-
-    Raises
-    ------
-    TableError
-        The block's own; or, if a source is no longer in the table or was converted again, one that says so.
+    `records` are the sources that the block reads, as they were when it began.
     """
     try:
         yield
@@ -89,11 +65,11 @@ def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> I
 
 def _require_one_naming(location: str, records: Sequence[SourceRecord]) -> None:
     """Refuse sources of which some have genes with versions, as in their gene table, and others the same without."""
-    bare = [record.source for record in records if record.row_counts.get("versions_ignored")]
-    if bare and len(bare) < len(records):
-        others = [record.source for record in records if not record.row_counts.get("versions_ignored")]
+    bare = [record.source for record in records if record.row_counts.versions_ignored]
+    versioned = [record.source for record in records if not record.row_counts.versions_ignored]
+    if bare and versioned:
         message = (
-            f"{location}: the gene table's ids have versions, and so have the genes of {listed(others, 2)}, but not "
+            f"{location}: the gene table's ids have versions, and so have the genes of {listed(versioned, 2)}, but not "
             f"those of {listed(bare, 2)}: convert them again with --strip-version, which takes versions off everywhere"
         )
         raise TableError(message)

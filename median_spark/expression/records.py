@@ -1,31 +1,50 @@
 """The JSON documents of an expression table: what a unit yielded, what a source holds, why a source failed."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from median_spark.errors import TableError
-from median_spark.expression.parts import PartEntry, RowGroup
+from median_spark.expression.parts import PartEntry
+from median_spark.genes import RowCounts
 from median_spark.storage import FileStat
 
 FORMAT_VERSION = 1
-"""Of the expression table. Another version is refused on reading."""
+"""Version of the expression table. Another version is rejected on reading."""
+
+
+def check_format_version(location: str, version: int) -> None:
+    """Refuse a table or record of another format version."""
+    if version != FORMAT_VERSION:
+        message = (
+            f"{location}: this expression table has format version {version}; this version of median_spark reads and "
+            f"writes {FORMAT_VERSION}: "
+            + ("upgrade median_spark" if version > FORMAT_VERSION else "convert the sources again into a new table")
+        )
+        raise TableError(message)
+
+
+@contextmanager
+def _naming_damage(location: str) -> Iterator[None]:
+    """Turn what a damaged document raises into one sentence that names it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        message = (
+            f"{location}: this record is damaged ({type(error).__name__}: {error}): delete this file, and convert its "
+            "source again"
+        )
+        raise TableError(message) from error
 
 
 @dataclass(frozen=True)
 class UnitRecord:
     """What one unit yielded; written when its part is in place.
 
-    Attributes
-    ----------
-    first, last : int
-        The cells ``first <= cell < last`` of the source that the unit covers.
-    values : int
-        Rows written.
-    part : PartEntry or None
-        The part, or None if there was no value.
-    error : str or None
-        Why the unit could not be read.
+    The unit covers the cells ``first <= cell < last`` of its source and yielded `values` rows; `part` is None if there
+    were none, and `error` says why the unit could not be read.
     """
 
     first: int
@@ -39,70 +58,56 @@ class UnitRecord:
         return {
             "cells": [self.first, self.last],
             "values": self.values,
-            "part": _part_as_json(self.part) if self.part else None,
+            "part": self.part.as_json() if self.part else None,
             "error": self.error,
         }
 
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
-        """Read a record; see `SourceRecord.from_bytes`."""
-        with _naming_faults(location):
-            found = json.loads(content)
-            part = _part_from_json(found["part"]) if found["part"] else None
-            first, last = found["cells"]
-            return cls(first, last, found["values"], part, found["error"])
+        """Read a record; raise `TableError`, which names the location, if it is damaged."""
+        with _naming_damage(location):
+            record = json.loads(content)
+            first, last = record["cells"]
+            part = PartEntry.from_json(record["part"]) if record["part"] else None
+            return cls(first, last, record["values"], part, record["error"])
 
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What a committed source holds.
+    """What a committed source holds."""
 
-    Attributes
-    ----------
-    source : str
-        Its name.
-    input : FileStat
-        The file it was read from, as it was then.
-    conversion : str
-        Fingerprint of input and parameters; another one means another content.
-    rows, cells, cells_passed : int
-        Of the matrix.
-    genes : int
-        Genes selected.
-    values : int
-        Rows of the table.
-    gene_list : str
-        Fingerprint of its gene universe, stored under ``genes/``.
-    row_counts : dict
-        What became of its rows; see `median_spark.genes.RowCounts`.
-    warnings : list of str
-        What is likely to be wrong with it.
-    parameters : dict
-        See `median_spark.matrices.ReadOptions.as_json`.
-    software : dict
-        Versions that converted it.
-    parts : tuple of PartEntry
-        Its Parquet files.
-    median_n_counts : float or None
-        Median total count of the cells that pass, where that was known before counts were read; records that were
-        written before it was kept have none.
-    """
-
-    source: str
-    input: FileStat
-    conversion: str
-    rows: int
+    source: str  # its name
+    input: FileStat  # the file it was read from, as it was then
+    conversion: str  # fingerprint of input and parameters: another fingerprint means other content
+    rows: int  # of the matrix
     cells: int
     cells_passed: int
-    genes: int
-    values: int
-    gene_list: str
-    row_counts: dict[str, Any]
-    warnings: list[str]
-    parameters: dict[str, Any]
-    software: dict[str, str]
+    genes: int  # selected
+    values: int  # rows in the table
+    gene_list: str  # fingerprint of its gene universe, stored under genes/
+    row_counts: RowCounts
+    warnings: list[str]  # what is likely to be wrong with it
+    parameters: Mapping[str, Any]  # see `ReadOptions.as_json`; older records lack newer options
+    software: dict[str, str]  # versions that converted it
     parts: tuple[PartEntry, ...]
+    # Of the total counts of the cells that pass, if these were known before counts were read; older records lack it.
     median_n_counts: float | None = None
+
+    @property
+    def target_sum(self) -> float:
+        """Counts that every cell is scaled to."""
+        target_sum: float = self.parameters["target_sum"]
+        return target_sum
+
+    @property
+    def gene_types(self) -> tuple[str, ...]:
+        """The chosen gene types."""
+        return tuple(self.parameters["gene_types"])
+
+    @property
+    def gene_map(self) -> str | None:
+        """Fingerprint of the gene map, if there was one."""
+        return self.parameters.get("gene_map")
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON."""
@@ -117,71 +122,36 @@ class SourceRecord:
             "genes": self.genes,
             "values": self.values,
             "gene_list": self.gene_list,
-            "census": self.row_counts,
+            "census": self.row_counts.as_json(),
             "warnings": self.warnings,
             "parameters": self.parameters,
             "software": self.software,
-            "parts": [_part_as_json(part) for part in self.parts],
+            "parts": [part.as_json() for part in self.parts],
         }
 
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
-        """Read a record.
-
-        Parameters
-        ----------
-        location : str
-            Where it came from, for messages.
-        content : bytes
-            A JSON document.
-
-        Raises
-        ------
-        TableError
-            If it is damaged, or of a format version that this software does not know.
-        """
-        with _naming_faults(location):
-            found = json.loads(content)
-            version = found["format_version"]
-            if version != FORMAT_VERSION:
-                message = (
-                    f"{location}: the expression table has format version {version}; this version of median_spark "
-                    f"reads {FORMAT_VERSION}: "
-                    + ("upgrade median_spark" if version > FORMAT_VERSION else "convert the sources again")
-                )
-                raise TableError(message)
+        """Read a record; raise `TableError` if it is damaged or of another format version."""
+        with _naming_damage(location):
+            record = json.loads(content)
+            check_format_version(location, record["format_version"])
+            same = ("source", "conversion", "cells_passed", "genes", "values", "gene_list", "warnings", "parameters",
+                    "software")  # fmt: skip
+            rows, cells = record["shape"]
             return cls(
-                source=found["source"],
-                input=FileStat(**found["input"]),
-                conversion=found["conversion"],
-                rows=found["shape"][0],
-                cells=found["shape"][1],
-                cells_passed=found["cells_passed"],
-                genes=found["genes"],
-                values=found["values"],
-                gene_list=found["gene_list"],
-                row_counts=found["census"],
-                warnings=found["warnings"],
-                parameters=found["parameters"],
-                software=found["software"],
-                parts=tuple(_part_from_json(part) for part in found["parts"]),
-                median_n_counts=found.get("median_n_counts"),
+                **{name: record[name] for name in same},
+                input=FileStat(**record["input"]),
+                rows=rows,
+                cells=cells,
+                row_counts=RowCounts.from_json(record["census"]),
+                parts=tuple(map(PartEntry.from_json, record["parts"])),
+                median_n_counts=record.get("median_n_counts"),
             )
 
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """Why a source could not be converted.
-
-    Attributes
-    ----------
-    source : str
-        Its name.
-    path : str
-        The file.
-    reason : str
-        One sentence.
-    """
+    """Why a source could not be converted: its name, its file, and the reason in one sentence."""
 
     source: str
     path: str
@@ -193,30 +163,6 @@ class FailureRecord:
 
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
-        """Read a record; see `SourceRecord.from_bytes`."""
-        with _naming_faults(location):
+        """Read a record; raise `TableError`, which names the location, if it is damaged."""
+        with _naming_damage(location):
             return cls(**json.loads(content))
-
-
-class _naming_faults:  # noqa: N801 (used as a statement)
-    """Turn what a damaged document raises into one sentence that names it."""
-
-    def __init__(self, location: str) -> None:
-        self._location = location
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (ValueError, KeyError, TypeError, IndexError)):
-            message = f"{self._location}: this record is damaged ({type(error).__name__}: {error})"
-            raise TableError(message) from error
-
-
-def _part_as_json(part: PartEntry) -> dict[str, Any]:
-    groups = [[group.rows, group.gene_min, group.gene_max] for group in part.row_groups]
-    return {"name": part.name, "size": part.size, "row_groups": groups}
-
-
-def _part_from_json(found: dict[str, Any]) -> PartEntry:
-    return PartEntry(found["name"], found["size"], tuple(RowGroup(*group) for group in found["row_groups"]))

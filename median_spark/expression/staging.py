@@ -1,4 +1,4 @@
-"""What is staged: parts and records of sources that are not committed, which workers write and the driver finds."""
+"""Staging: parts and records of uncommitted sources, which workers write and the driver collects."""
 
 import contextlib
 import uuid
@@ -16,18 +16,12 @@ from median_spark.storage import FileStat
 
 @dataclass(frozen=True)
 class Staging:
-    """The folder of an expression table in which units are gathered until their source is complete.
-
-    Attributes
-    ----------
-    location : str
-        Canonical path or URI.
-    """
+    """The folder, at a canonical path or URI, in which units are gathered until their source is complete."""
 
     location: str
 
     def folder(self, conversion: str) -> str:
-        """Return the folder in which the parts of an uncommitted source are gathered."""
+        """Return the folder of an uncommitted source."""
         return storage.join(self.location, conversion)
 
     def conversions(self) -> set[str]:
@@ -41,67 +35,59 @@ class Staging:
 
     @property
     def stop(self) -> str:
-        """The file that tells workers to begin no other unit."""
+        """The file that tells workers to start no further unit."""
         return storage.join(self.location, "stop")
 
     @property
     def slow(self) -> str:
-        """The folder that names the conversions whose source makes no progress at the moment."""
+        """The folder with one file per source that currently makes no progress."""
         return storage.join(self.location, "slow")
 
     def slow_conversions(self) -> set[str]:
-        """Return the conversions whose source makes no progress at the moment."""
+        """Return the conversions whose source currently makes no progress."""
         return {name.rsplit("-", 1)[0] for name in storage.names_in(self.slow)}
 
     def failed(self, conversion: str) -> str:
         """Return the file that tells workers that a unit of this source has failed."""
         return storage.join(self.folder(conversion), "failed")
 
-    def records(self, conversion: str, known: set[int]) -> dict[int, UnitRecord]:
-        """Return the records of staged units whose numbers are not yet known, and whose parts are there."""
-        held = {conversion: set(storage.names_in(self.folder(conversion)))}
-        return self._read(held, {conversion: known})[conversion]
+    def records(self, known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
+        """Return the records of staged units by conversion and unit, where the part is in place.
 
-    def records_of(self, known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
-        """Return what `records` does for those of many conversions that have something staged.
-
-        An object store is asked once for all of them.
+        `known` has the conversions of interest, and the units of each whose record is not read again. Conversions
+        without anything staged are left out.
         """
         if storage.has_folders(self.location):
-            under_way = self.conversions() & known.keys()
-            return {conversion: self.records(conversion, known[conversion]) for conversion in sorted(under_way)}
-        held = storage.names_by_folder(self.location)
-        return self._read({name: held[name] for name in sorted(held.keys() & known.keys())}, known)
-
-    def _read(self, held: Mapping[str, set[str]], known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
-        """Read the records among the names that conversions have staged, but those of known units."""
-        found: dict[str, dict[int, UnitRecord]] = {conversion: {} for conversion in held}
-        wanted = [
-            (conversion, name, unit)
-            for conversion, names in held.items()
-            for name in sorted(name for name in names if name.endswith(".json"))
+            staged = sorted(self.conversions() & known.keys())
+            names = {conversion: set(storage.names_in(self.folder(conversion))) for conversion in staged}
+        else:  # an object store is asked once for all of them
+            by_folder = storage.names_by_folder(self.location)
+            names = {conversion: by_folder[conversion] for conversion in sorted(by_folder.keys() & known.keys())}
+        units = [
+            (conversion, unit, name)
+            for conversion in names
+            for name in sorted(name for name in names[conversion] if name.endswith(".json"))
             if (unit := int(name.removeprefix("part-").removesuffix(".json"))) not in known[conversion]
         ]
-        locations = [storage.join(self.folder(conversion), name) for conversion, name, _ in wanted]
-        contents = storage.read_files(locations)
-        for (conversion, name, unit), location, content in zip(wanted, locations, contents, strict=True):
+        locations = [storage.join(self.folder(conversion), name) for conversion, _, name in units]
+        records: dict[str, dict[int, UnitRecord]] = {conversion: {} for conversion in names}
+        for (conversion, unit, name), location, content in zip(
+            units, locations, storage.read_files(locations), strict=True
+        ):
             record = UnitRecord.from_bytes(location, content)
-            if record.part is None or name.replace(".json", ".parquet") in held[conversion]:
-                found[conversion][unit] = record
-        return found
+            if record.part is None or name.replace(".json", ".parquet") in names[conversion]:
+                records[conversion][unit] = record
+        return records
 
     def discard(self, conversion: str) -> None:
-        """Remove what is staged of a conversion; what a copy of a task is writing there just now may stay.
-
-        It is not part of the table, and is removed at the end of the run or by the next one.
-        """
+        """Remove what is staged of a conversion; the files of a task that is still writing are removed later."""
         with contextlib.suppress(OSError):  # the folder filled while it was being emptied
             storage.remove(self.folder(conversion))
 
 
 @contextlib.contextmanager
-def told_if_slow(staging: Staging, conversion: str) -> Iterator[Callable[[], None]]:
-    """Give what tells the driver that a source makes no progress, until the block ends; on a worker."""
+def slow_marker(staging: Staging, conversion: str) -> Iterator[Callable[[], None]]:
+    """On a worker: yield a function that tells the driver, until the block ends, that a source makes no progress."""
     marker = storage.join(staging.slow, f"{conversion}-{uuid.uuid4().hex[:8]}")
     marked = False
 
@@ -118,7 +104,7 @@ def told_if_slow(staging: Staging, conversion: str) -> Iterator[Callable[[], Non
 
 
 def reason_of(error: InputError, file: FileStat) -> str:
-    """Say why a source cannot be read: what was read of a file that changed meanwhile explains nothing."""
+    """Return why a source cannot be read: if its file has changed meanwhile, that alone is the reason."""
     if storage.stat(file.path) == file:
         return str(error)
     return f"{file.path}: this file was changed while it was being read; convert it again"
@@ -127,27 +113,12 @@ def reason_of(error: InputError, file: FileStat) -> str:
 def stage_unit(
     staging: Staging, file: FileStat, conversion: str, unit: Unit, options: ReadOptions, limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Read one unit, write its part, and then its record; on a worker.
+    """On a worker: read one unit, write its part, and then its record.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
     by a copy of the task, or by one whose machine was lost before Spark knew. A matrix that cannot be read is recorded
     and not raised: Spark would only try it again. Copies at the same time do no harm: each file appears whole, and all
     of them write the same bytes.
-
-    Parameters
-    ----------
-    staging : Staging
-        Where the part and its record go.
-    file : FileStat
-        The matrix, in the state in which it was found.
-    conversion : str
-        Fingerprint of the source's conversion.
-    unit : Unit
-        The cells to read.
-    options : ReadOptions
-        What decides the values.
-    limits : Limits
-        What reading may use.
     """
     part_location, record_location = staging.unit(conversion, unit.number)
     failed = staging.failed(conversion)
@@ -156,7 +127,7 @@ def stage_unit(
     if storage.stat(record_location) is not None and storage.stat(part_location) is not None:
         return
     try:
-        with told_if_slow(staging, conversion) as tell:
+        with slow_marker(staging, conversion) as tell:
             record = read_guarded(
                 file.path, _convert_unit, file.path, part_location, unit, options, limits=limits, on_slow=tell
             )
@@ -167,10 +138,10 @@ def stage_unit(
 
 
 def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions) -> UnitRecord:
-    """Read a unit and write its part; values do not cross between processes."""
-    runs, cell_ids, cells = values_of(path, unit, options)
+    """Read a unit and write its part in the guarded process, so that values do not cross between processes."""
+    values, cell_ids, cells = values_of(path, unit, options)
     beat()
     if unit.first == 0 and unit.last == cells:
         storage.release(path)  # no other unit will come for it
-    part = write_part(part_location, runs, cell_ids) if len(runs.values) else None
-    return UnitRecord(unit.first, unit.last, len(runs.values), part)
+    part = write_part(part_location, values, cell_ids) if len(values.values) else None
+    return UnitRecord(unit.first, unit.last, len(values.values), part)

@@ -1,4 +1,4 @@
-"""Walking down the genes of several parts side by side: all values that they have of a gene come together.
+"""Walk down the genes of several parts side by side, so that all their values of a gene come together.
 
 A sweep holds one row group of each part in memory. Genes ascend within a part and no gene reaches over two of its row
 groups, so that every gene up to the first row group's end that still has a successor is complete.
@@ -17,11 +17,11 @@ from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
-from median_spark.gene_values import GeneValues
+from median_spark.gene_values import Floats, GeneValues, Ints, Names
 from median_spark.guard import end_reader
 
 STEP_ROWS = 4_000_000
-"""Rows that a sweep hands over at once: 32 MB, enough to make little of what a step costs."""
+"""Rows per block of a sweep: 32 MB, enough to make the cost of a step small."""
 
 _READ_AT_ONCE = 16
 """Parts that are read at once from a store, where nearly all of the time is spent waiting."""
@@ -29,52 +29,17 @@ _READ_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class GeneBlock:
-    """All values that the parts of a sweep have of some consecutive genes.
+    """All values that the parts of a sweep have of some consecutive genes."""
 
-    Attributes
-    ----------
-    runs : GeneValues
-        Without cells; the values of a gene by part.
-    sources : list of bytes, one a gene
-        The numbers of the sources that have a value of it, ascending int32.
-    """
-
-    runs: GeneValues
-    sources: list[bytes]
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Some consecutive runs of one part."""
-
-    source: int
-    genes: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
+    gene_values: GeneValues  # without cells; the values of a gene by part
+    sources: list[bytes]  # of each gene: the numbers of the sources that have a value of it, ascending int32
 
 
 def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[GeneBlock]:
-    """Read all values of a sweep's genes.
+    """Read all values of a sweep's genes, ascending; genes without a value are left out.
 
-    Parameters
-    ----------
-    plan : SweepPlan
-        All sweeps.
-    number : int
-        Which one.
-    step_rows : int
-        Rows that a block has: at least half as many, but for the last, and at most half as many again, but for a gene
-        that has more.
-
-    Yields
-    ------
-    GeneBlock
-        Genes ascend from one to the next; genes without a value are left out.
-
-    Raises
-    ------
-    TableError
-        If a part is missing, damaged, or not what its record says.
+    A block has at least ``step_rows / 2`` rows, but for the last, and at most ``3 / 2 * step_rows``, but for a gene
+    that has more. Raises `TableError` if a part is missing, damaged, or not what its record says.
     """
     end_reader()  # a worker that has read matrices before must not hold its memory twice
     bundle = plan.bundle_of_sweep[number]
@@ -82,46 +47,75 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
     with ExitStack() as stack:
         far = not all(map(storage.is_local, plan.parts))
         readers = stack.enter_context(ThreadPoolExecutor(_READ_AT_ONCE)) if far else None
-        lanes = [
+        cursors = [
             _PartCursor(plan, part, begin, end, stack)
             for part in range(plan.parts_of_bundle[bundle], plan.parts_of_bundle[bundle + 1])
         ]
-        gathered: list[_Piece] = []
-        held = 0
-        while True:
-            lanes = _filled(lanes, readers)
-            if not lanes:
-                break
-            complete = min((lane.last_gene for lane in lanes if lane.has_more), default=end)
-            complete = _limited(lanes, complete, step_rows)
-            for lane in lanes:
-                piece = lane.take(complete)
-                if piece is not None:
-                    gathered.append(piece)
-                    held += len(piece.values)
-            if held >= step_rows // 2:
-                yield _joined(plan, gathered)
-                gathered, held = [], 0
-        if gathered:
-            yield _joined(plan, gathered)
+        gathered = _Gathered()
+        while cursors := _filled(cursors, readers):
+            complete = min((cursor.last_gene for cursor in cursors if cursor.has_more), default=end)
+            complete = _limited(cursors, complete, step_rows)
+            for cursor in cursors:
+                cursor.move_to(gathered, complete)
+            if gathered.rows >= step_rows // 2:
+                yield gathered.block(plan)
+                gathered = _Gathered()
+        if gathered.rows:
+            yield gathered.block(plan)
 
 
-def _filled(lanes: list["_PartCursor"], readers: Executor | None) -> list["_PartCursor"]:
-    """Return the lanes that have anything left, having read on where need be: side by side from a store."""
-    found: Iterable[bool] = map(_PartCursor.fill, lanes) if readers is None else readers.map(_PartCursor.fill, lanes)
-    return [lane for lane, filled in zip(lanes, found, strict=True) if filled]
+def _filled(cursors: list["_PartCursor"], readers: Executor | None) -> list["_PartCursor"]:
+    """Read the next row groups where needed, side by side from a store; return the cursors with anything left."""
+    filled: Iterable[bool] = (readers.map if readers else map)(_PartCursor.fill, cursors)
+    return [cursor for cursor, left in zip(cursors, filled, strict=True) if left]
 
 
-def _limited(lanes: list["_PartCursor"], complete: int, step_rows: int) -> int:
-    """Return the last gene of a step of at most so many rows, or of one gene; at most `complete`."""
-    least = min(lane.next_gene for lane in lanes)
-    while complete > least and sum(lane.rows_up_to(complete) for lane in lanes) > step_rows:
+def _limited(cursors: list["_PartCursor"], complete: int, step_rows: int) -> int:
+    """Return the last gene, at most `complete`, of a step of at most `step_rows` rows, or of a single gene."""
+    least = min(cursor.next_gene for cursor in cursors)
+    while complete > least and sum(cursor.rows_up_to(complete) for cursor in cursors) > step_rows:
         complete = (least + complete) // 2
     return complete
 
 
+class _Gathered:
+    """The values of a block in the making, by cursor and then by gene; one entry per gene that a cursor has."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._genes: list[Ints] = []
+        self._lengths: list[Ints] = []
+        self._sources: list[npt.NDArray[np.int32]] = []
+        self._values: list[Floats] = []
+
+    def add(self, source: int, genes: Ints, offsets: Ints, values: Floats) -> None:
+        """Add some genes of a part; gene i has ``values[offsets[i]:offsets[i + 1]]``."""
+        self.rows += int(offsets[-1] - offsets[0])
+        self._genes.append(genes)
+        self._lengths.append(np.diff(offsets))
+        self._sources.append(np.full(len(genes), source, dtype="<i4"))
+        self._values += [values[low:high] for low, high in pairwise(offsets.tolist())]
+
+    def block(self, plan: SweepPlan) -> GeneBlock:
+        """Bring the values of each gene together."""
+        genes = np.concatenate(self._genes)
+        # A cursor yields ascending genes, and cursors come in the order of parts: a stable sort keeps both.
+        order = np.argsort(genes, kind="stable")
+        values = np.concatenate([self._values[place] for place in order.tolist()])
+        genes, lengths, sources = (
+            genes[order], np.concatenate(self._lengths)[order], np.concatenate(self._sources)[order]
+        )  # fmt: skip
+        starts = np.flatnonzero(np.diff(genes, prepend=-1))
+        offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
+        bounds = pairwise([*starts.tolist(), len(genes)])
+        return GeneBlock(
+            GeneValues(plan.genes[genes[starts]], offsets, values),
+            [np.unique(sources[first:last]).tobytes() for first, last in bounds],
+        )
+
+
 class _PartCursor:
-    """One part of a sweep, and what is left of the row group that it is at."""
+    """One part of a sweep, and the rest of its current row group."""
 
     def __init__(self, plan: SweepPlan, part: int, begin: int, end: int, stack: ExitStack) -> None:
         groups = np.arange(plan.groups_of_part[part], plan.groups_of_part[part + 1])
@@ -147,38 +141,39 @@ class _PartCursor:
 
     def rows_up_to(self, complete: int) -> int:
         """Return the rows that are left of all genes up to one."""
-        to = min(int(np.searchsorted(self._genes, complete, side="right")), self._stop)
-        return int(self._offsets[max(to, self._at)] - self._offsets[self._at])
+        return int(self._offsets[self._after(complete)] - self._offsets[self._at])
 
     def fill(self) -> bool:
-        """Read the next row group where nothing is left of this one; return whether there is anything left."""
+        """Read the next row group if nothing is left of this one; return whether there is anything left."""
         while self._at == self._stop and self._groups:
             group = self._groups.pop()
             if self._reader is None:
                 self._reader = self._stack.enter_context(PartReader(self._plan.parts[self._part]))
-            runs = self._reader.read(int(self._plan.number[group]), int(self._plan.rows[group]))
-            self._genes = self._numbered(runs.genes)
+            values = self._reader.read(int(self._plan.number[group]), int(self._plan.rows[group]))
+            self._genes = self._numbered(values.genes)
             if self._genes[0] <= self.last_gene:
                 message = f"{self._reader.location}: genes do not ascend between row groups; convert the source again"
                 raise TableError(message)
             self.last_gene = int(self._genes[-1])
-            self._offsets, self._values = runs.offsets, runs.values
+            self._offsets, self._values = values.offsets, values.values
             self._at, self._stop = np.searchsorted(self._genes, [self._begin, self._end]).tolist()
         if self._at == self._stop and self._reader is not None:
             self._reader.close()
         return self._at < self._stop
 
-    def take(self, complete: int) -> _Piece | None:
-        """Take the runs of all genes up to one."""
-        at, to = self._at, min(int(np.searchsorted(self._genes, complete, side="right")), self._stop)
-        if to == at:
-            return None
-        self._at = to
-        low, high = self._offsets[at], self._offsets[to]
-        source = int(self._plan.source_of_part[self._part])
-        return _Piece(source, self._genes[at:to], self._offsets[at : to + 1] - low, self._values[low:high])
+    def move_to(self, gathered: _Gathered, complete: int) -> None:
+        """Hand over the values of all genes up to one."""
+        at, to = self._at, self._after(complete)
+        if to > at:
+            self._at = to
+            source = int(self._plan.source_of_part[self._part])
+            gathered.add(source, self._genes[at:to], self._offsets[at : to + 1], self._values)
 
-    def _numbered(self, names: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    def _after(self, complete: int) -> int:
+        """Return the place after the last gene, of those that are left, up to one."""
+        return max(min(int(np.searchsorted(self._genes, complete, side="right")), self._stop), self._at)
+
+    def _numbered(self, names: Names) -> Ints:
         universe = self._plan.genes
         places = np.minimum(np.searchsorted(universe, names), len(universe) - 1)
         if np.any(universe[places] != names):
@@ -189,25 +184,3 @@ class _PartCursor:
             )
             raise TableError(message)
         return places
-
-
-def _joined(plan: SweepPlan, pieces: list[_Piece]) -> GeneBlock:
-    """Bring the runs of each gene together."""
-    gene = np.concatenate([piece.genes for piece in pieces])
-    source = np.repeat([piece.source for piece in pieces], [len(piece.genes) for piece in pieces])
-    # Pieces of one lane follow each other by gene, and lanes come in the order of parts: a stable sort keeps both.
-    order = np.argsort(gene, kind="stable")
-    runs = [
-        piece.values[low:high]
-        for piece in pieces
-        for low, high in zip(piece.offsets[:-1].tolist(), piece.offsets[1:].tolist(), strict=True)
-    ]
-    values = np.concatenate([runs[place] for place in order.tolist()])
-    ordered = gene[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])[order]
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.add.reduceat(lengths, starts))])
-    numbers = source[order].astype("<i4")
-    bounds = [*starts.tolist(), len(ordered)]
-    sources = [np.unique(numbers[a:b]).tobytes() for a, b in pairwise(bounds)]
-    return GeneBlock(GeneValues(plan.genes[ordered[starts]], offsets, values), sources)

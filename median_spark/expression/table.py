@@ -1,10 +1,10 @@
-"""The folders of an expression table: its records and genes, committing a source, removing what was left behind."""
+"""The folders of an expression table: its records and genes, committing a source, removing leftovers."""
 
 import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,12 @@ _PART = re.compile(r"part-\d+-.+\.parquet(\.\w+\.tmp)?")
 
 
 def part_location(values_folder: str, source: str, name: str) -> str:
-    """Return where a committed part of a source lies."""
+    """Return the location of a committed part of a source."""
     return storage.join(values_folder, f"source={encode_name(source)}", name)
 
 
-def conversion_fingerprint(source: str, file: FileStat, parameters: dict[str, Any]) -> str:
-    """Return what tells one conversion of a source from another: its file's state and all that decides its values.
+def conversion_fingerprint(source: str, file: FileStat, parameters: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a source's conversion: of its file's state and of all that decides its values.
 
     The file's path is left out, so that a corpus may move without being converted again.
     """
@@ -43,13 +43,7 @@ def conversion_fingerprint(source: str, file: FileStat, parameters: dict[str, An
 
 @dataclass(frozen=True)
 class ExpressionTable:
-    """An expression table at a location; holds no state of its own.
-
-    Attributes
-    ----------
-    location : str
-        Canonical path or URI of its folder.
-    """
+    """An expression table at a canonical path or URI; holds no state of its own."""
 
     location: str
 
@@ -60,27 +54,21 @@ class ExpressionTable:
 
     @property
     def staging(self) -> Staging:
-        """What is on its way into the table."""
+        """The folder of what is not committed yet."""
         return Staging(storage.join(self.location, "staging"))
 
     def sources(self) -> list[SourceRecord]:
-        """Return the records of all committed sources, ascending by name.
-
-        Raises
-        ------
-        TableError
-            If a record is damaged or of another format version.
-        """
-        records = [SourceRecord.from_bytes(*found) for found in self._documents("sources")]
+        """Return the records of all committed sources, ascending by name."""
+        records = [SourceRecord.from_bytes(*document) for document in self._documents("sources")]
         return sorted(records, key=lambda record: record.source)
 
     def source_names(self) -> set[str]:
-        """Return the names of all committed sources; their records are not read."""
+        """Return the names of all committed sources without reading their records."""
         return {decode_name(name.removesuffix(".json")) for name in self._document_names("sources")}
 
     def failures(self) -> list[FailureRecord]:
-        """Return why sources could not be converted when that was last tried, ascending by name."""
-        records = [FailureRecord.from_bytes(*found) for found in self._documents("failed")]
+        """Return why the last conversion of sources failed, ascending by name."""
+        records = [FailureRecord.from_bytes(*document) for document in self._documents("failed")]
         return sorted(records, key=lambda record: record.source)
 
     def universe(self, records: Sequence[SourceRecord]) -> list[str]:
@@ -89,13 +77,7 @@ class ExpressionTable:
         return sorted(set().union(*(self.genes_of(name) for name in names)))
 
     def genes_of(self, gene_list: str) -> list[str]:
-        """Return the genes of a stored universe, ascending, by its fingerprint.
-
-        Raises
-        ------
-        TableError
-            If it is missing or damaged.
-        """
+        """Return the genes of a stored universe, ascending, by its fingerprint."""
         location = storage.join(self.location, "genes", f"{gene_list}.parquet")
         try:
             with pa.BufferReader(storage.read_buffer(location)) as stream:
@@ -106,7 +88,7 @@ class ExpressionTable:
         return sorted(genes)
 
     def store_genes(self, genes: Sequence[str]) -> str:
-        """Store a gene universe, unless it is there already, and return its fingerprint."""
+        """Store a gene universe unless it is stored already, and return its fingerprint."""
         name = hashlib.sha256("\n".join(genes).encode()).hexdigest()[:16]
         location = storage.join(self.location, "genes", f"{name}.parquet")
         if storage.stat(location) is None:
@@ -115,39 +97,26 @@ class ExpressionTable:
         return name
 
     def commit(self, record: SourceRecord) -> None:
-        """Make a staged source part of the table, in place of what it held before.
+        """Make a staged source part of the table, in place of its earlier conversion.
 
         The parts are moved in, the record is written, and only then are the parts of an earlier conversion removed:
-        whoever follows the records sees the old source or the new one. Whoever is killed on the way leaves parts that
-        no record lists, and what is staged.
-
-        Parameters
-        ----------
-        record : SourceRecord
-            Its parts carry the names they shall have; see `committed_name`.
+        readers that follow the records see the old source or the new one. If this is killed on the way, parts that no
+        record lists and staged files are left. The parts of the record have their `committed_name`.
         """
-        moves = []
-        for part in record.parts:
-            staged, _ = self.staging.unit(record.conversion, _unit_of(part.name))
-            moves.append((staged, part_location(self.values, record.source, part.name)))
-        storage.move_all(moves)
+        staged = [self.staging.unit(record.conversion, int(part.name.split("-", 2)[1]))[0] for part in record.parts]
+        committed = [part_location(self.values, record.source, part.name) for part in record.parts]
+        storage.move_all(list(zip(staged, committed, strict=True)))
         storage.write_json(self._document("sources", record.source), record.as_json())
         self._remove_strays(record.source, record)
         storage.remove(self._document("failed", record.source))
         self.staging.discard(record.conversion)
 
     def remove(self, sources: Sequence[str]) -> None:
-        """Take sources out of the table, converted or failed; nothing is done if one is not there.
-
-        Raises
-        ------
-        TableError
-            If the table has no such source.
-        """
-        held = {record.source for record in self.sources()} | {failure.source for failure in self.failures()}
-        missing = sorted(set(sources) - held)
+        """Take sources out of the table, converted or failed; do nothing but raise if the table lacks one."""
+        known = {record.source for record in self.sources()} | {failure.source for failure in self.failures()}
+        missing = sorted(set(sources) - known)
         if missing:
-            message = f"{self.location}: the table has no source {listed(missing)}; it has {listed(sorted(held))}"
+            message = f"{self.location}: the table has no source {listed(missing)}; it has {listed(sorted(known))}"
             raise TableError(message)
         for source in sources:
             storage.remove(self._document("sources", source))
@@ -155,48 +124,43 @@ class ExpressionTable:
             self._remove_strays(source, None)
 
     def record_failure(self, failure: FailureRecord) -> None:
-        """Remember why a source could not be converted, until it is."""
+        """Store why a source could not be converted; committing it removes this."""
         storage.write_json(self._document("failed", failure.source), failure.as_json())
 
     def discard_leftovers(self, keep: set[str], records: Iterable[SourceRecord]) -> None:
-        """Remove what killed runs left.
+        """Remove what killed runs left: staged units but those of the conversions to keep, and parts in no record.
 
-        Parameters
-        ----------
-        keep : set of str
-            Conversions whose staged units stay.
-        records : iterable of SourceRecord
-            Of all sources: parts that none of them lists are removed.
+        `records` are those of all sources.
         """
         for name in self.staging.conversions() - keep:
             storage.remove(self.staging.folder(name))
         by_source = {record.source: record for record in records}
         if storage.has_folders(self.location):
-            held = {
+            names_of = {
                 name: set(storage.names_in(storage.join(self.values, name)))
                 for name in storage.names_in(self.values)
                 if storage.kind(storage.join(self.values, name)) == "folder"
             }
         else:
-            held = storage.names_by_folder(self.values)
-        for folder, names in held.items():
+            names_of = storage.names_by_folder(self.values)
+        for folder, names in names_of.items():
             source = decode_name(folder.removeprefix("source="))
             self._remove_strays(source, by_source.get(source), names)
 
-    def _remove_strays(self, source: str, record: SourceRecord | None, held: set[str] | None = None) -> None:
-        """Remove the parts of a source that its record does not list; `held` are the names there, if known.
+    def _remove_strays(self, source: str, record: SourceRecord | None, names: set[str] | None = None) -> None:
+        """Remove the parts of a source that its record does not list; `names` are those in its folder, if known.
 
-        Only what is named as parts are is removed, and nothing through a link that somebody put there.
+        Only files with the name of a part are removed, and none through a link that somebody put there.
         """
         folder = storage.join(self.values, f"source={encode_name(source)}")
-        wanted = {part.name for part in record.parts} if record else set()
+        listed_names = {part.name for part in record.parts} if record else set()
         if storage.is_link(folder):
             return
-        held = held if held is not None else set(storage.names_in(folder))
-        strays = {name for name in held - wanted if _PART.fullmatch(name)}
+        names = names if names is not None else set(storage.names_in(folder))
+        strays = {name for name in names - listed_names if _PART.fullmatch(name)}
         for name in sorted(strays):
             storage.remove(storage.join(folder, name))
-        if not held - strays:
+        if not names - strays:
             storage.remove(folder)
 
     def _document(self, kind: str, source: str) -> str:
@@ -209,7 +173,7 @@ class ExpressionTable:
         folder = storage.join(self.location, kind)
         for _ in range(_LISTINGS):
             locations = [storage.join(folder, name) for name in self._document_names(kind)]
-            # One that is not there was removed since it was listed.
+            # A missing one was removed since it was listed.
             with contextlib.suppress(FileNotFoundError):
                 return list(zip(locations, storage.read_files(locations), strict=True))
         message = f"{folder}: files in this folder are listed but not there, time after time: run this again"
@@ -217,10 +181,5 @@ class ExpressionTable:
 
 
 def committed_name(unit: int, token: str) -> str:
-    """Return the file name of a unit's part; with a token of its own for each commit, none is ever overwritten."""
+    """Return the file name of a unit's part; each commit has its own token, so that no part is ever overwritten."""
     return f"part-{unit:05d}-{token}.parquet"
-
-
-def _unit_of(committed: str) -> int:
-    """Return the number of the unit whose part has been given a name by `committed_name`."""
-    return int(committed.split("-", 2)[1])

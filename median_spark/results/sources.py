@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from median_spark.digests import read_pieces
+from median_spark.digests import read_source_medians
 from median_spark.errors import TableError
 from median_spark.expression import SourceRecord
 from median_spark.results.layout import BY_SOURCE_SCHEMA, SOURCES_SCHEMA
@@ -109,13 +109,13 @@ class SourceComparison:
 
 
 def assemble_by_source(
-    pieces: Sequence[str], records: Sequence[SourceRecord], table: pa.Table, target: Path
+    locations: Sequence[str], records: Sequence[SourceRecord], table: pa.Table, target: Path
 ) -> list[SourceRatio]:
-    """Write all pieces into one file of `BY_SOURCE_SCHEMA`, and compare each source with the corpus on the way.
+    """Put the medians of all tasks into one file of `BY_SOURCE_SCHEMA`, and compare each source with the corpus.
 
-    Holds one source at a time, and about a million rows to write at once. Pieces are in the order of sources, see
-    `median_spark.digests.work_on`; records ascend; the table is the median table of their genes. Raises TableError if a
-    source has not as many values as its record says, EngineError if a piece is missing.
+    Holds one source at a time, and about a million rows to write at once. Locations are in the order of sources, see
+    `median_spark.digests.sweep_sources`; records ascend; the table is the median table of their genes.
+    Raises TableError if a source has not as many values as its record says, EngineError if a file is missing.
     """
     names, genes = pa.array([record.source for record in records], pa.string()), table["gene"].combine_chunks()
     corpus_cells, corpus_medians = (table[name].to_numpy() for name in ("n_cells", "median"))
@@ -133,11 +133,11 @@ def assemble_by_source(
     with pq.ParquetWriter(
         target, _WRITTEN_SCHEMA, store_schema=False, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
     ) as writer:
-        for source, piece in read_pieces(pieces):
-            places, n_cells, medians = (piece[name].to_numpy() for name in ("gene", "n_cells", "median"))
+        for source, medians_of_source in read_source_medians(locations):
+            places, n_cells, medians = (medians_of_source[name].to_numpy() for name in ("gene", "n_cells", "median"))
             ratios[source] = compare_source(places, n_cells, medians, corpus_cells, corpus_medians)
             values[source] = int(n_cells.sum())
-            gathered.append(piece)
+            gathered.append(medians_of_source)
             if sum(map(len, gathered)) >= _ROW_GROUP_ROWS:
                 write_gathered()
         if gathered:

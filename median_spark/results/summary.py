@@ -36,8 +36,8 @@ def figures_of(records: Sequence[SourceRecord], failures: Sequence[FailureRecord
         cells_passed=sum(record.cells_passed for record in records),
         values=sum(record.values for record in records),
         failed_sources=failures,
-        target_sum=records[0].parameters["target_sum"],
-        gene_types=tuple(records[0].parameters["gene_types"]),
+        target_sum=records[0].target_sum,
+        gene_types=records[0].gene_types,
     )
 
 

@@ -66,7 +66,7 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
     held = below(storage.join(table.values, "source=a"))
     assert {part.name for part in committed.parts} <= set(held)
     # The next run finds all units staged, and takes away what belongs to nothing.
-    assert {name: set(found) for name, found in table.staging.records_of({"c1": set(), "c9": set()}).items()} == {
+    assert {name: set(found) for name, found in table.staging.records({"c1": set(), "c9": set()}).items()} == {
         "c1": {0, 1}
     }
     table.discard_leftovers(keep={"c1"}, records=table.sources())
@@ -83,7 +83,7 @@ def test_many_conversions_under_way_are_looked_at_by_one_listing(table, server):
         stage_source(table, f"s{number}", f"c{number}", [1.0])
     known = {f"c{number}": {0} if number % 2 else set() for number in range(20)}
     server.asked()
-    found = table.staging.records_of(known)
+    found = table.staging.records(known)
     listings = [each for each in server.asked() if "list-type=2" in each["asked"]]
     assert len(listings) == 1
     assert {name: sorted(units) for name, units in found.items()} == {
@@ -101,5 +101,5 @@ def test_leftovers_are_found_by_few_listings(table, server):
     table.discard_leftovers(keep=set(), records=table.sources())
     assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 12
     assert visible(open_table(table.location)) == [1.0] * 16
-    assert table.staging.records_of({"c99": set()}) == {}
+    assert table.staging.records({"c99": set()}) == {}
     assert len(storage.names_in(table.values)) == 8

@@ -20,10 +20,10 @@ from median_spark.digests import (
     PICKLE_ENDING,
     DigestFiles,
     check_digest_folder,
-    cut_shares,
-    read_pieces,
-    work_on,
-    write_piece,
+    cut_sources,
+    read_source_medians,
+    sweep_sources,
+    write_source_medians,
 )
 from median_spark.errors import EngineError, OutputError, TableError, UsageError
 from median_spark.expression import create_table, plan_source, plan_sweeps, rows_at_once, sweep, write_part
@@ -104,10 +104,12 @@ def drawn_sources(draw):
 
 
 def work(corpus, folder, tasks, files=None):
-    """Do the work of all tasks here, and return where their pieces are and how many values were read."""
+    """Do the work of all tasks here, and return the files with their medians and how many values were read."""
     plan = corpus.plan()
-    pieces = [f"{folder}/piece-{number}.parquet" for number in range(len(tasks))]
-    return pieces, [work_on(plan, shares, piece, files) for shares, piece in zip(tasks, pieces, strict=True)]
+    files_of_tasks = [f"{folder}/medians-{number}.parquet" for number in range(len(tasks))]
+    return files_of_tasks, [
+        sweep_sources(plan, sweeps, location, files) for sweeps, location in zip(tasks, files_of_tasks, strict=True)
+    ]
 
 
 @given(drawn_sources(), st.sampled_from([1, 7, 50, 10**6]), st.sampled_from([5, 40, 10**6]))
@@ -116,9 +118,9 @@ def test_each_sources_medians_are_numpys_to_the_bit(tmp_path_factory, sources, t
     folder = tmp_path_factory.mktemp("corpus")
     corpus = write_corpus(folder / "x", sources, row_group_rows)
     values = [record.values for record in corpus.records]
-    pieces, read = work(corpus, folder / "pieces", cut_shares(values, task_rows=task_rows))
+    files_of_tasks, read = work(corpus, folder / "files", cut_sources(values, task_rows=task_rows))
     assert sum(read) == sum(values)
-    ratios = assemble_by_source(pieces, corpus.records, corpus.medians(), folder / "all.parquet")
+    ratios = assemble_by_source(files_of_tasks, corpus.records, corpus.medians(), folder / "all.parquet")
     found = pq.read_table(folder / "all.parquet")
     assert found.schema.equals(BY_SOURCE_SCHEMA)
     expected = [
@@ -142,9 +144,9 @@ def test_the_sweeps_of_a_source_hold_its_values_once(tmp_path_factory, sources, 
         found = {}
         for number in range(own.sweeps):
             for block in sweep(own, number):
-                for place, gene in enumerate(block.runs.genes.tolist()):
+                for place, gene in enumerate(block.gene_values.genes.tolist()):
                     assert gene not in found
-                    found[gene] = np.sort(block.runs.run(place)).tolist()
+                    found[gene] = np.sort(block.gene_values.of_gene(place)).tolist()
         assert found == {g: np.sort(v).tolist() for g, v in corpus.content[record.source].items()}
 
 
@@ -162,47 +164,47 @@ def test_rows_at_once_are_those_of_the_largest_row_groups(tmp_path):
     st.integers(1, 60),
     st.sets(st.integers(0, 200), max_size=5),
 )
-def test_tasks_have_every_share_once_in_order_and_few_values(rows, whole, task_rows, alone):
-    tasks = cut_shares(rows, whole=whole, alone=alone, task_rows=task_rows)
-    shares = [share for task in tasks for share in task]
-    assert sorted(shares, key=lambda share: (share.source, share.number)) == shares
+def test_tasks_have_every_sweep_once_in_order_and_few_values(rows, whole, task_rows, alone):
+    tasks = cut_sources(rows, whole=whole, alone=alone, task_rows=task_rows)
+    sweeps = [each for task in tasks for each in task]
+    assert sorted(sweeps, key=lambda each: (each.source, each.number)) == sweeps
     for source, values in enumerate(rows):
-        own = [share for share in shares if share.source == source]
+        own = [each for each in sweeps if each.source == source]
         wanted = 1 if whole or source in alone else max(1, -(-values // task_rows))
-        assert [(share.number, share.shares) for share in own] == [(number, wanted) for number in range(wanted)]
+        assert [(each.number, each.sweeps) for each in own] == [(number, wanted) for number in range(wanted)]
     for task in tasks:
-        assert len(task) == 1 or sum(rows[share.source] / share.shares for share in task) <= task_rows + len(task)
-        assert len(task) == 1 or not alone & {share.source for share in task}
-    sizes = [sum(rows[share.source] // share.shares for share in task) for task in tasks]
+        assert len(task) == 1 or sum(rows[each.source] / each.sweeps for each in task) <= task_rows + len(task)
+        assert len(task) == 1 or not alone & {each.source for each in task}
+    sizes = [sum(rows[each.source] // each.sweeps for each in task) for task in tasks]
     assert all(a + b > task_rows or len(t) >= 64 or alone for (a, b), t in zip(pairwise(sizes), tasks, strict=False))
 
 
-def test_a_piece_that_is_not_to_be_seen_is_named(tmp_path):
-    with pytest.raises(EngineError, match=r"piece-7.parquet: a worker wrote .* storage that all of them share"):
-        list(read_pieces([f"{tmp_path}/piece-7.parquet"]))
+def test_a_file_that_is_not_visible_is_named(tmp_path):
+    with pytest.raises(EngineError, match=r"medians-7.parquet: a worker wrote .* storage that all of them share"):
+        list(read_source_medians([f"{tmp_path}/medians-7.parquet"]))
 
 
-def test_shares_that_overlap_are_refused(tmp_path):
+def test_sweeps_that_overlap_are_refused(tmp_path):
     corpus = write_corpus(tmp_path / "x", {"a": [{gene: [1.0, 2.0] for gene in GENES}]}, 10)
-    pieces, _ = work(corpus, tmp_path, cut_shares([80]))
+    files_of_tasks, _ = work(corpus, tmp_path, cut_sources([80]))
     with pytest.raises(TableError, match="came up twice"):
-        list(read_pieces([pieces[0], pieces[0]]))
+        list(read_source_medians([files_of_tasks[0], files_of_tasks[0]]))
 
 
 def test_a_source_with_fewer_values_than_its_record_says_is_named(tmp_path):
     corpus = write_corpus(tmp_path / "x", {"a": [{"ENSG001": [1.0]}], "b": [{"ENSG002": [1.0, 2.0]}]})
-    pieces, _ = work(corpus, tmp_path, cut_shares([1, 2]))
-    write_piece(pieces[0], [pq.read_table(pieces[0]).slice(0, 1)])
+    files_of_tasks, _ = work(corpus, tmp_path, cut_sources([1, 2]))
+    write_source_medians(files_of_tasks[0], [pq.read_table(files_of_tasks[0]).slice(0, 1)])
     with pytest.raises(TableError, match="source 'b' has 0 values where its record says 2"):
-        assemble_by_source(pieces, corpus.records, corpus.medians(), tmp_path / "all.parquet")
+        assemble_by_source(files_of_tasks, corpus.records, corpus.medians(), tmp_path / "all.parquet")
 
 
 def test_row_groups_of_the_file_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("median_spark.results.sources._ROW_GROUP_ROWS", 50)
     part = {gene: [1.0] for gene in GENES}
     corpus = write_corpus(tmp_path / "x", {f"s{number}": [part] for number in range(9)})
-    pieces, _ = work(corpus, tmp_path, cut_shares([40] * 9, task_rows=100))
-    assemble_by_source(pieces, corpus.records, corpus.medians(), tmp_path / "all.parquet")
+    files_of_tasks, _ = work(corpus, tmp_path, cut_sources([40] * 9, task_rows=100))
+    assemble_by_source(files_of_tasks, corpus.records, corpus.medians(), tmp_path / "all.parquet")
     written = pq.ParquetFile(tmp_path / "all.parquet")
     assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [80, 80, 80, 80, 40]
 
@@ -222,7 +224,7 @@ class TestDigestFiles:
     def pickles(self, corpus, tmp_path):
         locations = tuple(f"{tmp_path}/pickles/{record.source}{PICKLE_ENDING}" for record in corpus.records)
         files = DigestFiles(corpus.table, tuple(r.gene_list for r in corpus.records), locations, 200.0)
-        work(corpus, tmp_path, cut_shares([r.values for r in corpus.records], whole=True), files)
+        work(corpus, tmp_path, cut_sources([r.values for r in corpus.records], whole=True), files)
         return {record.source: Path(location) for record, location in zip(corpus.records, locations, strict=True)}
 
     def test_lie_in_the_folders_of_their_sources(self, pickles, tmp_path):
@@ -264,7 +266,7 @@ class TestDigestFiles:
         before = {source: path.read_bytes() for source, path in pickles.items()}
         locations = tuple(f"{tmp_path}/again/{record.source}{PICKLE_ENDING}" for record in corpus.records)
         files = DigestFiles(corpus.table, tuple(r.gene_list for r in corpus.records), locations, 200.0)
-        work(corpus, tmp_path, cut_shares([r.values for r in corpus.records], whole=True, task_rows=1), files)
+        work(corpus, tmp_path, cut_sources([r.values for r in corpus.records], whole=True, task_rows=1), files)
         for record, location in zip(corpus.records, locations, strict=True):
             assert Path(location).read_bytes() == before[record.source]
 

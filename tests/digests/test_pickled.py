@@ -10,7 +10,7 @@ from crick import TDigest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.digests import from_crick, to_crick
+from median_spark.digests import from_crick, to_cricks
 from median_spark.digests.pickled import first_compression, unpickle_digests
 from median_spark.errors import InputError
 
@@ -69,7 +69,7 @@ def test_are_what_crick_restores(values, compression, protocol):
     assert (found.n, found.min, found.max) == (len(values), min(values), max(values))
     assert np.array_equal(found.means, expected.means)
     assert np.array_equal(found.weights, expected.weights)
-    assert to_crick(found, compression).quantile(0.5) == pytest.approx(theirs["ENSG1"].quantile(0.5), rel=1e-12)
+    assert to_cricks([found], compression)[0].quantile(0.5) == pytest.approx(theirs["ENSG1"].quantile(0.5), rel=1e-12)
 
 
 def test_of_numpy_1_and_with_numpy_strings_for_genes():

@@ -16,11 +16,11 @@ from median_spark.digests import (
     digest_values,
     medians_of,
     merge_batches,
-    pack,
     sort_values,
     unpack_table,
 )
 from median_spark.digests import rows as rows_module
+from median_spark.digests.packed import pack
 from median_spark.gene_values import GeneValues
 
 COMPRESSION = 100.0

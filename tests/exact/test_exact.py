@@ -54,7 +54,7 @@ def refine(parts, most_values=10**6, most_merged=10**6, first=None):
         for batch in merge_findings(iter(batches), queries, most_merged):
             for row in batch.to_pylist():
                 ranks = (row["first_rank"], row["last_rank"])
-                if row["found"]:
+                if row["resolved"]:
                     found |= dict.fromkeys(ranks, row["low"])
                 else:
                     left.append(Query("G", *ranks, row["low"], row["high"], values.min(), values.max()))
@@ -210,7 +210,7 @@ class TestCollectSweep:
         batches = [pa.RecordBatch.from_pylist([row], schema=FINDINGS_SCHEMA) for row in rows]
         queries = Queries([Query("B", 2, 3, 5.5, 7.5, 0.5, 8.0, 6.0)])
         (outcome,) = [row for batch in merge_findings(iter(batches), queries) for row in batch.to_pylist()]
-        assert (outcome["found"], outcome["low"], outcome["first_rank"], outcome["last_rank"]) == (True, 6.0, 2, 3)
+        assert (outcome["resolved"], outcome["low"], outcome["first_rank"], outcome["last_rank"]) == (True, 6.0, 2, 3)
 
     def test_a_part_that_is_gone_yields_a_row_with_the_error(self, plan):
         Path(plan.parts[1]).unlink()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from median_spark.errors import TableError
 from median_spark.expression import VALUES_SCHEMA, PartReader, RowGroup, write_part
 from median_spark.expression.parts import cut_at_genes
-from median_spark.gene_values import GeneValues, join_gene_values
+from median_spark.gene_values import GeneValues
 
 CELLS = np.array(["AAAC-1", "AAAG-1", "AACT-1"])
 
@@ -74,11 +74,10 @@ class TestRoundTrip:
             groups = [reader.read(number, group.rows) for number, group in enumerate(entry.row_groups)]
         for runs_of_group, group in zip(groups, entry.row_groups, strict=True):
             assert (runs_of_group.genes[0], runs_of_group.genes[-1]) == (group.gene_min, group.gene_max)
-        found = join_gene_values(groups)
         wanted = runs.detected()
-        assert found.genes.tolist() == wanted.genes.tolist()
-        assert found.offsets.tolist() == wanted.offsets.tolist()
-        assert found.values.tobytes() == wanted.values.tobytes()
+        assert [gene for group in groups for gene in group.genes.tolist()] == wanted.genes.tolist()
+        assert [length for group in groups for length in group.lengths.tolist()] == wanted.lengths.tolist()
+        assert b"".join(group.values.tobytes() for group in groups) == wanted.values.tobytes()
 
     @given(drawn_runs(), st.integers(1, 30))
     def test_every_row_has_its_cells_id(self, folder, drawn, row_group_rows):

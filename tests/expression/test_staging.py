@@ -14,39 +14,44 @@ def table(tmp_path):
     return create_table(str(tmp_path / "expression"))
 
 
+def records_of(table, known=frozenset()):
+    """Return the records of c0's staged units."""
+    return table.staging.records({"c0": known}).get("c0", {})
+
+
 def test_records_tell_what_each_unit_yielded(table):
     record = stage_source(table, "a", "c0", [1.0, 2.0])
-    found = table.staging.records("c0", set())
+    found = records_of(table)
     assert [found[unit].part.row_groups for unit in (0, 1)] == [part.row_groups for part in record.parts]
     assert [found[unit].values for unit in (0, 1)] == [2, 2]
 
 
 def test_records_leave_out_known_units(table):
     stage_source(table, "a", "c0", [1.0])
-    assert set(table.staging.records("c0", {0})) == {1}
+    assert set(records_of(table, known={0})) == {1}
 
 
 def test_records_leave_out_a_record_whose_part_is_missing(table):
     stage_source(table, "a", "c0", [1.0])
     Path(table.staging.unit("c0", 1)[0]).unlink()
-    assert set(table.staging.records("c0", set())) == {0}
+    assert set(records_of(table)) == {0}
 
 
 def test_records_leave_out_a_part_whose_record_is_missing(table):
     stage_source(table, "a", "c0", [1.0])
     Path(table.staging.unit("c0", 0)[1]).unlink()
-    assert set(table.staging.records("c0", set())) == {1}
+    assert set(records_of(table)) == {1}
 
 
 def test_records_keep_units_without_a_part(table):
     empty, failed = UnitRecord(0, 10, 0, None), UnitRecord(10, 20, 0, None, "a cell has no n_counts")
     for unit, record in enumerate((empty, failed)):
         write_json(table.staging.unit("c0", unit)[1], record.as_json())
-    assert table.staging.records("c0", set()) == {0: empty, 1: failed}
+    assert records_of(table) == {0: empty, 1: failed}
 
 
 def test_records_of_nothing_staged(table):
-    assert table.staging.records("c0", set()) == {}
+    assert records_of(table) == {}
 
 
 def test_unit_record_comes_back_from_json(tmp_path):

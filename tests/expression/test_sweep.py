@@ -99,13 +99,13 @@ def swept(plan, step_rows=10**9):
     for number in range(plan.sweeps):
         genes = []
         for block in sweep(plan, number, step_rows):
-            runs = block.runs
+            runs = block.gene_values
             assert len(block.sources) == len(runs.genes) > 0
             genes += runs.genes.tolist()
             for place, gene in enumerate(runs.genes.tolist()):
                 key = (int(plan.bundle_of_sweep[number]), gene)
                 assert key not in found
-                found[key] = (sorted(runs.run(place).tolist()), np.frombuffer(block.sources[place], "<i4").tolist())
+                found[key] = (sorted(runs.of_gene(place).tolist()), np.frombuffer(block.sources[place], "<i4").tolist())
         assert all(low < high for low, high in pairwise(genes))
         assert set(genes) <= set(GENES[plan.begin[number] : plan.end[number]])
     return found
@@ -163,10 +163,10 @@ class TestUnion:
         values = [{"G01": [3.0, 1.0], "G05": [2.0]}, {"G01": [7.0]}]
         table = table_of(tmp_path, [[values[0]], [values[1]]], [1])
         (block,) = sweep(table.plan(), 0)
-        assert block.runs.values.tolist() == [3.0, 1.0, 7.0, 2.0]
+        assert block.gene_values.values.tolist() == [3.0, 1.0, 7.0, 2.0]
         turned = plan_sweeps(table.values, table.records[::-1], GENES)
         (block,) = sweep(turned, 0)
-        assert block.runs.values.tolist() == [7.0, 3.0, 1.0, 2.0]
+        assert block.gene_values.values.tolist() == [7.0, 3.0, 1.0, 2.0]
 
 
 class TestSwathes:
@@ -175,32 +175,32 @@ class TestSwathes:
         plan = table_of(folder, *drawn).plan()
         for number in range(plan.sweeps):
             blocks = list(sweep(plan, number, step_rows))
-            sizes = [len(block.runs.values) for block in blocks]
-            largest = [int(block.runs.lengths.max()) for block in blocks]
+            sizes = [len(block.gene_values.values) for block in blocks]
+            largest = [int(block.gene_values.lengths.max()) for block in blocks]
             assert all(size >= step_rows // 2 for size in sizes[:-1])
             assert all(size <= 1.5 * step_rows + gene for size, gene in zip(sizes, largest, strict=True))
 
     def test_hold_no_more_than_is_wanted_though_row_groups_are_larger(self, tmp_path):
         table = table_of(tmp_path, [[{gene: np.ones(10) for gene in GENES}] for _ in range(5)], [10**6])
         blocks = list(sweep(table.plan(), 0, 100))
-        assert [len(block.runs.values) for block in blocks] == [100] * 7
+        assert [len(block.gene_values.values) for block in blocks] == [100] * 7
 
     def test_a_gene_larger_than_a_step_is_not_cut(self, tmp_path):
         table = table_of(tmp_path, [[{"G00": [1.0], "G01": np.ones(500), "G02": [1.0]}] for _ in range(3)], [1])
         found = {gene: len(values) for (_, gene), (values, _) in swept(table.plan(), 10).items()}
         assert found == {"G00": 3, "G01": 1_500, "G02": 3}
 
-    def test_values_of_swathes_that_were_handed_over_do_not_change(self, tmp_path):
+    def test_values_of_blocks_that_were_handed_over_do_not_change(self, tmp_path):
         table = table_of(tmp_path, [[{gene: [float(number + 1)] for number, gene in enumerate(GENES)}]], [1])
         blocks = list(sweep(table.plan(), 0, 2))
         assert len(blocks) > 5
-        assert np.concatenate([block.runs.values for block in blocks]).tolist() == list(range(1, 15))
+        assert np.concatenate([block.gene_values.values for block in blocks]).tolist() == list(range(1, 15))
 
     def test_may_be_sorted_in_place(self, tmp_path):
         table = table_of(tmp_path, [[{"G00": [3.0, 1.0], "G01": [2.0]}]], [10**6])
         (block,) = sweep(table.plan(), 0)
-        block.runs.values.sort()
-        assert block.runs.values.tolist() == [1.0, 2.0, 3.0]
+        block.gene_values.values.sort()
+        assert block.gene_values.values.tolist() == [1.0, 2.0, 3.0]
 
 
 class TestReading:

@@ -224,7 +224,7 @@ class TestSweep:
         stage_source(table, "b", "wanted", [1.0])
         table.discard_leftovers(keep={"wanted"}, records=table.sources())
         assert [path.name for path in (Path(table.location) / "staging").iterdir()] == ["wanted"]
-        assert set(table.staging.records("wanted", set())) == {0, 1}
+        assert set(table.staging.records({"wanted": set()})["wanted"]) == {0, 1}
 
     def test_of_a_new_table_does_nothing(self, table):
         before = content(table.location)

@@ -58,7 +58,7 @@ def values_of(path, **options):
     read = ReadOptions(**options)
     with open_matrix(path, read.names) as matrix:
         runs, _ = read_unit(matrix, select_rows(matrix, read), Unit(0, 0, matrix.shape[1]), read)
-    return {gene: runs.run(place).tolist() for place, gene in enumerate(runs.genes.tolist())}
+    return {gene: runs.of_gene(place).tolist() for place, gene in enumerate(runs.genes.tolist())}
 
 
 class TestIsNoId:

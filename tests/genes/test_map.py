@@ -317,7 +317,7 @@ class TestReading:
         for gene, rows in enumerate(([0, 1, 4], [2])):
             summed = counts[rows].sum(axis=0).astype(np.float64)
             cells = np.flatnonzero(summed)
-            assert np.array_equal(runs.run(gene), summed[cells] / counts.sum(axis=0)[cells] * 10_000)
+            assert np.array_equal(runs.of_gene(gene), summed[cells] / counts.sum(axis=0)[cells] * 10_000)
 
     def test_a_look_at_it_counts_what_is_left_out_and_warns(self, tmp_path):
         path, _ = self.loom(tmp_path)

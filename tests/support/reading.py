@@ -23,7 +23,7 @@ def read(path, options=None, cuts=None):
             runs, _ = read_unit(matrix, selection, unit, options)
             for index, gene in enumerate(runs.genes):
                 cells = runs.cells[runs.offsets[index] : runs.offsets[index + 1]] + unit.first
-                found.setdefault(str(gene), []).append((cells, runs.run(index)))
+                found.setdefault(str(gene), []).append((cells, runs.of_gene(index)))
     return {gene: tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True)) for gene, pieces in found.items()}
 
 

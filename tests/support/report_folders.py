@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tables import record_of
+from tables import ROW_COUNTS, record_of
 
 from median_spark.digests import digest_values, sort_values
 from median_spark.expression import FailureRecord
@@ -50,7 +50,9 @@ def write(
         for gene, digest in merged.digests.items()
     }
     values_each = sum(len(found) for found in values.values()) // len(names)
-    row_counts = {"rows": 100, "known_rows": 90, "unknown_rows": 10, "other_type_rows": 5, "summed_rows": 3}
+    row_counts = replace(
+        ROW_COUNTS, rows=100, known_rows=90, unknown_rows=10, other_type_rows=5, summed_rows=3, unknown_examples=()
+    )
     records = [
         replace(record_of(name, values=values_each), **{"row_counts": row_counts, "warnings": [], **changes})
         for name in names

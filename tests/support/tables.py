@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from median_spark.digests import digest_values, sort_values
 from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_part
 from median_spark.gene_values import GeneValues
+from median_spark.genes import RowCounts
 from median_spark.results import GeneDigests
 from median_spark.storage import FileStat, write_json
 
@@ -29,6 +30,11 @@ SAME_BYTES = (
 )
 """Files of a result that are the same whatever has made it."""
 
+ROW_COUNTS = RowCounts(
+    rows=10, selected_rows=6, genes=5, summed_rows=1, other_type_rows=1, unknown_rows=3, known_rows=7, disputed_rows=0,
+    unknown_examples=("X1",),
+)  # fmt: skip
+
 PARAMETERS = {"target_sum": 10_000.0, "gene_types": ["miRNA", "protein_coding"], "gene_table": None}
 
 
@@ -44,7 +50,7 @@ def record_of(source, conversion="c0", parts=(), **changes):
         genes=5,
         values=sum(part.rows for part in parts),
         gene_list="none",
-        row_counts={"rows": 10, "known_rows": 7},
+        row_counts=ROW_COUNTS,
         warnings=["few cells pass"],
         parameters=PARAMETERS,
         software={"median_spark": "0"},

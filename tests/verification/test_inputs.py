@@ -136,7 +136,7 @@ def test_totals_versions_and_a_map_are_worked_out_anew(spark, corpus, tmp_path):
         compute_n_counts=True,
     )
     done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, reading=options)
-    assert {record.row_counts["unmapped_rows"] for record in done.conversion.records} == {5}
+    assert {record.row_counts.unmapped_rows for record in done.conversion.records} == {5}
     assert differences(tmp_path / "out", gene_map=str(tmp_path / "map.csv")) == []
     (tmp_path / "other.csv").write_text("name,ensembl_id\nNAME1,ENSG00000000001\n")
     with pytest.raises(TableError, match=r"^the gene map given has the fingerprint .* with that of fingerprint"):

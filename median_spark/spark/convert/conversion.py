@@ -128,7 +128,7 @@ class Conversion:
 
     def _resume(self) -> None:
         """Take over the units that a killed run had finished, unless they were cut otherwise or failed."""
-        staged = self._staging.records_of({conversion: set() for conversion in self._pending})
+        staged = self._staging.records({conversion: set() for conversion in self._pending})
         for conversion, found in staged.items():
             source = self._pending[conversion]
             cuts = {unit.number: (unit.first, unit.last) for unit in source.head.units}
@@ -145,7 +145,7 @@ class Conversion:
     def _gather(self) -> None:
         """Take in what the workers have finished since the last time; only sources under way are looked at."""
         done = {conversion: set(source.done) for conversion, source in self._pending.items()}
-        for conversion, found in self._staging.records_of(done).items():
+        for conversion, found in self._staging.records(done).items():
             for number, record in found.items():
                 self._take(self._pending[conversion], number, record)
         self._settle()
@@ -235,6 +235,6 @@ class Conversion:
             median_n_counts=head.median_n_counts,
             genes=head.genes,
             gene_list=head.gene_list,
-            row_counts=head.row_counts.as_json(),
+            row_counts=head.row_counts,
             warnings=head.warnings,
         )

@@ -17,7 +17,7 @@ from median_spark.expression import (
     conversion_fingerprint,
     create_table,
     reason_of,
-    told_if_slow,
+    slow_marker,
 )
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_of
@@ -212,7 +212,7 @@ def _outline_sources(
         for place in range(number, len(sources), tasks):
             file = sources[place].file
             try:
-                with told_if_slow(staging, conversions[sources[place].name]) as tell:
+                with slow_marker(staging, conversions[sources[place].name]) as tell:
                     outline = read_guarded(
                         file.path, outline_of, file.path, reading, entries, limits=limits, on_slow=tell
                     )

@@ -145,7 +145,7 @@ def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged:
     for row in collect_sound(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
         gene, digest = row["gene"], merged.digests[row["gene"]]
         errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
-        if row["found"]:
+        if row["resolved"]:
             values.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
         else:
             ranks = (row["first_rank"], row["last_rank"])

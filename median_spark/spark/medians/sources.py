@@ -17,7 +17,15 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from median_spark import storage
-from median_spark.digests import PICKLE_ENDING, DigestFiles, Share, cut_shares, piece_table, work_on, write_piece
+from median_spark.digests import (
+    PICKLE_ENDING,
+    DigestFiles,
+    SourceSweep,
+    cut_sources,
+    source_medians,
+    sweep_sources,
+    write_source_medians,
+)
 from median_spark.errors import MedianSparkError, OutputError, TableError, counted
 from median_spark.expression import ExpressionTable, SourceRecord, SweepPlan, rows_at_once
 from median_spark.preparation import ResultOptions
@@ -79,12 +87,12 @@ def source_by_source(
     records = corpus.records
     plan = job.plan(records, corpus.merged.universe)
     too_large = _too_large(plan, len(records), job.options.values_per_window)
-    tasks = cut_shares([record.values for record in records], whole=folder is not None, alone=too_large)
+    tasks = cut_sources([record.values for record in records], whole=folder is not None, alone=too_large)
     files = _digest_files(job.table, records, folder, corpus.merged.compression) if folder is not None else None
     with _staging(target) as (shared, local):
         pieces = [storage.join(shared, f"piece-{number:06d}.parquet") for number in range(len(tasks))]
         places = pieces if by_source else [None] * len(tasks)
-        by_workers = [number for number, shares in enumerate(tasks) if shares[0].source not in too_large]
+        by_workers = [number for number, sweeps in enumerate(tasks) if sweeps[0].source not in too_large]
         with job.progress.working(f"working on {counted(len(records), 'source')} by themselves"):
             _work(job.spark, plan, records, [(tasks[number], places[number]) for number in by_workers], files)
         for number in sorted(set(range(len(tasks))) - set(by_workers)):
@@ -139,24 +147,24 @@ def _work(
     spark: SparkSession,
     plan: SweepPlan,
     records: Sequence[SourceRecord],
-    tasks: Sequence[tuple[tuple[Share, ...], str | None]],
+    tasks: Sequence[tuple[tuple[SourceSweep, ...], str | None]],
     files: DigestFiles | None,
 ) -> None:
-    """Run one Spark job over shares of sources."""
+    """Run one Spark job over sweeps of sources."""
     if not tasks:
         return
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
-        shares, piece = tasks[number]
+        sweeps, location = tasks[number]
         done: dict[str, object] = {"task": number}
         try:
-            done["values"] = work_on(plan, shares, piece, files)
+            done["values"] = sweep_sources(plan, sweeps, location, files)
         except MedianSparkError as error:
             kind = OutputError if isinstance(error, OutputError) else TableError
             done |= {"error": str(error), "error_class": kind.__name__}
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
-    sources = {share.source for shares, _ in tasks for share in shares}
+    sources = {each.source for sweeps, _ in tasks for each in sweeps}
     frame = run_tasks(spark, len(tasks), _DONE_SCHEMA, task)
     description = f"work on {counted(len(sources), 'source')} by themselves"
     rows = collect_sound(frame, _DONE_SCHEMA, "working source by source", description)
@@ -174,7 +182,7 @@ def _write_large(
     if piece is not None:
         places = np.searchsorted(genes, np.array(detected["gene"].to_pylist(), dtype=np.str_))
         columns = (detected[name].to_numpy() for name in ("n_cells", "median"))
-        write_piece(piece, [piece_table(source, places, *columns)])
+        write_source_medians(piece, [source_medians(source, places, *columns)])
     if files is not None:
         files.write(source, own.merged.digests)
 
