@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from odd_ids import NO_IDS, NUMBERS, ODD_IDS
+from tables import ROW_COUNTS, record_of
 
 from median_spark import AttributeNames, ReadOptions, inspect, read_gene_map, read_gene_table
 from median_spark.errors import GeneTableError, InputError, TableError
 from median_spark.expression import require_uniform
-from median_spark.genes import GeneMap, GeneTable, is_no_id, select_genes, spelling_warnings
+from median_spark.genes import GeneMap, GeneTable, RowCounts, is_no_id, select_genes, spelling_warnings
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.hdf5.lists import as_strings
 from median_spark.verification.naming import Naming
@@ -274,12 +275,11 @@ class TestVersionsInTheTable:
         assert read_gene_table(str(tmp_path / "genes.csv")).gene_names == names
 
     def test_sources_with_and_without_them_are_not_pooled(self):
-        def record(name, **row_counts):
-            return type("Record", (), {"source": name, "parameters": {}, "row_counts": row_counts, "input": Path(name)})
+        stored = ROW_COUNTS.as_json()
+        del stored["versions_ignored"]  # as in old records
 
-        class Path:
-            def __init__(self, path):
-                self.path = path
+        def record(name, **more):
+            return record_of(name, row_counts=RowCounts.from_json(stored | more))
 
         old, with_versions = record("old"), record("b", versions_ignored=False)
         require_uniform("table", [old, with_versions])
