@@ -116,7 +116,7 @@ some_rows = st.integers(1, 60) | st.just(10**9)
 
 class TestUnion:
     @given(tables(), some_rows, some_rows, some_rows)
-    @settings(max_examples=250)
+    @settings(max_examples=100)
     def test_holds_every_value_of_each_bundle_and_gene_once(self, folder, drawn, window_rows, sweep_rows, step_rows):
         table = table_of(folder, *drawn)
         plan = table.plan(window_rows, sweep_rows)
