@@ -11,6 +11,7 @@ from median_spark.digests.build import Digest
 from median_spark.digests.merge import PickledAsCrick, check_digests
 from median_spark.errors import OutputError, UsageError, listed
 from median_spark.expression import ExpressionTable
+from median_spark.options import DIGEST_PICKLES, OVERWRITE
 
 PICKLE_ENDING = ".gene_median_digest_dict.pickle"
 """Of the published procedure's file of one source."""
@@ -87,10 +88,12 @@ def check_digest_folder(folder: str, sources: Sequence[str], result: str, *, ove
     """
     folder = storage.canonical(folder)
     if (folder + "/").startswith(result + "/"):
-        message = f"{folder}: --digest-pickles needs a folder outside {result}, which is replaced whole by a later run"
+        message = (
+            f"{folder}: {DIGEST_PICKLES:name} needs a folder outside {result}, which is replaced whole by a later run"
+        )
         raise UsageError(message)
     if storage.kind(folder) == "file":
-        message = f"{folder}: this is a file; --digest-pickles needs a folder"
+        message = f"{folder}: this is a file; {DIGEST_PICKLES:name} needs a folder"
         raise OutputError(message)
     held = [file.path[len(folder) + 1 :] for file in storage.files_below(folder)]
     held = [name.removesuffix(PICKLE_ENDING) for name in held if name.endswith(PICKLE_ENDING)]
@@ -103,7 +106,7 @@ def check_digest_folder(folder: str, sources: Sequence[str], result: str, *, ove
         raise OutputError(message)
     if held and not overwrite:
         message = (
-            f"{folder}: this folder holds digest pickles already: replace them with --overwrite, or choose another one"
+            f"{folder}: this folder holds digest pickles already: replace them with {OVERWRITE}, or choose another one"
         )
         raise OutputError(message)
     return folder

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from median_spark.errors import TableError
+from median_spark.errors import InputError, TableError
 from median_spark.expression.parts import PartEntry, RowGroup
+from median_spark.options import Style
 from median_spark.storage import FileStat
 
 FORMAT_VERSION = 1
@@ -179,23 +180,30 @@ class FailureRecord:
         Its name.
     path : str
         The file.
-    reason : str
-        One sentence.
+    problem : str
+        One sentence, with neutral mentions of options; read from a document, it has those of the command line.
     """
 
     source: str
     path: str
-    reason: str
+    problem: str
+
+    @property
+    def reason(self) -> str:
+        """The sentence for callers of Python functions."""
+        return str(InputError(self.problem))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON."""
-        return asdict(self)
+        """Return the record as plain JSON, in the words of the command line."""
+        reason = InputError(self.problem).worded(Style.FLAGS)
+        return {"source": self.source, "path": self.path, "reason": reason}
 
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; see `SourceRecord.from_bytes`."""
         with _naming_faults(location):
-            return cls(**json.loads(content))
+            found = json.loads(content)
+            return cls(found["source"], found["path"], found["reason"])
 
 
 class _naming_faults:  # noqa: N801 (used as a statement)

@@ -120,7 +120,7 @@ def told_if_slow(staging: Staging, conversion: str) -> Iterator[Callable[[], Non
 def reason_of(error: InputError, file: FileStat) -> str:
     """Say why a source cannot be read: what was read of a file that changed meanwhile explains nothing."""
     if storage.stat(file.path) == file:
-        return str(error)
+        return error.text
     return f"{file.path}: this file was changed while it was being read; convert it again"
 
 

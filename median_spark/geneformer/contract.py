@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 
 from median_spark.errors import UsageError, counted, listed
+from median_spark.options import TOKENS
 
 TOKEN_LAYOUTS = (("pad", "mask"), ("pad", "mask", "cls", "eos"))
 """Special tokens, in the order of their ids, of the first and of the second series of models."""
@@ -31,7 +32,7 @@ def check_tokens(tokens: tuple[str, ...]) -> None:
     """
     if tuple(tokens) not in TOKEN_LAYOUTS:
         allowed = " or ".join(f"'{','.join(layout)}'" for layout in TOKEN_LAYOUTS)
-        message = f"--tokens must be {allowed}, as published models have, not '{','.join(tokens)}'"
+        message = f"{TOKENS:name} must be {allowed}, as published models have, not '{','.join(tokens)}'"
         raise UsageError(message)
 
 

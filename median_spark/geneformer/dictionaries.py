@@ -13,6 +13,7 @@ import pyarrow as pa
 from median_spark.errors import UsageError
 from median_spark.geneformer.contract import DEFAULT_TOKENS, check_tokens, special
 from median_spark.genes import GeneMap, GeneTable, is_no_id
+from median_spark.options import MIN_CELLS
 
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
 
@@ -35,7 +36,7 @@ class GeneformerOptions:
     def __post_init__(self) -> None:
         check_tokens(self.tokens)
         if self.min_cells < 1:
-            message = f"--min-cells must be a whole number of at least 1, not {self.min_cells}"
+            message = f"{MIN_CELLS:name} must be a whole number of at least 1, not {self.min_cells}"
             raise UsageError(message)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted
 from median_spark.matrices.contract import CountMatrix
 from median_spark.matrices.options import OPTIONS, ReadOptions
+from median_spark.options import FILTER_VALUE, NO_CELL_FILTER
 
 _SHOWN = 8
 _LONGEST = 40
@@ -18,87 +19,61 @@ _TRUTH = {"true": 1, "false": 0}
 
 
 def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
-    """Return which cells are taken, shape (cells,).
-
-    Raises
-    ------
-    InputError
-        If the filter is missing or damaged, or holds texts and the options do not say which of them pass.
-    """
+    """Return which cells pass, shape (cells,); a filter of texts needs options that say which of them pass."""
     if not options.cell_filter:
         return np.ones(matrix.shape[1], dtype=np.bool_)
-    found = matrix.filter_pass()
-    if _textual(found) and not options.filter_values and filter_values(found):
+    values = matrix.filter_pass()
+    if _textual(values) and not options.filter_values and filter_values(values):
         message = (
             f"{matrix.location}: {_name(matrix, options)} holds texts and not 1 for the cells that pass: "
-            f"{describe_filter(found)}: choose among them with --filter-value, or name another with "
+            f"{describe_filter(values)}: choose among them with {FILTER_VALUE}, or name another with "
             f"{OPTIONS['filter_pass']}"
         )
-        raise InputError(message)
-    passed = np.zeros(len(found), dtype=np.bool_)
+        raise InputError(message, kind="filter of texts")
+    passed = np.zeros(len(values), dtype=np.bool_)
     for value in options.filter_values or ("1",):
-        passed |= _equal_text(found, value) if _textual(found) else _equal_number(found, value)
+        passed |= np.asarray(values == value, dtype=np.bool_) if _textual(values) else _equal_number(values, value)
     return passed
 
 
 def require_passing(matrix: CountMatrix, options: ReadOptions, passed: npt.NDArray[np.bool_]) -> None:
-    """Refuse a matrix of which no cell is taken.
-
-    Parameters
-    ----------
-    matrix : CountMatrix
-        An open matrix.
-    options : ReadOptions
-        With which `passed` was found.
-    passed : ndarray of bool, shape (cells,)
-        From `passing_cells`.
-
-    Raises
-    ------
-    InputError
-        If no cell is taken; it says which values the filter has.
-    """
+    """Reject a matrix of which no cell passes, with the values that its filter has."""
     if passed.any():
         return
     if not len(passed):
         message = f"{matrix.location}: the matrix has no cell"
-        raise InputError(message)
+        raise InputError(message, kind="no cell")
     wanted = " or ".join(shown(value) for value in sorted(set(options.filter_values))) or "1"
     message = (
         f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: {_name(matrix, options)} is never "
-        f"{wanted}; it holds {describe_filter(matrix.filter_pass())}: choose among these with --filter-value, name "
-        f"another with {OPTIONS['filter_pass']}, or take every cell with --no-cell-filter"
+        f"{wanted}; it holds {describe_filter(matrix.filter_pass())}: choose among these with {FILTER_VALUE}, name "
+        f"another with {OPTIONS['filter_pass']}, or take every cell with {NO_CELL_FILTER}"
     )
-    raise InputError(message)
+    raise InputError(message, kind="no cell passes")
 
 
-def describe_filter(found: npt.NDArray[Any]) -> str:
+def describe_filter(values: npt.NDArray[Any]) -> str:
     """Return the values of a filter and how many cells have each, the most frequent ones, for people."""
-    counts = filter_values(found)
+    counts = filter_values(values)
     held = [f"{shown(value)} ({counted(cells, 'cell')})" for value, cells in counts[:_SHOWN]]
     if len(counts) > _SHOWN:
         held.append(f"{len(counts) - _SHOWN:,} more")
-    missing = len(found) - sum(cells for _, cells in counts)
+    missing = len(values) - sum(cells for _, cells in counts)
     if missing:
         held.append(f"no value ({counted(missing, 'cell')})")
     return ", ".join(held)
 
 
-def filter_values(found: npt.NDArray[Any]) -> list[tuple[Any, int]]:
-    """Return the distinct values of a filter but for missing ones, and the cells of each, the most frequent first.
-
-    Parameters
-    ----------
-    found : ndarray, shape (cells,)
-        From `CountMatrix.filter_pass`.
-    """
-    if _textual(found):
-        counts = Counter(found.tolist())
+def filter_values(values: npt.NDArray[Any]) -> list[tuple[Any, int]]:
+    """Return the distinct values of a filter but for missing ones, and the cells of each, the most frequent first."""
+    if _textual(values):
+        counts = Counter(values.tolist())
         counts.pop(None, None)
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    values, cells = np.unique(found[~np.isnan(found)] if found.dtype.kind == "f" else found, return_counts=True)
+    present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    distinct, cells = np.unique(present, return_counts=True)
     order = np.argsort(-cells, kind="stable")
-    return list(zip(values[order], cells[order].tolist(), strict=True))
+    return list(zip(distinct[order], cells[order].tolist(), strict=True))
 
 
 def shown(value: Any) -> str:
@@ -112,25 +87,21 @@ def _name(matrix: CountMatrix, options: ReadOptions) -> str:
     return f"{matrix.cell_attribute} '{options.names.filter_pass}'"
 
 
-def _textual(found: npt.NDArray[Any]) -> bool:
-    return found.dtype.kind in "OU"
+def _textual(values: npt.NDArray[Any]) -> bool:
+    return values.dtype.kind in "OU"
 
 
-def _equal_text(found: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
-    return np.asarray(found == value, dtype=np.bool_)
-
-
-def _equal_number(found: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+def _equal_number(values: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
     """Return which numbers or truth values are what a text says, in the precision that they are stored in."""
     number = _number(value)
     if number is None:  # another file's filter may hold such a text
-        return np.zeros(len(found), dtype=np.bool_)
-    if found.dtype.kind == "f":
+        return np.zeros(len(values), dtype=np.bool_)
+    if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return np.asarray(found == found.dtype.type(number), dtype=np.bool_)
+            return np.asarray(values == values.dtype.type(number), dtype=np.bool_)
     if not isinstance(number, int):
-        return np.zeros(len(found), dtype=np.bool_)
-    numbers = found.astype(np.uint8) if found.dtype.kind == "b" else found  # NumPy compares no bool with a huge int
+        return np.zeros(len(values), dtype=np.bool_)
+    numbers = values.astype(np.uint8) if values.dtype.kind == "b" else values  # NumPy compares no bool with a huge int
     return np.asarray(numbers == number, dtype=np.bool_)
 
 

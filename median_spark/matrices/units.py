@@ -15,6 +15,7 @@ from median_spark.matrices.cell_filter import passing_cells
 from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.integer_counts import first_fraction, fractions
 from median_spark.matrices.options import ReadOptions
+from median_spark.options import ALLOW_NON_INTEGER, LAYER
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_unit(
             f"{matrix.location}: count / n_counts × {options.target_sum:g} of cell '{cell}' is too large for float64: "
             f"check {matrix.cell_attribute} '{options.names.n_counts}'"
         )
-        raise InputError(message)
+        raise InputError(message, kind="values too large")
     return runs.detected(), cell_ids
 
 
@@ -121,7 +122,7 @@ def _read_entries(
         f"{'' if whole else f' among its cells {unit.first:,} to {unit.last - 1:,}'} "
         f"(gene '{gene}' in cell '{cell}' has {counts[example]}); counts must be finite and not below 0"
     )
-    raise InputError(message)
+    raise InputError(message, kind="impossible counts")
 
 
 def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Entries, first: int) -> None:
@@ -150,7 +151,7 @@ def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Ent
     cell = first + int(entries.cells[example])
     others = matrix.count_layers()
     hint = (
-        f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: --layer {others[0]}, or"
+        f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: {LAYER.given(others[0])}, or"
         if others
         else "if these are counts and not normalised values,"
     )
@@ -158,9 +159,9 @@ def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Ent
         f"{matrix.location}: {matrix.place} holds {counted(number, 'count')} that "
         f"{'is' if number == 1 else 'are'} not whole among {counted(len(entries.counts), 'count')} looked at "
         f"(gene '{_gene_of(selection, entries, example)}' in cell '{matrix.cell_ids(cell, cell + 1)[0]}' has "
-        f"{entries.counts[example]:.6g}): {hint} --allow-non-integer takes them as they are"
+        f"{entries.counts[example]:.6g}): {hint} {ALLOW_NON_INTEGER} takes them as they are"
     )
-    raise InputError(message)
+    raise InputError(message, kind="fractional counts")
 
 
 def _gene_of(selection: GeneSelection, entries: Entries, entry: int) -> str:
@@ -192,7 +193,7 @@ def _check_totals(
             f"it is {n_counts[affected[0]]:g} for cell '{cell_ids[affected[0]]}' "
             f"({counted(len(affected), 'such cell')})"
         )
-        raise InputError(message)
+        raise InputError(message, kind="impossible totals")
 
 
 def _by_gene(

@@ -14,6 +14,7 @@ from median_spark.merging.pool import DigestPool
 from median_spark.merging.read import FileDigests, FileHead, read_digests, read_head
 from median_spark.merging.record import MergedFile, merged_figures, merged_provenance
 from median_spark.merging.register import Ledger
+from median_spark.options import COMPRESSION, GENE_TABLE
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import (
     GeneDigests,
@@ -164,7 +165,7 @@ def _merge_all(
         if not chosen and max(read.compressions.values(), default=0) > pool.compression:
             message = (
                 f"{file.file.path}: its digests have compressions {min(read.compressions.values()):g} to "
-                f"{max(read.compressions.values()):g}: name that of the result with --compression"
+                f"{max(read.compressions.values()):g}: name that of the result with {COMPRESSION}"
             )
             raise UsageError(message)
         kept = genes.choose(file, read)
@@ -186,7 +187,7 @@ class _Genes:
             raise UsageError(message)
         if table is None and tuple(gene_types) != DEFAULT_GENE_TYPES:
             message = (
-                "digests do not say of which type a gene is: choosing gene types needs a gene table (--gene-table)"
+                f"digests do not say of which type a gene is: choosing gene types needs a gene table ({GENE_TABLE})"
             )
             raise UsageError(message)
         self.warnings: list[str] = []

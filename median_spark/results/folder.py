@@ -15,6 +15,7 @@ from median_spark.csv_text import harmless_texts, quoting_of
 from median_spark.errors import OutputError, TableError, listed
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable
+from median_spark.options import OVERWRITE
 from median_spark.report import REPORT_NAME, report_page
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.metrics import Stage, Stopwatch, metrics_csv, metrics_table
@@ -71,7 +72,7 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         )
         raise OutputError(message)
     if held and not overwrite:
-        message = f"{location}: there is a result already; replace it with --overwrite, or choose another folder"
+        message = f"{location}: there is a result already; replace it with {OVERWRITE}, or choose another folder"
         raise OutputError(message)
 
 

@@ -22,6 +22,7 @@ from median_spark.matrices import (
     read_unit,
     select_rows,
 )
+from median_spark.options import Style
 
 COUNTS = [[1, 0, 2], [3, 4, 0]]
 
@@ -36,10 +37,10 @@ def convert(path, options=None):
 
 
 def refusal(path, options=None):
-    """Return the words after the file's name of the error that a loom is refused with."""
+    """Return the words after the file's name that the command line has for the error a loom is refused with."""
     with pytest.raises(InputError) as refused:
         convert(path, options)
-    message = str(refused.value)
+    message = refused.value.worded(Style.FLAGS)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
 
@@ -362,7 +363,7 @@ class TestTotals:
 
     @pytest.mark.parametrize("target_sum", [0, -1.0, float("nan"), float("inf")])
     def test_a_target_sum_that_is_none(self, target_sum):
-        with pytest.raises(UsageError, match=f"--target-sum must be a number above 0, not {target_sum}"):
+        with pytest.raises(UsageError, match=f"target_sum must be a number above 0, not {target_sum}"):
             ReadOptions(target_sum=target_sum)
 
 

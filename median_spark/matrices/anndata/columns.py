@@ -250,7 +250,7 @@ class Frame:
                 f"{self._location}: {self.name} column '{column}' has shape {held.shape}, where the matrix has "
                 f"{self._length:,} {self._axis}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{column} of another length")
 
     def _require_list(self, column: str, held: Any) -> None:
         """Refuse what is no dataset, or cannot be decompressed."""

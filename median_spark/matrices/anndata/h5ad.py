@@ -19,6 +19,7 @@ from median_spark.matrices.contract import Entries, like_ensembl
 from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
 from median_spark.matrices.hdf5.members import find_member
 from median_spark.matrices.options import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames
+from median_spark.options import GENE_ID_ATTR, LAYER
 
 INDEX = "index"
 """What a frame's index is called where one of its columns could be named."""
@@ -96,7 +97,7 @@ class H5adMatrix:
             index = self._var.index()
             if like_ensembl(index):
                 return index
-        return self._refuse_missing(self._var, "gene_id", name, ", or the index with --gene-id-attr index")
+        return self._refuse_missing(self._var, "gene_id", name, f", or the index with {GENE_ID_ATTR.given('index')}")
 
     def gene_types(self) -> npt.NDArray[np.str_] | None:
         """Gene type of each row, shape (rows,), or None if the file does not tell."""
@@ -160,10 +161,10 @@ class H5adMatrix:
         name = self._layer.name
         if name != MAIN:
             if MAIN not in self._layers:
-                return [f"there is no X, so {self.place} was read: --layer {name} says so"]
+                return [f"there is no X, so {self.place} was read: {LAYER.given(name)} says so"]
             return [
                 f"X holds no counts (its numbers are not whole, or below 0) and {self.place} does, so that was read: "
-                f"--layer {name} says so, --layer X takes X"
+                f"{LAYER.given(name)} says so, {LAYER.given('X')} takes X"
             ]
         if RAW in self.count_layers():
             try:
@@ -174,7 +175,7 @@ class H5adMatrix:
             if raw.shape[1] > self.shape[0]:
                 return [
                     f"both X and raw.X hold counts, X of {counted(self.shape[0], 'gene')} and raw.X of "
-                    f"{raw.shape[1]:,}; X was read: --layer raw.X takes the other"
+                    f"{raw.shape[1]:,}; X was read: {LAYER.given('raw.X')} takes the other"
                 ]
         return []
 
@@ -189,9 +190,9 @@ class H5adMatrix:
                 storage = layer.open()
                 storage.close()
                 holds = "looks like counts" if layer.holds_counts() else "does not hold counts"
-                found.append((f"--layer {name}", f"{holds}; {storage.shape[1]:,} genes, {storage.text}"))
+                found.append((LAYER.given(name), f"{holds}; {storage.shape[1]:,} genes, {storage.text}"))
             except InputError as error:
-                found.append((f"--layer {name}", f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"))
+                found.append((LAYER.given(name), f"cannot be read: {error.without(self.location)}"))
         return [
             *found,
             (f"{self._var.name} index", self._example(self._var)),
@@ -229,7 +230,7 @@ class H5adMatrix:
         try:
             return ", ".join(frame.index(0, 3).tolist()) or "empty"
         except InputError as error:
-            return f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"
+            return f"cannot be read: {error.without(self.location)}"
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         if name not in self._obs.columns:
@@ -240,7 +241,7 @@ class H5adMatrix:
                 f"{self.location}: obs column '{name}' must be numeric, not {self._obs.kind(name)}: "
                 f"name another with {OPTIONS[field]}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{field} not numeric")
         return found
 
     def _refuse_missing(self, frame: Frame, field: str, name: str, also: str = "") -> NoReturn:
@@ -248,4 +249,4 @@ class H5adMatrix:
             f"{self.location}: {frame.name} column '{name}' is missing; it has "
             f"{listed(frame.columns, 12) or 'none'}: {REMEDIES[field]}{also}"
         )
-        raise InputError(message)
+        raise InputError(message, kind=f"{field} missing")

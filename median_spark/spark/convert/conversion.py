@@ -290,5 +290,5 @@ def stop_if_told(failures: Sequence[FailureRecord], on_error: str) -> None:
 def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
     """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
     if len(failures) == 1:
-        return [failures[0].reason]
-    return [f"{heading}:", *(f"  {failure.reason}" for failure in failures)]
+        return [failures[0].problem]
+    return [f"{heading}:", *(f"  {failure.problem}" for failure in failures)]

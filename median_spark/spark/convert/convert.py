@@ -32,6 +32,7 @@ from median_spark.matrices import (
     find_sources,
     outline_of,
 )
+from median_spark.options import Style, worded
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion, PendingSource, failures_text, stop_if_told
@@ -263,6 +264,6 @@ def _found(seen: SourceOutline, gene_list: str) -> dict[str, Any]:
         "genes": len(seen.genes),
         "gene_list": gene_list,
         "row_counts": seen.row_counts.as_json(),
-        "warnings": list(seen.warnings),
+        "warnings": [worded(warning, Style.FLAGS) for warning in seen.warnings],
         "units": [asdict(unit) for unit in seen.units],
     }

@@ -187,7 +187,7 @@ def _work(
         try:
             done["values"] = work_on(plan, shares, piece, files)
         except MedianSparkError as error:
-            done |= {"error": str(error), "writing": isinstance(error, OutputError)}
+            done |= {"error": error.text, "writing": isinstance(error, OutputError)}
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
     sources = {share.source for shares, _ in tasks for share in shares}
