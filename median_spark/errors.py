@@ -1,26 +1,56 @@
 """What can go wrong, one class per thing a user can act on.
 
-Every message is one sentence that names the file, the field, what was found and what is allowed.
+Every message is one sentence that names the file, the field, what was found and what is allowed. Where it advises an
+option, it has a neutral mention of `median_spark.options`; `str` of an error names the arguments of Python functions.
 """
 
 from median_spark.display import printable
+from median_spark.options import Style, worded
+
+_LONGEST_LINE = 2000
+_LONGEST_NAME = 100
 
 _LONGEST_NAME = 100
 
 
 class MedianSparkError(Exception):
-    """Anything that median_spark refuses; the message is meant for the person who runs it.
+    """Anything that median_spark rejects; the message is meant for the person who runs it.
 
     Parameters
     ----------
     *lines : str
         Lines of the message, usually one. A line break or control character within one comes from a file, and is
         shown as an escape.
+    kind : str
+        What is wrong, in a few words that stay the same while file, options and figures change; empty where nobody
+        asks.
+
+    Examples
+    --------
+    >>> str(InputError("a.loom: column attribute 'n' is missing"))
+    "a.loom: column attribute 'n' is missing"
     """
 
+    def __init__(self, *lines: str, kind: str = "") -> None:
+        super().__init__(*lines)
+        self.kind = kind
+
     def __str__(self) -> str:
-        """Return the message, safe to send to a terminal."""
+        """Return the message for callers of Python functions, safe to send to a terminal."""
+        return self.worded(Style.ARGUMENTS)
+
+    @property
+    def text(self) -> str:
+        """The message with neutral mentions of options, for an error or a record that will hold it."""
         return "\n".join(printable(str(line)) for line in self.args)
+
+    def worded(self, style: Style) -> str:
+        """Return the message with options named in the words of a style; very long lines are shortened."""
+        return "\n".join(shortened(worded(str(line), style), _LONGEST_LINE) for line in self.args)
+
+    def without(self, location: str) -> str:
+        """Return the neutral text without the location that it begins with."""
+        return self.text.removeprefix(f"{printable(location)}: ")
 
 
 class UsageError(MedianSparkError):
@@ -68,17 +98,7 @@ class EngineError(MedianSparkError):
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Return ``"1 gene"`` or ``"12,345 genes"``.
-
-    Parameters
-    ----------
-    number : int
-        How many.
-    noun : str
-        The singular.
-    plural : str, optional
-        The plural, where it is not the singular and an s.
-    """
+    """Return ``"1 gene"`` or ``"12,345 genes"``; the plural is the noun and an s, unless it is given."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 

@@ -1,7 +1,7 @@
 """A short readable account of what a matrix, an expression table or a result holds, and whether it can be used."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from median_spark import storage
 from median_spark.errors import InputError, MedianSparkError, TableError, counted, listed
@@ -10,37 +10,56 @@ from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, open_matrix
 from median_spark.matrices.suggestions import check, find_suggestions
+from median_spark.options import Style, worded
 from median_spark.results import layout, read_provenance, read_summary
 
 _LISTED = 50
-Pairs = Iterator[tuple[str, str]]
+Findings = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What lies at a path.
+    """What a path holds, and whether it can be used.
 
     Attributes
     ----------
-    pairs : tuple of (str, str)
-        Field and finding; empty if nothing can be told about the path.
+    findings : tuple of (str, str)
+        Field and finding, with neutral mentions of options (see `median_spark.options`); empty if nothing can be told.
     problem : MedianSparkError or None
         Why it cannot be used, as the command that uses it would say; None if it can.
     """
 
-    pairs: tuple[tuple[str, str], ...]
+    findings: Findings
     problem: MedianSparkError | None = None
+
+    @property
+    def pairs(self) -> Findings:
+        """Field and finding, with options named as arguments of Python functions."""
+        return self.worded(Style.ARGUMENTS)
+
+    def worded(self, style: Style) -> Findings:
+        """Return field and finding, with options named in the words of a style."""
+        return tuple((worded(field, style), worded(finding, style)) for field, finding in self.findings)
+
+    def concluded(self, field: str, finding: str) -> "Inspection":
+        """Return the inspection with a last finding, if there are findings at all."""
+        return replace(self, findings=(*self.findings, (field, finding)) if self.findings else ())
 
 
 def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, str]]:
-    """Describe what lies at a path, as pairs of field and finding; see `examine` for whether it can be used.
+    """Describe what a path holds, as pairs of field and finding; see `examine` for whether it can be used.
 
     Parameters
     ----------
     path : str
-        A matrix, an expression table, a result, or the folder of a run, as path or URI.
+        Path or URI of a matrix, an expression table, a result, or the folder of a run.
     options : ReadOptions, optional
-        With which a matrix would be converted.
+        Options that a matrix would be converted with.
+
+    Returns
+    -------
+    list of (str, str)
+        Field and finding; several may have one field.
 
     Raises
     ------
@@ -48,31 +67,46 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
         If it is none of these, or nothing of it can be read.
     TableError
         If nothing can be told of a table or result because it is damaged.
+
+    Examples
+    --------
+    >>> dict(inspect("/data/corpus/study1.loom"))["can be used"]  # doctest: +SKIP
+    'yes, in 1 unit of work'
     """
-    found = examine(path, options)
-    if found.problem is not None and not found.pairs:
-        raise found.problem
-    return list(found.pairs)
+    inspection = examine(path, options)
+    if inspection.problem is not None and not inspection.findings:
+        raise inspection.problem
+    return list(inspection.pairs)
 
 
 def examine(path: str, options: ReadOptions | None = None) -> Inspection:
-    """Describe what lies at a path, and say why it cannot be used if it cannot.
+    """Describe what a path holds, and say why it cannot be used if it cannot.
 
     Parameters
     ----------
     path : str
-        A matrix, an expression table, a result, or the folder of a run, as path or URI.
+        Path or URI of a matrix, an expression table, a result, or the folder of a run.
     options : ReadOptions, optional
-        With which a matrix would be converted.
+        Options that a matrix would be converted with.
+
+    Returns
+    -------
+    Inspection
+        Findings, and the problem if there is one.
 
     Raises
     ------
     StorageError
         If the storage does not answer.
+
+    Examples
+    --------
+    >>> examine("/data/corpus/study1.loom").problem is None  # doctest: +SKIP
+    True
     """
     location = storage.canonical(path)
-    found = storage.kind(location)
-    if found == "file":
+    kind = storage.kind(location)
+    if kind == "file":
         return _examine_matrix(location, options or ReadOptions())
     held = set(storage.names_in(location))
     if "format.json" in held:
@@ -81,64 +115,60 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
         return _gathered(location, _result(location))
     if {"expression", "medians"} & held:
         return _examine_run(location, held)
-    what = "there is no such file or folder" if found == "nothing" else "this folder holds none of these"
+    what = "there is no such file or folder" if kind == "nothing" else "this folder holds none of these"
     message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
     return Inspection((), InputError(message))
 
 
 def _examine_run(location: str, held: set[str]) -> Inspection:
     """Describe the table and the result of a run, the one also if the other is damaged."""
-    pairs: tuple[tuple[str, str], ...] = (("run", location),)
-    problem: MedianSparkError | None = None
+    whole = Inspection((("run", location),))
     for name, describe in (("expression", _table), ("medians", _result)):
         if name in held:
             inner = storage.join(location, name)
-            found = _gathered(inner, describe(inner))
-            pairs += found.pairs or ((name, f"cannot be used: {found.problem}"),)
-            problem = problem or found.problem
-    return Inspection(pairs, problem)
+            part = _gathered(inner, describe(inner))
+            findings = part.findings
+            if part.problem is not None and not findings:
+                findings = ((name, f"cannot be used: {part.problem.text}"),)
+            whole = Inspection(whole.findings + findings, whole.problem or part.problem)
+    return whole
 
 
-def _gathered(location: str, pairs: Pairs) -> Inspection:
-    """Return what is told, up to the error that ends it."""
-    told: list[tuple[str, str]] = []
+def _gathered(location: str, findings: Iterator[tuple[str, str]]) -> Inspection:
+    """Return the findings up to the error that ends them."""
+    gathered: list[tuple[str, str]] = []
     try:
-        for pair in pairs:
-            told.append(pair)  # noqa: PERF402  (what is told before the error is kept)
+        for finding in findings:
+            gathered.append(finding)  # noqa: PERF402  (findings before the error are kept)
     except (InputError, TableError) as error:
-        if told:
-            told.append(_verdict(location, error))
-        return Inspection(tuple(told), error)
-    return Inspection(tuple(told))
+        return _rejected(location, Inspection(tuple(gathered)), error)
+    return Inspection(tuple(gathered))
 
 
-def _verdict(location: str, error: MedianSparkError) -> tuple[str, str]:
-    return "can be used", f"no: {_sentence(location, error)}"
-
-
-def _sentence(location: str, error: MedianSparkError) -> str:
-    return str(error).removeprefix(f"{location}: ")
+def _rejected(location: str, inspection: Inspection, error: MedianSparkError) -> Inspection:
+    return replace(inspection, problem=error).concluded("can be used", f"no: {error.without(location)}")
 
 
 def _examine_matrix(location: str, options: ReadOptions) -> Inspection:
     """Examine a matrix in the guarded child, step by step: if one hangs or crashes it, the results of others remain."""
-    pairs: tuple[tuple[str, str], ...] = ()
-    problem: MedianSparkError | None = None
+    inspection = Inspection(())
     try:
         for step in (_described, _judged):
-            found: Inspection = read_guarded(location, step, location, options)
-            problem = found.problem
-            pairs += found.pairs
-            if problem is not None:
-                if pairs and not found.pairs:
-                    pairs += (_verdict(location, problem),)
+            done: Inspection = read_guarded(location, step, location, options)
+            if done.problem is not None and not done.findings:
+                inspection = _rejected(location, inspection, done.problem)
+            else:
+                inspection = Inspection(inspection.findings + done.findings, done.problem)
+            if done.problem is not None:
                 break
-        remedies = read_guarded(location, find_suggestions, location, options) if pairs and problem is not None else []
+        else:
+            return inspection
+        suggestions = read_guarded(location, find_suggestions, location, options) if inspection.findings else []
     except InputError as error:  # it hangs or crashes what reads it
-        if problem is not None:
-            return Inspection((*pairs, ("would be with", f"unknown: {_sentence(location, error)}")), problem)
-        return Inspection((*pairs, _verdict(location, error)) if pairs else (), error)
-    return Inspection(pairs + ((("would be with", " ".join(remedies)),) if remedies else ()), problem)
+        if inspection.problem is None:
+            return _rejected(location, inspection, error)
+        return inspection.concluded("would be with", f"unknown: {error.without(location)}")
+    return inspection.concluded("would be with", " ".join(suggestions)) if suggestions else inspection
 
 
 def _described(location: str, options: ReadOptions) -> Inspection:
@@ -149,24 +179,24 @@ def _judged(location: str, options: ReadOptions) -> Inspection:
     return _gathered(location, _outline(location, options))
 
 
-def _description(location: str, options: ReadOptions) -> Pairs:
+def _description(location: str, options: ReadOptions) -> Iterator[tuple[str, str]]:
     with open_matrix(location, options.names, options.layer) as matrix:
         yield "matrix", location
         yield from matrix.describe()
 
 
-def _outline(location: str, options: ReadOptions) -> Pairs:
+def _outline(location: str, options: ReadOptions) -> Iterator[tuple[str, str]]:
     with open_matrix(location, options.names, options.layer) as matrix:
-        seen = check(matrix, options)
-        yield from _row_counts(seen.row_counts)
-        yield "cells passing", f"{seen.cells_passed:,} of {seen.cells:,}"
-        for warning in seen.warnings:
+        outline = check(matrix, options)
+        yield from _row_counts(outline.row_counts)
+        yield "cells passing", f"{outline.cells_passed:,} of {outline.cells:,}"
+        for warning in outline.warnings:
             yield "warning", warning
-        sampled = "" if len(seen.units) == 1 else "; only some of its counts were looked at"
-        yield "can be used", f"yes, in {counted(len(seen.units), 'unit')} of work{sampled}"
+        sampled = "" if len(outline.units) == 1 else "; only some of its counts were looked at"
+        yield "can be used", f"yes, in {counted(len(outline.units), 'unit')} of work{sampled}"
 
 
-def _row_counts(row_counts: RowCounts) -> Pairs:
+def _row_counts(row_counts: RowCounts) -> Iterator[tuple[str, str]]:
     yield "genes chosen", f"{row_counts.genes:,} in {counted(row_counts.selected_rows, 'row')} of {row_counts.rows:,}"
     left_out = {
         "whose id is none, such as " + listed(list(row_counts.no_id_examples), 3): row_counts.no_id_rows,
@@ -179,30 +209,25 @@ def _row_counts(row_counts: RowCounts) -> Pairs:
         if rows:
             yield "rows left out", f"{rows:,} {why}"
     if row_counts.summed_rows:
-        yield "rows summed", f"{row_counts.summed_rows:,} whose gene stands in another row too"
+        yield "rows summed", f"{counted(row_counts.summed_rows, 'duplicate row')} of a gene"
 
 
-def _table(location: str) -> Pairs:
+def _table(location: str) -> Iterator[tuple[str, str]]:
     table = open_table(location)
     records = table.sources()
     yield "expression table", table.location
     yield "sources", f"{len(records):,}"
     for record in records[:_LISTED]:
-        yield (
-            "",
-            f"{record.source}: {record.cells_passed:,} of {counted(record.cells, 'cell')}, {record.values:,} values",
-        )
+        cells = f"{record.cells_passed:,} of {counted(record.cells, 'cell')}"
+        yield "", f"{record.source}: {cells}, {record.values:,} values"
     if len(records) > _LISTED:
         yield "", f"… and {len(records) - _LISTED:,} more"
     yield "cells passing", f"{sum(r.cells_passed for r in records):,} of {sum(r.cells for r in records):,}"
-    yield "values", f"{sum(r.values for r in records):,}"
-    size = sum(part.size for record in records for part in record.parts)
-    values = sum(record.values for record in records)
-    yield (
-        "stored",
-        f"{size:,} bytes in {counted(sum(len(r.parts) for r in records), 'part')}"
-        + (f", {size / values:.1f} bytes a value" if values else ""),
-    )
+    values, parts = sum(record.values for record in records), [part for record in records for part in record.parts]
+    yield "values", f"{values:,}"
+    size = sum(part.size for part in parts)
+    per_value = f", {size / values:.1f} bytes per value" if values else ""
+    yield "stored", f"{size:,} bytes in {counted(len(parts), 'part')}{per_value}"
     for failure in table.failures():
         yield "failed source", f"{failure.source}: {failure.reason}"
     require_uniform(table.location, records)
@@ -211,7 +236,7 @@ def _table(location: str) -> Pairs:
     yield "can be used", "yes"
 
 
-def _result(location: str) -> Pairs:
+def _result(location: str) -> Iterator[tuple[str, str]]:
     figures, provenance = read_summary(location).as_json(), read_provenance(location)
     yield "result", location
     dictionaries = figures.pop("geneformer") or {}

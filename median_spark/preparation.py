@@ -349,8 +349,8 @@ def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions)
 def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
     """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
     if len(failures) == 1:
-        return [failures[0].reason]
-    return [f"{heading}:", *(f"  {failure.reason}" for failure in failures)]
+        return [failures[0].problem]
+    return [f"{heading}:", *(f"  {failure.problem}" for failure in failures)]
 
 
 def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:

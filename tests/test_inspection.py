@@ -21,6 +21,7 @@ from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneTable
 from median_spark.inspection import _judged, examine, inspect
 from median_spark.matrices import ReadOptions, suggestions
+from median_spark.options import Style
 from median_spark.results import GeneDigests, figures_of, median_table, provenance_of, write_result
 
 RUNS = GeneValues(np.array(["A", "B"]), np.array([0, 2, 3]), np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0], np.int32))
@@ -85,7 +86,7 @@ class TestMatrix:
             "1 with an id that the gene table lacks",
             "1 of another type than the gene table says",
         ]
-        assert found["rows summed"] == ["1 whose gene stands in another row too"]
+        assert found["rows summed"] == ["1 duplicate row of a gene"]
 
     def test_without_passing_cells_says_why_it_cannot_be_used(self, tmp_path):
         path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=[0, 0, 0])
@@ -114,26 +115,30 @@ class TestMatrix:
         plain = suggestions.outline
         monkeypatch.setattr(suggestions, "outline", lambda matrix, options: plain(matrix, options, 600))
         # In this process: a child that is a new interpreter, not a fork, does not see the change.
-        found = dict(_judged(path, ReadOptions()).pairs)
+        found = dict(_judged(path, ReadOptions()).findings)
         assert found["can be used"] == "yes, in 3 units of work; only some of its counts were looked at"
 
     @pytest.mark.parametrize(
         ("changes", "options", "needed"),
         [
-            ({"n_counts": None}, {}, "--compute-n-counts"),
-            ({"n_counts": None, "col_total_counts": [3.0, 3.0, 3.0]}, {}, "--n-counts-attr total_counts"),
-            ({"n_counts": None, "col_total_counts": [9.0, 9.0, 9.0]}, {}, "--compute-n-counts"),
-            ({"filter_pass": [0, 0, 0], "gene_type": None}, {}, "--gene-table CSV --no-cell-filter"),
-            ({"gene_type": None, "row_biotype": ["lncRNA", "miRNA", "miRNA"]}, {}, "--gene-type-attr biotype"),
+            ({"n_counts": None}, {}, "ReadOptions(compute_n_counts=True)"),
+            ({"n_counts": None, "col_total_counts": [3.0, 3.0, 3.0]}, {}, "AttributeNames(n_counts='total_counts')"),
+            ({"n_counts": None, "col_total_counts": [9.0, 9.0, 9.0]}, {}, "ReadOptions(compute_n_counts=True)"),
+            ({"filter_pass": [0, 0, 0], "gene_type": None}, {}, "gene_table=… ReadOptions(cell_filter=False)"),
+            (
+                {"gene_type": None, "row_biotype": ["lncRNA", "miRNA", "miRNA"]},
+                {},
+                "AttributeNames(gene_type='biotype')",
+            ),
             (
                 {"ensembl_id": None, "row_Gene": ["A", "B", "C"], "row_Accession": ["ENSG1", "ENSG2", "ENSG3"]},
                 {},
-                "--gene-id-attr Accession",
+                "AttributeNames(gene_id='Accession')",
             ),
             (
                 {"ensembl_id": ["ENSG1.7", "ENSG2.1", "ENSG3.4"]},
                 {"gene_table": GeneTable("/genes.csv", {"ENSG2": "miRNA"})},
-                "--strip-version",
+                "ReadOptions(strip_version=True)",
             ),
         ],
     )
@@ -151,10 +156,12 @@ class TestMatrix:
 
     def test_of_fractions_names_the_layer_of_counts(self, tmp_path):
         path = write_loom(tmp_path / "study.loom", np.full((2, 3), 0.5), n_counts=[2.0] * 3)
-        assert fields(path)["would be with"] == ["--allow-non-integer (if these are counts all the same)"]
+        assert fields(path)["would be with"] == [
+            "ReadOptions(allow_non_integer=True) (if these are counts all the same)"
+        ]
         with h5py.File(path, "r+") as file:
             file["layers/counts"] = np.ones((2, 3))
-        assert fields(path)["would be with"] == ["--layer counts"]
+        assert fields(path)["would be with"] == ["ReadOptions(layer='counts')"]
 
     def test_of_anndata_as_cellxgene_writes_it(self, tmp_path):
         counts = random_counts(np.random.default_rng(0), 8, 5, density=0.5)
@@ -162,19 +169,21 @@ class TestMatrix:
         found = fields(path)
         assert found["format"] == ["h5ad (AnnData)"]
         assert found["matrix"][1].startswith("raw.X: 8 genes × 5 cells, CSR, ")
-        assert found["--layer X"][0].startswith("does not hold counts; 8 genes, CSR, ")
-        assert found["--layer raw.X"][0].startswith("looks like counts; 8 genes, CSR, ")
+        assert found["ReadOptions(layer='X')"][0].startswith("does not hold counts; 8 genes, CSR, ")
+        assert found["ReadOptions(layer='raw.X')"][0].startswith("looks like counts; 8 genes, CSR, ")
         assert found["raw.var columns"] == ["none"]
         assert found["raw.var index"] == ["ENSG00000000000, ENSG00000000001, ENSG00000000002"]
         assert found["obs columns"] == ["none"]
-        assert found["would be with"] == ["--gene-table CSV --no-cell-filter --compute-n-counts"]
+        assert found["would be with"] == [
+            "gene_table=… ReadOptions(cell_filter=False) ReadOptions(compute_n_counts=True)"
+        ]
         table = GeneTable("/genes.csv", {f"ENSG{number:011d}": "miRNA" for number in range(8)})
         given = ReadOptions(gene_table=table, cell_filter=False, compute_n_counts=True)
         found = fields(path, given)
         assert found["can be used"] == ["yes, in 1 unit of work"]
         assert "raw.X does, so that was read" in found["warning"][0]
         named = fields(path, replace(given, layer="X"))
-        assert named["would be with"] == ["--layer raw.X"]
+        assert named["would be with"] == ["ReadOptions(layer='raw.X')"]
 
     def test_that_is_no_hdf5_is_refused(self, tmp_path):
         (tmp_path / "study.loom").write_text("not HDF5")
@@ -288,7 +297,7 @@ class TestStatus:
         assert "2 rows × 3 cells" in out
         problem = examine(path).problem
         assert isinstance(problem, InputError)
-        assert str(problem).removeprefix(f"{path}: ") in out
+        assert problem.worded(Style.FLAGS).removeprefix(f"{path}: ") in out
 
     def test_of_a_matrix_that_can_be_used_with_what_is_proposed(self, tmp_path, capsys):
         path = write_loom(tmp_path / "study.loom", np.ones((2, 3)), filter_pass=["full", "minimal", "full"])

@@ -8,9 +8,10 @@ from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
 from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
-from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable, read_gene_map, read_gene_table
-from median_spark.matrices import SUFFIXES, AttributeNames, ReadOptions
-from median_spark.matrices.options import AUTO_LAYER, DEFAULT_TARGET_SUM
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
+from median_spark.matrices import SUFFIXES, ReadOptions
+from median_spark.matrices.options import read_options_of
+from median_spark.options import READING, Takes
 from median_spark.preparation import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.storage import without_secrets
 
@@ -40,13 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """Return the parser of all commands; each sets ``command`` to its function.
-
-    Parameters
-    ----------
-    commands : dict of str to function
-        What runs each command, by its name.
-    """
+    """Return the parser of all commands; each sets ``command`` to its function."""
     parser = _Parser(
         prog="median-spark",
         description=_ABOUT,
@@ -96,7 +91,7 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     dictionaries.add_argument("--gene-map", metavar="FILE",
                               help="the gene map that the matrices were converted with: its names lead to their "
                               "genes, as they did there")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
     _add_running(parser)
 
 
@@ -108,8 +103,8 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
     _add_merging(parser)
     _add_dictionaries(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a result that lies there")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     _add_debug(parser)
 
 
@@ -124,7 +119,7 @@ def _verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", metavar="RESULT", help="folder of the result")
     parser.add_argument("--genes", type=_at_least_one, default=100, metavar="N",
                         help="genes to recompute from the table (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choice (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: %(default)s)")
     parser.add_argument("--inputs", action="store_true", help="also compare values with the matrices they came from")
     parser.add_argument("--rows", type=_at_least_one, default=50, metavar="N",
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
@@ -163,84 +158,30 @@ def _at_least_one(text: str) -> int:
 
 
 def read_options(given: argparse.Namespace) -> ReadOptions:
-    """Return the options for reading matrices, with the gene table read."""
-    return ReadOptions(
-        target_sum=given.target_sum,
-        gene_types=chosen_types(given),
-        gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
-        gene_map=read_gene_map(given.gene_map) if given.gene_map else None,
-        strip_version=given.strip_version,
-        names=AttributeNames(
-            n_counts=given.n_counts_attr,
-            filter_pass=given.filter_attr,
-            gene_id=given.gene_id_attr,
-            gene_type=given.gene_type_attr,
-            cell_id=given.cell_id_attr,
-        ),
-        cell_filter=not given.no_cell_filter,
-        filter_values=tuple(given.filter_value),
-        compute_n_counts=given.compute_n_counts,
-        layer=given.layer,
-        allow_non_integer=given.allow_non_integer,
-    )
+    """Return the options for reading matrices; a gene table and a gene map are read."""
+    values = {option.name: getattr(given, option.name) for option in READING}
+    return read_options_of(values | {"gene_types": chosen_types(given), "filter_value": tuple(given.filter_value)})
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    genes = parser.add_argument_group("which genes")
-    genes.add_argument(
-        "--gene-table",
-        metavar="CSV",
-        help="table with the columns ensembl_id and gene_type: its genes of the chosen types are the corpus's genes, "
-        "and it supplies the gene type of matrices that have none; without it, whatever the matrices hold",
-    )
-    genes.add_argument(
-        "--gene-types",
-        nargs="+",
-        default=list(DEFAULT_GENE_TYPES),
-        metavar="TYPE",
-        help=f"gene types to take, after INPUT or with commas between them (default: {','.join(DEFAULT_GENE_TYPES)})",
-    )
-    genes.add_argument(
-        "--gene-map",
-        metavar="FILE",
-        help="leads ids and symbols, in any case, to the Ensembl ids to use: a CSV with the columns name and "
-        "ensembl_id, or a pickled dict such as Geneformer's ensembl_mapping_dict; rows of one id are summed, and rows "
-        "that the map lacks are left out",
-    )
-    genes.add_argument("--strip-version", action="store_true",
-                       help="take the versions of Ensembl ids off, as in ENSG00000123456.12, before anything is "
-                       "looked up")  # fmt: skip
-    genes.add_argument("--gene-id-attr", default="ensembl_id", metavar="NAME",
-                       help="row attribute (loom) or var column (h5ad; 'index' is the index) with Ensembl ids "
-                       "(default: %(default)s; in an h5ad without it the index, if that has Ensembl ids)")  # fmt: skip
-    genes.add_argument("--gene-type-attr", default="gene_type", metavar="NAME",
-                       help="row attribute or var column with gene types (default: %(default)s, else CELLxGENE's "
-                       "feature_type)")  # fmt: skip
-    cells = parser.add_argument_group("which cells, and their totals")
-    cells.add_argument("--filter-attr", default="filter_pass", metavar="NAME",
-                       help="column attribute (loom) or obs column (h5ad) that is 1 for cells of good quality "
-                       "(default: %(default)s)")  # fmt: skip
-    cells.add_argument("--filter-value", nargs="+", action="extend", default=[], metavar="VALUE",
-                       help="values of that attribute for cells of good quality, after INPUT: texts such as pass, or "
-                       "numbers (default: the number 1, or True that is no text)")  # fmt: skip
-    cells.add_argument("--no-cell-filter", action="store_true", help="take every cell, whatever its quality")
-    cells.add_argument("--n-counts-attr", default="n_counts", metavar="NAME",
-                       help="column attribute or obs column with each cell's total over all rows "
-                       "(default: %(default)s)")  # fmt: skip
-    cells.add_argument("--compute-n-counts", action="store_true",
-                       help="sum each cell's total over all rows of the matrix instead of reading it")  # fmt: skip
-    cells.add_argument("--cell-id-attr", metavar="NAME",
-                       help="column attribute or obs column with cell ids (default: of a loom cell_id, else CellID, "
-                       "else obs_names, else the cell's number; of an h5ad the index of obs)")  # fmt: skip
-    counts = parser.add_argument_group("where the counts are")
-    counts.add_argument("--layer", default=AUTO_LAYER, metavar="NAME",
-                        help="X, raw.X or a layer's name (default: %(default)s, which is the main matrix, and of an "
-                        "h5ad whose X holds no counts raw.X, or a layer 'counts', if that does)")  # fmt: skip
-    counts.add_argument("--allow-non-integer", action="store_true",
-                        help="take counts that are not whole numbers, as of pseudo-alignment or ambient RNA removal; "
-                        "otherwise they are refused, for they are likely to be normalised values")  # fmt: skip
-    cells.add_argument("--target-sum", type=float, default=DEFAULT_TARGET_SUM, metavar="N",
-                       help="scale every cell to this total (default: %(default)g)")  # fmt: skip
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    defaults = ReadOptions()
+    for option in READING:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        group = groups[option.group]
+        default = getattr(defaults.names if option.owner == "AttributeNames" else defaults, option.field)
+        if option.takes is Takes.NOTHING:
+            group.add_argument(option.flag, action="store_true", help=option.help)
+        elif option.takes is Takes.TYPES:
+            group.add_argument(option.flag, nargs="+", default=list(default), metavar=option.metavar,
+                               help=option.help.replace("%(default)s", ",".join(default)))  # fmt: skip
+        elif option.takes is Takes.VALUES:
+            group.add_argument(option.flag, nargs="+", action="extend", default=list(default), metavar=option.metavar,
+                               help=option.help)  # fmt: skip
+        else:
+            group.add_argument(option.flag, type=float if option.takes is Takes.NUMBER else str, default=default,
+                               metavar=option.metavar, help=option.help)  # fmt: skip
 
 
 def _add_digests(parser: argparse.ArgumentParser) -> None:
@@ -317,7 +258,7 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--on-error", choices=("fail", "skip"), default="fail",
                        help="a source that cannot be converted: end the run (fail, the default), or finish the others, "
                        "report it and exit with 1 (skip)")  # fmt: skip
-    group.add_argument("--overwrite", action="store_true", help="convert sources anew that are there and unchanged")
+    group.add_argument("--overwrite", action="store_true", help="reconvert up-to-date sources")
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
@@ -325,7 +266,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--master", metavar="URL",
                        help="Spark master, such as local[4], spark://host:7077 or sc://host:15002 "
                        "(default: that of spark-submit, else all local cores)")  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    group.add_argument("--quiet", action="store_true", help="print errors only")
     _add_debug(parser)
 
 

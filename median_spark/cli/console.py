@@ -28,20 +28,7 @@ def prepare_streams() -> None:
 
 
 def say(lines: Iterable[str], *, kept: str | None = None) -> None:
-    """Print lines to standard output.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        Lines that may hold text from a file.
-    kept : str, optional
-        Location of the result, which exists whether or not the lines can be printed.
-
-    Raises
-    ------
-    OutputError
-        If standard output cannot be written, and not because its reader has gone.
-    """
+    """Print lines to standard output; `kept` is the result, which exists whether or not they can be printed."""
     try:
         for line in lines:
             print(printable(line))
@@ -61,13 +48,7 @@ def complain(text: str) -> None:
 
 
 def settle_streams() -> bool:
-    """Flush both streams, so that the interpreter meets no error when it ends.
-
-    Returns
-    -------
-    bool
-        Whether standard output took everything, or its reader has gone; otherwise standard error says why not.
-    """
+    """Flush both streams, so that the interpreter meets no error when it ends; return whether output is complete."""
     complete = True
     try:
         sys.stdout.flush()

@@ -20,15 +20,21 @@ from median_spark.cli.arguments import (
     result_options,
 )
 from median_spark.cli.console import complain, prepare_streams, say, settle_streams, show_traceback
-from median_spark.cli.merged_text import merged_text
-from median_spark.cli.sources_text import sources_text
-from median_spark.cli.text import conversion_text, failures_text, pairs_text, result_text
+from median_spark.cli.text import (
+    conversion_text,
+    failures_text,
+    inspection_text,
+    merged_text,
+    result_text,
+    sources_text,
+)
 from median_spark.display import printable
 from median_spark.errors import EngineError, MedianSparkError, counted
 from median_spark.expression import FailureRecord, remove_sources
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions
+from median_spark.options import Style
 from median_spark.preparation import prepare_conversion, prepare_medians, prepare_run
 from median_spark.results import MergeRecord, ResultSummary, read_provenance
 from median_spark.storage import without_secrets
@@ -90,8 +96,8 @@ def _command(arguments: Sequence[str] | None) -> int:
         if given.debug:
             sys.excepthook = show_traceback
             raise
-        text = f"error: {error}" if isinstance(error, MedianSparkError) else _unexpected(error)
-        complain(without_secrets(text))
+        words = f"error: {error.worded(Style.FLAGS)}" if isinstance(error, MedianSparkError) else _unexpected(error)
+        complain(without_secrets(words))
         return UNUSABLE
     return status
 
@@ -195,11 +201,11 @@ def _merge(given: argparse.Namespace) -> int:
 
 def _inspect(given: argparse.Namespace) -> int:
     options: ReadOptions = read_options(given)
-    found = examine(given.path, options)
-    if found.problem is not None and not found.pairs:
-        raise found.problem
-    say(pairs_text(found.pairs))
-    return DONE if found.problem is None else UNUSABLE
+    inspection = examine(given.path, options)
+    if inspection.problem is not None and not inspection.findings:
+        raise inspection.problem
+    say(inspection_text(inspection))
+    return DONE if inspection.problem is None else UNUSABLE
 
 
 def _remove(given: argparse.Namespace) -> int:

@@ -8,14 +8,8 @@ from median_spark.errors import MedianSparkError
 
 
 def task() -> None:
-    """Run the command that this process's arguments name, as `median_spark.cli.main` does.
-
-    Raises
-    ------
-    MedianSparkError
-        If the exit status is another than 0: also where some sources failed and were left out.
-    """
+    """Run the command of this process's arguments; raise an error if its exit status is not 0."""
     status = main()
     if status != DONE:
-        message = f"median-spark ended with exit status {status}: what went wrong stands in the output above"
+        message = f"median-spark ended with exit status {status}: see the output above"
         raise MedianSparkError(message)

@@ -19,6 +19,7 @@ from median_spark.digests.crick import PickledAsCrick, check_digests
 from median_spark.errors import EngineError, OutputError, TableError, UsageError, listed
 from median_spark.expression import ExpressionTable, SweepPlan, plan_source, sweep
 from median_spark.gene_values import Floats, Ints
+from median_spark.options import DIGEST_PICKLES, OVERWRITE
 
 SOURCE_MEDIANS_SCHEMA = pa.schema(
     [
@@ -183,10 +184,12 @@ def check_digest_folder(folder: str, sources: Sequence[str], result: str, *, ove
     """
     folder = storage.canonical(folder)
     if (folder + "/").startswith(result + "/"):
-        message = f"{folder}: --digest-pickles needs a folder outside {result}, which is replaced whole by a later run"
+        message = (
+            f"{folder}: {DIGEST_PICKLES:name} needs a folder outside {result}, which is replaced whole by a later run"
+        )
         raise UsageError(message)
     if storage.kind(folder) == "file":
-        message = f"{folder}: this is a file; --digest-pickles needs a folder"
+        message = f"{folder}: this is a file; {DIGEST_PICKLES:name} needs a folder"
         raise OutputError(message)
     names = [file.path[len(folder) + 1 :] for file in storage.files_below(folder)]
     pickled = [name.removesuffix(PICKLE_ENDING) for name in names if name.endswith(PICKLE_ENDING)]
@@ -199,7 +202,7 @@ def check_digest_folder(folder: str, sources: Sequence[str], result: str, *, ove
         raise OutputError(message)
     if pickled and not overwrite:
         message = (
-            f"{folder}: this folder holds digest pickles already: replace them with --overwrite, or choose another one"
+            f"{folder}: this folder holds digest pickles already: replace them with {OVERWRITE}, or choose another one"
         )
         raise OutputError(message)
     return folder

@@ -10,6 +10,7 @@ from crick import TDigest
 from median_spark.digests.build import Digest
 from median_spark.errors import DigestError
 from median_spark.gene_values import Floats, Ints
+from median_spark.options import COMPRESSION
 
 DEFAULT_COMPRESSION = 200.0
 """Twice crick's default, with which the published digests were made. On real looms, 95 % of the medians of genes with
@@ -26,7 +27,8 @@ def check_compression(compression: float) -> None:
     low, high = _COMPRESSION_RANGE
     if not low <= compression <= high:
         message = (
-            f"--compression must lie between {low:g} and {high:g}, the range of crick's digests; not {compression:g}"
+            f"{COMPRESSION:name} must lie between {low:g} and {high:g}, the range of crick's digests; "
+            f"not {compression:g}"
         )
         raise DigestError(message)
 

@@ -47,7 +47,7 @@ def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: boo
         for block in sweep(plan, number):
             yield digest_block(block, bundle, compression, exact=exact and plan.bundles == 1)
     except MedianSparkError as error:
-        yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": str(error)}], schema=PACKED_SCHEMA)
+        yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": error.text}], schema=PACKED_SCHEMA)
 
 
 def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:

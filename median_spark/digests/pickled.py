@@ -180,7 +180,7 @@ def _compression(value: object) -> float:
     try:
         check_compression(compression)
     except DigestError as error:
-        raise ValueError(str(error).removeprefix("--")) from error
+        raise ValueError(str(error)) from error
     return compression
 
 

@@ -65,7 +65,7 @@ def collect_sweep(plan: SweepPlan, number: int, queries: Queries) -> Iterator[pa
         for block in sweep(plan, number):
             yield pa.RecordBatch.from_pylist(list(collect_values(block.gene_values, queries)), schema=FINDINGS_SCHEMA)
     except MedianSparkError as error:
-        yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": str(error)}], schema=FINDINGS_SCHEMA)
+        yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": error.text}], schema=FINDINGS_SCHEMA)
 
 
 def collect_values(

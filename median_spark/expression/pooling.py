@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from median_spark.errors import TableError, counted, listed
 from median_spark.expression.records import SourceRecord
 from median_spark.expression.table import ExpressionTable
+from median_spark.options import STRIP_VERSION
 
 
 def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
@@ -70,6 +71,6 @@ def _require_one_naming(location: str, records: Sequence[SourceRecord]) -> None:
     if bare and versioned:
         message = (
             f"{location}: the gene table's ids have versions, and so have the genes of {listed(versioned, 2)}, but not "
-            f"those of {listed(bare, 2)}: convert them again with --strip-version, which takes versions off everywhere"
+            f"those of {listed(bare, 2)}: convert them again with {STRIP_VERSION}, which takes versions off everywhere"
         )
         raise TableError(message)

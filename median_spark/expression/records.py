@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from median_spark.errors import TableError
+from median_spark.errors import InputError, TableError
 from median_spark.expression.parts import PartEntry
 from median_spark.genes import RowCounts
+from median_spark.options import Style
 from median_spark.storage import FileStat
 
 FORMAT_VERSION = 1
@@ -151,18 +152,28 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """Why a source could not be converted: its name, its file, and the reason in one sentence."""
+    """Why a source could not be converted: its name, its file, and the problem in one sentence.
+
+    The sentence has neutral mentions of options; read from a document, it has those of the command line.
+    """
 
     source: str
     path: str
-    reason: str
+    problem: str
+
+    @property
+    def reason(self) -> str:
+        """The sentence for callers of Python functions."""
+        return str(InputError(self.problem))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON."""
-        return asdict(self)
+        """Return the record as plain JSON, in the words of the command line."""
+        reason = InputError(self.problem).worded(Style.FLAGS)
+        return {"source": self.source, "path": self.path, "reason": reason}
 
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; raise `TableError`, which names the location, if it is damaged."""
         with _naming_damage(location):
-            return cls(**json.loads(content))
+            document = json.loads(content)
+            return cls(document["source"], document["path"], document["reason"])

@@ -106,7 +106,7 @@ def slow_marker(staging: Staging, conversion: str) -> Iterator[Callable[[], None
 def reason_of(error: InputError, file: FileStat) -> str:
     """Return why a source cannot be read: if its file has changed meanwhile, that alone is the reason."""
     if storage.stat(file.path) == file:
-        return str(error)
+        return error.text
     return f"{file.path}: this file was changed while it was being read; convert it again"
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from median_spark.errors import UsageError
 from median_spark.geneformer.contract import DEFAULT_TOKENS, TOKEN_LAYOUTS, special
 from median_spark.genes import GeneMap, GeneTable, is_no_id
+from median_spark.options import MIN_CELLS, TOKENS
 
 DICTIONARY_NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
@@ -42,10 +43,10 @@ class GeneformerOptions:
     def __post_init__(self) -> None:
         if tuple(self.tokens) not in TOKEN_LAYOUTS:
             allowed = " or ".join(f"'{','.join(layout)}'" for layout in TOKEN_LAYOUTS)
-            message = f"--tokens must be {allowed}, as published models have, not '{','.join(self.tokens)}'"
+            message = f"{TOKENS:name} must be {allowed}, as published models have, not '{','.join(self.tokens)}'"
             raise UsageError(message)
         if self.min_cells < 1:
-            message = f"--min-cells must be a whole number of at least 1, not {self.min_cells}"
+            message = f"{MIN_CELLS:name} must be a whole number of at least 1, not {self.min_cells}"
             raise UsageError(message)
 
 

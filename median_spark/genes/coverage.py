@@ -10,12 +10,17 @@ from median_spark.genes.ids import VERSIONS, has_version, like_ensembl, version_
 from median_spark.genes.map import GeneMap
 from median_spark.genes.row_ids import RowCounts, RowIds, row_ids
 from median_spark.genes.table import GeneTable
+from median_spark.options import GENE_ID_ATTR, GENE_MAP, GENE_TABLE, STRIP_VERSION
 
 _LEAST_KNOWN = 0.5
 """Share of a matrix's ids below which gene table or gene map give a warning."""
 
 _SAMPLE = 1000
 """Ids, at most, from which a cause is guessed."""
+_TABLE_HAS_VERSIONS = (
+    "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
+    f"{STRIP_VERSION}"
+)
 
 
 def coverage_warning(
@@ -60,7 +65,7 @@ def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table:
     if odd:
         warnings.append(
             f"{len(odd):,} of its {counted(len(names), 'gene')} unlike the others, which have Ensembl ids: "
-            f"{listed(odd)}; if these are no genes, leave them out with a gene table (--gene-table)"
+            f"{listed(odd)}; if these are no genes, leave them out with a gene table ({GENE_TABLE})"
         )
     disguised = [gene for gene in unusual if why_unlike([gene])]
     why = why_unlike(disguised) if disguised else None
@@ -78,33 +83,33 @@ def why_none(
     table: GeneTable | None,
     gene_types: tuple[str, ...],
     gene_map: GeneMap | None,
-) -> str:
-    """Say why no row of a matrix was selected, with the likely cause."""
+) -> tuple[str, str]:
+    """Return what kept every row of a matrix from being selected, as an error's kind, and a sentence with the cause."""
     if not row_counts.rows:
-        return "the matrix has no row"
+        return "no row", "the matrix has no row"
     if row_counts.no_id_rows == row_counts.rows:
-        return (
+        return "no ids", (
             f"none of its {counted(row_counts.rows, 'row')} has an id that can be a gene's; it has "
             f"{listed(list(row_counts.no_id_examples), 3)}: name the attribute that holds Ensembl ids with "
-            "--gene-id-attr"
+            f"{GENE_ID_ATTR}"
         )
     if gene_map is not None and row_counts.unmapped_rows + row_counts.no_id_rows == row_counts.rows:
         names = rows.names[~rows.lacking]
-        return (
+        return "unmapped ids", (
             f"none of its {counted(len(names), 'gene id')} is in the gene map {gene_map.path}; "
             f"it has {listed(names.tolist(), 3)}: {_why_unmapped(rows, gene_map)}"
         )
     if table is not None and not row_counts.known_rows:
         which = "gene id" if gene_map is None else "mapped gene id"
         ids = rows.ids[rows.ids != ""]
-        return (
+        return "unknown ids", (
             f"none of its {counted(len(ids), which)} is in the gene table {table.path}; "
             f"it has {listed(ids.tolist(), 3)}: {_why_unknown(rows, table, gene_map)}"
         )
     types = sorted(set(own_types.tolist())) if own_types is not None else []
     own = f"; its gene types are {listed(types, 8)}" if types else ""
     also = " in the gene table and" if table is not None and own_types is not None else ""
-    return f"no gene is{also} of a chosen type {list(gene_types)}{own}"
+    return "no chosen gene type", f"no gene is{also} of a chosen type {list(gene_types)}{own}"
 
 
 def _why_unmapped(rows: RowIds, gene_map: GeneMap) -> str:
@@ -117,7 +122,7 @@ def _why_unmapped(rows: RowIds, gene_map: GeneMap) -> str:
         return "they are ids that the map leads to: for files that have these already, let it lead them to themselves"
     return why_unlike(unmapped.tolist()) or (
         f"the map has names such as {listed(list(islice(gene_map.ids, 3)), 3)}: "
-        "it may be of another species or annotation, or another attribute has such names (--gene-id-attr)"
+        f"it may be of another species or annotation, or another attribute has such names ({GENE_ID_ATTR})"
     )
 
 
@@ -131,7 +136,7 @@ def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None
     if table is not None and table.has_versions and in_other_versions:
         return (
             "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
-            "--strip-version"
+            f"{STRIP_VERSION}"
         )
     if gene_map is not None:
         return f"these are ids of the gene map {gene_map.path}: map and table may be of two species or annotations"
@@ -140,7 +145,7 @@ def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None
         return why
     if unknown and not any(gene.startswith("ENS") for gene in unknown):
         return (
-            "they look like gene symbols: name the attribute that holds Ensembl ids with --gene-id-attr, "
-            "or map them with --gene-map"
+            f"they look like gene symbols: name the attribute that holds Ensembl ids with {GENE_ID_ATTR}, "
+            f"or map them with {GENE_MAP}"
         )
     return "they may be of another species or annotation"

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from median_spark.options import GENE_MAP, STRIP_VERSION
+
 _MISSING = frozenset({"nan", "-nan", "none", "na", "#na", "n/a", "#n/a", "<na>", "null", "nat", "true", "false"})
 """What programs write for missing values, and truth values, in lower case."""
 
@@ -21,7 +23,7 @@ _DISGUISED = re.compile(
 )
 """An Ensembl id in any case, with a version, with text before it (10x's GRCh38_), with text after it."""
 
-VERSIONS = "they carry version suffixes (ENSG….12): take these off with --strip-version"
+VERSIONS = f"they carry version suffixes (ENSG….12): take these off with {STRIP_VERSION}"
 
 
 def is_no_id(text: str, *, numbers_are_ids: bool = False) -> bool:
@@ -79,12 +81,12 @@ def why_unlike(genes: list[str]) -> str | None:
         plain, extra = match["id"].upper(), "".join((match["before"] or "", "…", match["after"] or ""))
         if match["before"] or match["after"] not in {None, "_PAR_Y"}:
             return (
-                f"they are Ensembl ids with more around them ('{extra}'): give --gene-map a CSV with the columns "
+                f"they are Ensembl ids with more around them ('{extra}'): give {GENE_MAP:name} a CSV with the columns "
                 f"name and ensembl_id that leads each to its id, such as {match[0].strip()},{plain}"
             )
         if match["id"] != plain:
             return (
-                "they are Ensembl ids in lower case: give --gene-map a CSV with the columns name and ensembl_id that "
-                f"leads each id to itself, such as {plain},{plain}; a gene map is looked up in any case"
+                f"they are Ensembl ids in lower case: give {GENE_MAP:name} a CSV with the columns name and "
+                f"ensembl_id that leads each id to itself, such as {plain},{plain}; a gene map is looked up in any case"
             )
     return None

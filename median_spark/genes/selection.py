@@ -11,6 +11,7 @@ from median_spark.genes.ids import has_version
 from median_spark.genes.map import GeneMap
 from median_spark.genes.row_ids import RowCounts, row_ids
 from median_spark.genes.table import GeneTable
+from median_spark.options import GENE_TABLE, GENE_TYPE_ATTR
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def select_genes(
     if own_types is None and table is None:
         message = (
             f"{source}: an attribute for the gene type is missing and there is no gene table to supply it: "
-            "name the attribute with --gene-type-attr, or give --gene-table"
+            f"name the attribute with {GENE_TYPE_ATTR}, or give {GENE_TABLE:name}"
         )
-        raise InputError(message)
+        raise InputError(message, kind="gene_type missing")
     called = row_ids(gene_ids, gene_map, strip_version=strip_version)
     ids, mapped = called.ids, called.ids != ""
     versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
@@ -90,5 +91,7 @@ def select_genes(
         versions_ignored=versions_ignored,
     )
     if not len(rows):
-        raise InputError(f"{source}: {why_none(row_counts, called, own_types, table, gene_types, gene_map)}")  # noqa: EM102
+        kind, why = why_none(row_counts, called, own_types, table, gene_types, gene_map)
+        message = f"{source}: {why}"
+        raise InputError(message, kind=kind)
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from median_spark.errors import InputError, counted
 from median_spark.matrices.contract import CountMatrix
 from median_spark.matrices.options import OPTIONS, ReadOptions
+from median_spark.options import FILTER_VALUE, NO_CELL_FILTER
 
 _SHOWN = 8
 _LONGEST = 40
@@ -18,23 +19,17 @@ _TRUTH = {"true": 1, "false": 0}
 
 
 def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
-    """Return which cells are taken, shape (cells,).
-
-    Raises
-    ------
-    InputError
-        If the filter is missing or damaged, or holds texts and the options do not say which of them pass.
-    """
+    """Return which cells pass, shape (cells,); a filter of texts needs options that say which of them pass."""
     if not options.cell_filter:
         return np.ones(matrix.shape[1], dtype=np.bool_)
     values = matrix.filter_pass()
     if _textual(values) and not options.filter_values and filter_values(values):
         message = (
             f"{matrix.location}: {_name(matrix, options)} holds texts and not 1 for the cells that pass: "
-            f"{describe_filter(values)}: choose among them with --filter-value, or name another with "
+            f"{describe_filter(values)}: choose among them with {FILTER_VALUE}, or name another with "
             f"{OPTIONS['filter_pass']}"
         )
-        raise InputError(message)
+        raise InputError(message, kind="filter of texts")
     passed = np.zeros(len(values), dtype=np.bool_)
     for value in options.filter_values or ("1",):
         passed |= np.asarray(values == value, dtype=np.bool_) if _textual(values) else _equal_number(values, value)
@@ -53,14 +48,14 @@ def require_passing(matrix: CountMatrix, options: ReadOptions, passed: npt.NDArr
         return
     if not len(passed):
         message = f"{matrix.location}: the matrix has no cell"
-        raise InputError(message)
+        raise InputError(message, kind="no cell")
     wanted = " or ".join(shown(value) for value in sorted(set(options.filter_values))) or "1"
     message = (
         f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: {_name(matrix, options)} is never "
-        f"{wanted}; it holds {describe_filter(matrix.filter_pass())}: choose among these with --filter-value, name "
-        f"another with {OPTIONS['filter_pass']}, or take every cell with --no-cell-filter"
+        f"{wanted}; it holds {describe_filter(matrix.filter_pass())}: choose among these with {FILTER_VALUE}, name "
+        f"another with {OPTIONS['filter_pass']}, or take every cell with {NO_CELL_FILTER}"
     )
-    raise InputError(message)
+    raise InputError(message, kind="no cell passes")
 
 
 def describe_filter(values: npt.NDArray[Any]) -> str:
@@ -81,7 +76,8 @@ def filter_values(values: npt.NDArray[Any]) -> list[tuple[Any, int]]:
         counts = Counter(values.tolist())
         counts.pop(None, None)
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    distinct, cells = np.unique(values[~np.isnan(values)] if values.dtype.kind == "f" else values, return_counts=True)
+    present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    distinct, cells = np.unique(present, return_counts=True)
     order = np.argsort(-cells, kind="stable")
     return list(zip(distinct[order], cells[order].tolist(), strict=True))
 

@@ -19,6 +19,7 @@ from median_spark.matrices.hdf5.row_blocks import gather_entries, total_counts
 from median_spark.matrices.hdf5.sizes import require_lines
 from median_spark.matrices.integer_counts import dataset_holds_counts
 from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, OPTIONS, REMEDIES, AttributeNames
+from median_spark.options import LAYER
 
 _SPECIFICATION = "LOOM_SPEC_VERSION"
 
@@ -138,9 +139,9 @@ class LoomMatrix(CountMatrix):
             if self._layer not in layers:
                 message = (
                     f"{self.location}: this loom has no layer '{self._layer}'; it has "
-                    f"{listed(layers) or 'none'}: --layer auto takes its main matrix"
+                    f"{listed(layers) or 'none'}: {LAYER.given('auto')} takes its main matrix"
                 )
-                raise InputError(message)
+                raise InputError(message, kind="no such layer")
             name = f"layers/{self._layer}"
             matrix = find_member(self.location, self._file, name)
         kind, sound = "no dataset", False
@@ -198,13 +199,13 @@ class LoomMatrix(CountMatrix):
                 f"{self.location}: {noun} attribute '{name}' is missing; it has "
                 f"{listed(self._attributes(side), 12) or 'none'}: {REMEDIES[field]}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{field} missing")
         if dataset.shape != (length,):
             message = (
                 f"{self.location}: {noun} attribute '{name}' has shape {dataset.shape}, "
                 f"where the matrix has {length:,} {'rows' if side == 'row' else 'cells'}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{field} of another length")
         return dataset
 
     def _strings(
@@ -225,6 +226,6 @@ class LoomMatrix(CountMatrix):
                 f"{self.location}: column attribute '{name}' must be numeric, not {dataset.dtype}: "
                 f"name another with {OPTIONS[field]}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{field} not numeric")
         with naming_damage(self.location, f"column attribute '{name}'"):
             return read_list(self.location, dataset, f"column attribute '{name}'")

@@ -1,12 +1,23 @@
-"""What a user may choose about reading count matrices."""
+"""Options of reading count matrices, as Python has them; `median_spark.options` declares how others name them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from median_spark.errors import UsageError
-from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable, read_gene_map, read_gene_table
+from median_spark.options import (
+    COMPUTE_N_COUNTS,
+    FILTER_ATTR,
+    FILTER_VALUE,
+    N_COUNTS_ATTR,
+    NO_CELL_FILTER,
+    READING,
+    TARGET_SUM,
+    Takes,
+)
 
 DEFAULT_TARGET_SUM = 10_000.0
 """Counts that every cell is scaled to; the published procedure's figure."""
@@ -14,7 +25,7 @@ DEFAULT_TARGET_SUM = 10_000.0
 
 @dataclass(frozen=True)
 class AttributeNames:
-    """Under which names a matrix keeps what is needed.
+    """Names of the attributes (loom) or columns (h5ad) that a matrix keeps its annotations under.
 
     Attributes
     ----------
@@ -40,18 +51,12 @@ class AttributeNames:
 AUTO_LAYER = "auto"
 """The layer that holds counts, found by looking."""
 
-OPTIONS = {
-    "n_counts": "--n-counts-attr",
-    "filter_pass": "--filter-attr",
-    "gene_id": "--gene-id-attr",
-    "gene_type": "--gene-type-attr",
-    "cell_id": "--cell-id-attr",
-}
-"""By which option of the command line each of `AttributeNames` is given."""
+OPTIONS = {option.field: option for option in READING if option.owner == "AttributeNames"}
+"""The option that gives each of `AttributeNames`."""
 
 REMEDIES = {field: f"name it with {option}" for field, option in OPTIONS.items()} | {
-    "filter_pass": "name it with --filter-attr, or take every cell with --no-cell-filter",
-    "n_counts": "name it with --n-counts-attr, or sum them from the matrix with --compute-n-counts",
+    "filter_pass": f"name it with {FILTER_ATTR}, or take every cell with {NO_CELL_FILTER}",
+    "n_counts": f"name it with {N_COUNTS_ATTR}, or sum them from the matrix with {COMPUTE_N_COUNTS}",
 }
 """What to do about each of `AttributeNames` that a matrix lacks."""
 
@@ -72,23 +77,33 @@ class ReadOptions:
     gene_table : GeneTable or None
         The corpus's genes.
     gene_map : GeneMap or None
-        Under which id each row counts, by what the matrix calls it.
+        Ensembl ID that each row counts for, by its name in the matrix.
     strip_version : bool
-        Whether the versions of Ensembl ids are taken off first, also in the gene table.
+        Take the versions of Ensembl ids off first, also in the gene table.
     names : AttributeNames
         Attribute names.
     cell_filter : bool
-        Whether only cells that pass the filter are taken.
+        Take only cells that pass the filter.
     filter_values : tuple of str
         Values of the filter that cells pass with, as text; numbers are compared as numbers. If empty, cells pass
         with the number 1 or True.
     compute_n_counts : bool
-        Whether totals are summed from the matrix instead of read from it.
+        Sum totals from the matrix instead of reading them.
     layer : str
-        Where in a file the counts are: ``"X"``, ``"raw.X"`` or a layer's name; ``"auto"`` takes the main matrix, or
+        Place of the counts in a file: ``"X"``, ``"raw.X"`` or a layer's name; ``"auto"`` takes the main matrix, or
         what holds counts where only that does.
     allow_non_integer : bool
-        Whether counts may be other than whole numbers.
+        Accept counts that are not whole numbers.
+
+    Raises
+    ------
+    UsageError
+        If the target sum is no number above 0, or a filter has values but is not used.
+
+    Examples
+    --------
+    >>> ReadOptions(names=AttributeNames(n_counts="total_counts"), cell_filter=False).target_sum
+    10000.0
     """
 
     target_sum: float = DEFAULT_TARGET_SUM
@@ -105,10 +120,10 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
-            message = f"--target-sum must be a number above 0, not {self.target_sum}"
+            message = f"{TARGET_SUM:name} must be a number above 0, not {self.target_sum}"
             raise UsageError(message)
         if self.filter_values and not self.cell_filter:
-            message = "--filter-value and --no-cell-filter contradict each other: give one of them"
+            message = f"{FILTER_VALUE} and {NO_CELL_FILTER} contradict each other: give one of them"
             raise UsageError(message)
         if self.strip_version and self.gene_table is not None:
             object.__setattr__(self, "gene_table", self.gene_table.without_versions)
@@ -133,3 +148,21 @@ class ReadOptions:
             "layer": self.layer,
             "allow_non_integer": self.allow_non_integer,
         }
+
+
+def read_options_of(values: Mapping[str, Any]) -> ReadOptions:
+    """Return options by their names in `READING`, None for what is not given; gene table and gene map are read."""
+    fields: dict[str, Any] = {}
+    names: dict[str, Any] = {}
+    for option in READING:
+        value = values.get(option.name)
+        if value is None:
+            continue
+        if option.takes is Takes.NOTHING:
+            value = option.sets if value else not option.sets
+        elif option.takes is Takes.GENE_TABLE:
+            value = read_gene_table(value)
+        elif option.takes is Takes.GENE_MAP:
+            value = read_gene_map(value)
+        (names if option.owner == "AttributeNames" else fields)[option.field] = value
+    return ReadOptions(names=AttributeNames(**names), **fields)

@@ -15,6 +15,7 @@ from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, refuse_fractions, select_rows
+from median_spark.options import COMPUTE_N_COUNTS
 
 UNIT_ENTRIES = 20_000_000
 """Entries of chosen genes that a unit should hold at most: 20 bytes each in a worker while they are put in order."""
@@ -154,7 +155,7 @@ def _totals_warning(
         f"{matrix.cell_attribute} '{options.names.n_counts}' contradicts the matrix's own column sums in "
         f"{int(apart.sum()):,} of {counted(len(sampled), 'cell')} looked at "
         f"(cell number {first + int(sampled[worst]):,}: {declared[worst]:,g} against {totals[worst]:,g}): {cause}, "
-        f"or the matrix may hold normalised values and not counts; if it holds counts, --compute-n-counts sums them"
+        f"or the matrix may hold normalised values and not counts; if it holds counts, {COMPUTE_N_COUNTS} sums them"
     )
 
 

@@ -17,6 +17,7 @@ from median_spark.matrices.contract import CountMatrix, Entries, brief
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.integer_counts import first_fraction, fractions
 from median_spark.matrices.options import ReadOptions
+from median_spark.options import ALLOW_NON_INTEGER, LAYER
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read_unit(
             f"{matrix.location}: count / n_counts × {options.target_sum:g} of cell '{cell}' is too large for float64: "
             f"check {matrix.cell_attribute} '{options.names.n_counts}'"
         )
-        raise InputError(message)
+        raise InputError(message, kind="values too large")
     return gene_values.detected(), cell_ids
 
 
@@ -112,7 +113,7 @@ def _read_entries(
         f"{'' if whole else f' among its cells {unit.first:,} to {unit.last - 1:,}'} "
         f"(gene '{brief(gene)}' in cell '{brief(cell)}' has {counts[example]}); counts must be finite and not below 0"
     )
-    raise InputError(message)
+    raise InputError(message, kind="impossible counts")
 
 
 def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Entries, first: int) -> None:
@@ -127,7 +128,7 @@ def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Ent
     gene, cell = brief(_gene_of(selection, entries, example)), first + int(entries.cells[example])
     others = [brief(layer) for layer in matrix.count_layers()]
     hint = (
-        f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: --layer {others[0]}, or"
+        f"{' and '.join(others)} {'holds' if len(others) == 1 else 'hold'} counts: {LAYER.given(others[0])}, or"
         if others
         else "if these are counts and not normalised values,"
     )
@@ -135,9 +136,9 @@ def refuse_fractions(matrix: CountMatrix, selection: GeneSelection, entries: Ent
         f"{matrix.location}: {matrix.place} holds {counted(number, 'count')} that "
         f"{'is' if number == 1 else 'are'} not whole among {counted(len(entries.counts), 'count')} looked at "
         f"(gene '{gene}' in cell '{brief(matrix.cell_ids(cell, cell + 1)[0])}' has "
-        f"{entries.counts[example]:.6g}): {hint} --allow-non-integer takes them as they are"
+        f"{entries.counts[example]:.6g}): {hint} {ALLOW_NON_INTEGER} takes them as they are"
     )
-    raise InputError(message)
+    raise InputError(message, kind="fractional counts")
 
 
 def _gene_of(selection: GeneSelection, entries: Entries, entry: int) -> str:
@@ -169,7 +170,7 @@ def _check_totals(
             f"it is {n_counts[affected[0]]:g} for cell '{brief(cell_ids[affected[0]])}' "
             f"({counted(len(affected), 'such cell')})"
         )
-        raise InputError(message)
+        raise InputError(message, kind="impossible totals")
 
 
 def _by_gene(

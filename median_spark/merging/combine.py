@@ -16,6 +16,7 @@ from median_spark.merging.pool import DigestPool
 from median_spark.merging.read import FileDigests, FileHead, read_digests, read_head
 from median_spark.merging.record import MergedInput, merged_figures, merged_provenance
 from median_spark.merging.register import SourceRegister
+from median_spark.options import COMPRESSION, GENE_TABLE
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.report import report_page
 from median_spark.results import (
@@ -51,7 +52,7 @@ class MergeOptions:
             raise UsageError(message)
         if self.gene_table is None and tuple(self.gene_types) != DEFAULT_GENE_TYPES:
             message = (
-                "digests do not say of which type a gene is: choosing gene types needs a gene table (--gene-table)"
+                f"digests do not say of which type a gene is: choosing gene types needs a gene table ({GENE_TABLE})"
             )
             raise UsageError(message)
 
@@ -183,7 +184,7 @@ def _merge_file(
     if genes.options.compression is None and finest > pool.compression:  # no head tells it, as that of a mixed pickle
         message = (
             f"{file.file.path}: its digests have compressions {min(content.compressions.values()):g} to {finest:g}: "
-            "name that of the result with --compression"
+            f"name that of the result with {COMPRESSION}"
         )
         raise UsageError(message)
     chosen = genes.choose(file, content)

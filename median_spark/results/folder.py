@@ -13,6 +13,7 @@ from median_spark import storage
 from median_spark.csv_text import harmless_texts, quoting_of
 from median_spark.errors import OutputError, listed
 from median_spark.geneformer import GeneformerDictionaries, geneformer_dictionaries
+from median_spark.options import OVERWRITE
 from median_spark.results import layout
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.metrics import Stage, Stopwatch, metrics_table
@@ -44,7 +45,7 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         )
         raise OutputError(message)
     if names and not overwrite:
-        message = f"{location}: there is a result already; replace it with --overwrite, or choose another folder"
+        message = f"{location}: there is a result already; replace it with {OVERWRITE}, or choose another folder"
         raise OutputError(message)
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import UsageError
+from median_spark.options import GENE_MAP, INPUTS
 from median_spark.verification.documents import document, read
 from median_spark.verification.inputs import check_inputs
 from median_spark.verification.naming import namings_of
@@ -62,7 +63,7 @@ def verify(
         If there is a gene map and matrices are not to be compared.
     """
     if gene_map is not None and not inputs:
-        message = "a gene map (--gene-map) is needed only where values are compared with the matrices (--inputs)"
+        message = f"a gene map ({GENE_MAP}) is needed only where values are compared with the matrices ({INPUTS})"
         raise UsageError(message)
     expression, result = storage.canonical(expression), storage.canonical(result)
     done = Verification()

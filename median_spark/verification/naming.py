@@ -11,6 +11,7 @@ import pandas as pd
 
 from median_spark import pickles, storage
 from median_spark.errors import TableError
+from median_spark.options import GENE_MAP
 
 
 def _read_map(location: str) -> dict[str, str]:
@@ -79,14 +80,14 @@ class Naming:
         if recorded is not None and fingerprint is None:
             message = (
                 f"source '{source}' was converted with a gene map (fingerprint {recorded}), which its record does not "
-                "hold: name it with --gene-map"
+                f"hold: name it with {GENE_MAP}"
             )
             raise TableError(message)
         if recorded != fingerprint:
             how = f"with that of fingerprint {recorded}" if recorded else "without one"
             message = (
                 f"the gene map given has the fingerprint {fingerprint}, and source '{source}' was converted {how}: "
-                + ("name that one with --gene-map" if recorded else "leave out --gene-map")
+                + (f"name that one with {GENE_MAP}" if recorded else f"leave out {GENE_MAP}")
             )
             raise TableError(message)
         self.strip_version = bool(parameters.get("strip_version", False))

@@ -294,7 +294,7 @@ class TestDigestFolder:
 
     def test_with_pickles_of_the_same_sources_is_refused_unless_told(self, tmp_path):
         folder = self.folder_with(tmp_path, "a", "db/b")
-        with pytest.raises(OutputError, match="--overwrite"):
+        with pytest.raises(OutputError, match="overwrite=True"):
             check_digest_folder(folder, ["a", "db/b"], "/r", overwrite=False)
         check_digest_folder(folder, ["a", "db/b"], "/r", overwrite=True)
 

@@ -131,12 +131,12 @@ class TestContract:
 class TestOptions:
     @pytest.mark.parametrize("tokens", [(), ("pad",), ("mask", "pad"), ("pad", "mask", "cls"), ("<pad>", "<mask>")])
     def test_an_unknown_layout_is_refused(self, tokens):
-        with pytest.raises(UsageError, match=r"--tokens must be 'pad,mask' or 'pad,mask,cls,eos', .* not"):
+        with pytest.raises(UsageError, match=r"tokens must be 'pad,mask' or 'pad,mask,cls,eos', .* not"):
             GeneformerOptions(tokens=tokens)
 
     @pytest.mark.parametrize("cells", [0, -1])
     def test_too_few_cells_are_refused(self, cells):
-        with pytest.raises(UsageError, match=f"--min-cells must be a whole number of at least 1, not {cells}"):
+        with pytest.raises(UsageError, match=f"min_cells must be a whole number of at least 1, not {cells}"):
             GeneformerOptions(min_cells=cells)
 
     @pytest.mark.parametrize("command", ["run", "medians"])
@@ -386,7 +386,7 @@ class TestResult:
             "ambiguous_names": 1,
         }
         assert dictionaries_text(summary.geneformer) == (
-            "geneformer dictionaries: 2 genes after the special tokens pad, mask; 2 ids and names lead to them; "
+            "geneformer dictionaries: 2 genes after the special tokens pad, mask; 2 ids and names map to them; "
             "left out: 1 gene detected in fewer than 100 cells, 1 name of several genes"
         )
 

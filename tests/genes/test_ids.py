@@ -19,6 +19,7 @@ from median_spark.expression import require_uniform
 from median_spark.genes import GeneMap, GeneTable, RowCounts, is_no_id, select_genes, spelling_warnings
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.hdf5.lists import as_strings
+from median_spark.options import Style, worded
 from median_spark.verification.naming import Naming
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
@@ -27,14 +28,14 @@ TABLE = GeneTable("genes.csv", dict.fromkeys(HUMAN, CODING))
 VERSIONED = GeneTable("versions.csv", {f"{gene}.{place + 1}": CODING for place, gene in enumerate(HUMAN)})
 
 DISGUISES = {
-    "10x": ("GRCh38_{}", r"more around them \('GRCh38_…'\).* --gene-map a CSV .* such as GRCh38_(ENSG\d+),\1"),
+    "10x": ("GRCh38_{}", r"more around them \('GRCh38_…'\).* gene_map a CSV .* such as GRCh38_(ENSG\d+),\1"),
     "10x, two genomes": ("GRCh38______{}", r"\('GRCh38______…'\)"),
-    "hg19": ("hg19_{}", r"\('hg19_…'\).*--gene-map"),
+    "hg19": ("hg19_{}", r"\('hg19_…'\).*gene_map"),
     "Seurat": ("GRCh38-{}", r"\('GRCh38-…'\)"),
     "symbol after": ("{}_TP53", r"\('…_TP53'\)"),
     "symbol before": ("TP53|{}.4", r"\('TP53\|…'\)"),
-    "lower case": ("{lower}", r"Ensembl ids in lower case: .*--gene-map a CSV .* such as (ENSG\d+),\1; "),
-    "blank after": ("{} ", r"\('… '\).*--gene-map"),
+    "lower case": ("{lower}", r"Ensembl ids in lower case: .*gene_map a CSV .* such as (ENSG\d+),\1; "),
+    "blank after": ("{} ", r"\('… '\).*gene_map"),
     "lower case, prefix": ("grch38_{lower}", r"\('grch38_…'\).* such as grch38_ensg(\d+),ENSG\1"),
 }
 
@@ -131,7 +132,7 @@ class TestRowsWithoutId:
 
     @pytest.mark.parametrize("gene_map", [None, GeneMap("map.csv", {"TP53": "ENSG1"})])
     def test_a_matrix_without_any_id_is_refused(self, gene_map):
-        expected = r"^study\.loom: none of its 3 rows has an id .*'1', '2', 'nan': .*--gene-id-attr"
+        expected = r"^study\.loom: none of its 3 rows has an id .*'1', '2', 'nan': .*AttributeNames\(gene_id=…\)"
         with pytest.raises(InputError, match=expected):
             select(["1", "2", "nan"], [CODING] * 3, gene_map=gene_map)
 
@@ -158,7 +159,9 @@ class TestRowsWithoutId:
                 references = [file["matrix"].ref, file["row_attrs"].ref, file["col_attrs"].ref, h5py.Reference()]
                 file.create_dataset("row_attrs/other", data=references, dtype=h5py.ref_dtype)
         said = {"references": "'other' must hold strings or numbers; it holds references"}
-        with pytest.raises(InputError, match=said.get(kind, r"none of its 4 rows has an id .*--gene-id-attr")):
+        with pytest.raises(
+            InputError, match=said.get(kind, r"none of its 4 rows has an id .*AttributeNames\(gene_id=…\)")
+        ):
             seen_of(path, names=AttributeNames(gene_id="other"))
 
     def test_inspect_says_so(self, tmp_path):
@@ -170,12 +173,13 @@ class TestRowsWithoutId:
 class TestSpelling:
     def warnings(self, ids, table=None):
         selection = select(ids, [CODING] * len(ids), table)
-        return spelling_warnings(selection.row_counts, selection.genes, table)
+        warnings = spelling_warnings(selection.row_counts, selection.genes, table)
+        return [worded(warning, Style.ARGUMENTS) for warning in warnings]
 
     @pytest.mark.parametrize("odd", [*ODD_IDS[:-1], "__no_feature", "ENSGx"])
     def test_odd_ids_among_those_of_ensembl_are_named(self, odd):
         (said,) = self.warnings([*HUMAN, odd])
-        assert re.match(r"1 of its 21 genes unlike the others, .*--gene-table", said)
+        assert re.match(r"1 of its 21 genes unlike the others, .*gene_table=…", said)
         assert repr(odd) in said
 
     @pytest.mark.parametrize("ids", [HUMAN, [*HUMAN, "LRG_1"], ["TP53", "ACTB", "7SK", *HUMAN[:3]], ["TP53"]])
@@ -193,7 +197,7 @@ class TestSpelling:
 
     def test_versions_are_warned_about(self):
         (said,) = self.warnings([*VERSIONED.gene_types, "ENSG1.1_PAR_Y"])
-        assert "--strip-version" in said
+        assert "strip_version=True" in said
 
     @pytest.mark.parametrize("name", DISGUISES)
     def test_ids_in_disguise_are_refused_with_the_remedy(self, name):
@@ -244,7 +248,7 @@ class TestVersionsInTheTable:
         assert spelling_warnings(selection.row_counts, selection.genes, VERSIONED) == []
 
     def test_other_versions_than_the_table_s_are_known_for_what_they_are(self):
-        with pytest.raises(InputError, match=r"take them off on both sides with --strip-version$"):
+        with pytest.raises(InputError, match=r"take them off on both sides with ReadOptions\(strip_version=True\)$"):
             select([f"{gene}.77" for gene in HUMAN], table=VERSIONED)
 
     def test_stripping_takes_them_off_on_both_sides(self):
@@ -284,5 +288,7 @@ class TestVersionsInTheTable:
         old, with_versions = record("old"), record("b", versions_ignored=False)
         require_uniform("table", [old, with_versions])
         require_uniform("table", [record("a", versions_ignored=True)])
-        with pytest.raises(TableError, match=r"of 'old', 'b', but not those of 'a': .*--strip-version"):
+        with pytest.raises(
+            TableError, match=r"of 'old', 'b', but not those of 'a': .*ReadOptions\(strip_version=True\)"
+        ):
             require_uniform("table", [old, with_versions, record("a", versions_ignored=True)])

@@ -16,6 +16,7 @@ from median_spark import ReadOptions
 from median_spark.errors import GeneMapError, InputError
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable, coverage_warning, read_gene_map, select_genes
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
+from median_spark.options import Style, worded
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
 TABLE = GeneTable("genes.csv", {"ENSG1": CODING, "ENSG2": MIRNA, "ENSG3": LNC})
@@ -262,7 +263,7 @@ class TestNothingSelected:
             select(["A", "B"])
 
     def test_versions_are_guessed(self):
-        with pytest.raises(InputError, match=r"gene map map\.csv; it has 'ENSG1\.12': .*--strip-version$"):
+        with pytest.raises(InputError, match=r"gene map map\.csv; it has 'ENSG1\.12': .*strip_version=True\)$"):
             select(["ENSG1.12"])
 
     def test_a_map_to_other_ids_than_the_table_has_is_named(self):
@@ -280,9 +281,14 @@ class TestCoverage:
             (["TP53", "U"], None, MAP, None),
             (["TP53", "U", "V"], TABLE, MAP, r"gene map knows only 1 of its 3 ids \(33%\), not 'U', 'V': the map has"),
             (["TP53", "ENSG2", "ENSG3"], TABLE, MAP, r"not 'ENSG2', 'ENSG3': they are ids that the map leads to: "),
-            (["TP53", "ENSG1.2", "ENSG1.3"], TABLE, MAP, r"'ENSG1\.3': .*--strip-version$"),
-            (["ENSG1", "ENSG2.2", "ENSG1.3"], TABLE, None, r"gene table knows only 1 of its 3 .*--strip-version$"),
-            (["ENSG1", "TP53", "P53"], TABLE, None, r"gene table knows only 1 of its 3 .*--gene-id-attr.*--gene-map$"),
+            (["TP53", "ENSG1.2", "ENSG1.3"], TABLE, MAP, r"'ENSG1\.3': .*strip_version=True\)$"),
+            (["ENSG1", "ENSG2.2", "ENSG1.3"], TABLE, None, r"gene table knows only 1 of its 3 .*strip_version=True\)$"),
+            (
+                ["ENSG1", "TP53", "P53"],
+                TABLE,
+                None,
+                r"gene table knows only 1 of its 3 .*AttributeNames\(gene_id=…\).*gene_map=…$",
+            ),
             (["ENSG1", "TP53", "P53"], None, None, None),
             (
                 ["A", "B", "C"],
@@ -295,6 +301,7 @@ class TestCoverage:
     def test_less_than_half_is_warned_about_with_the_likely_cause(self, ids, table, gene_map, said):
         row_counts = select(ids, [CODING] * len(ids), table, gene_map).row_counts
         found = coverage_warning(row_counts, np.array(ids), table, gene_map)
+        found = None if found is None else worded(found, Style.ARGUMENTS)
         assert (found is None) == (said is None)
         assert said is None or re.search(said, found), found
 

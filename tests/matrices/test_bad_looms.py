@@ -342,7 +342,7 @@ class TestTotals:
 
     @pytest.mark.parametrize("target_sum", [0, -1.0, float("nan"), float("inf")])
     def test_a_target_sum_that_is_none(self, target_sum):
-        with pytest.raises(UsageError, match=f"--target-sum must be a number above 0, not {target_sum}"):
+        with pytest.raises(UsageError, match=f"target_sum must be a number above 0, not {target_sum}"):
             ReadOptions(target_sum=target_sum)
 
 

@@ -18,6 +18,7 @@ from median_spark.cli.arguments import build_parser, read_options
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline
 from median_spark.matrices.cell_filter import passing_cells
+from median_spark.options import Style
 from median_spark.spark.datasource import options
 from median_spark.verification.inputs import _is_among
 
@@ -35,7 +36,7 @@ def taken(path, *values, name="filter_pass"):
 def refusal(path, *values):
     with pytest.raises(InputError) as refused, open_matrix(str(path), AttributeNames()) as matrix:
         outline(matrix, ReadOptions(filter_values=values))
-    return str(refused.value).removeprefix(f"{path}: ")
+    return refused.value.worded(Style.FLAGS).removeprefix(f"{path}: ")
 
 
 def fixed(texts):
@@ -243,7 +244,9 @@ class TestOptions:
             options.read_options({"filter_value": '"a'})
 
     def test_every_cell_and_some_cells_contradict_each_other(self):
-        with pytest.raises(UsageError, match="--filter-value and --no-cell-filter contradict each other"):
+        with pytest.raises(
+            UsageError, match=r"filter_values=…\) and ReadOptions\(cell_filter=False\) contradict each other"
+        ):
             self.parsed("--filter-value", "full", "--no-cell-filter")
         with pytest.raises(UsageError, match="contradict"):
             options.read_options({"filter_value": "full", "no_cell_filter": "true"})

@@ -16,10 +16,16 @@ from median_spark.genes import GeneTable
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions, open_matrix
 from median_spark.matrices.suggestions import check, find_suggestions
+from median_spark.options import Style, worded
 
 GENES, CELLS = 6, 5
 IDS = [f"ENSG{number:011d}" for number in range(GENES)]
 COUNTS = np.arange(GENES * CELLS).reshape(GENES, CELLS) % 4
+
+
+def suggested(path, options):
+    """Return what is proposed in the words of the command line."""
+    return [worded(text, Style.FLAGS) for text in find_suggestions(path, options)]
 
 
 def usable_with(path, remedies, folder, *before):
@@ -91,7 +97,7 @@ def test_what_is_proposed_makes_a_matrix_usable(tmp_path, kind, cells, totals, n
     needs_table = names == "versions"
     options = ReadOptions(gene_table=table) if needs_table else ReadOptions()
     problem = examine(path, options).problem
-    remedies = find_suggestions(path, options)
+    remedies = suggested(path, options)
     assert bool(remedies) == (problem is not None)
     usable_with(path, remedies, tmp_path, *(["--gene-table", str(tmp_path / "genes.csv")] if needs_table else []))
     if cells in {"full", "True", "unknown texts", "one text", "one of failing", "other numbers"}:
@@ -128,20 +134,20 @@ def test_texts_that_say_which_cells_are_good_are_proposed(tmp_path, encoded, tex
     path = write_h5ad(tmp_path / "s.h5ad", COUNTS[:, :3], filter_pass=content)
     if "Keep" in texts:
         proposed = "--filter-value keep Keep"
-    assert find_suggestions(path, ReadOptions()) == [proposed]
+    assert suggested(path, ReadOptions()) == [proposed]
 
 
 def test_values_that_no_cell_has_are_replaced(tmp_path):
     path = write_loom(tmp_path / "s.loom", COUNTS, filter_pass=FILTERS["full"])
-    assert find_suggestions(path, ReadOptions(filter_values=("ful",))) == ["--filter-value full"]
-    assert find_suggestions(path, ReadOptions(filter_values=("minimal",))) == []
+    assert suggested(path, ReadOptions(filter_values=("ful",))) == ["--filter-value full"]
+    assert suggested(path, ReadOptions(filter_values=("minimal",))) == []
 
 
 def test_a_filter_is_no_remedy_for_what_is_wrong_with_counts(tmp_path):
     counts = COUNTS.copy()
     counts[2, 2] = -1
     path = write_loom(tmp_path / "s.loom", counts, filter_pass=[0, 0, 1, 1, 0], n_counts=[9.0] * CELLS)
-    assert find_suggestions(path, ReadOptions()) == []
+    assert suggested(path, ReadOptions()) == []
 
 
 def test_as_many_cells_as_genes_are_told_apart(tmp_path):
@@ -149,4 +155,4 @@ def test_as_many_cells_as_genes_are_told_apart(tmp_path):
     table = GeneTable("/genes.csv", dict.fromkeys(IDS, "protein_coding"))
     versions = [f"{gene}.1" for gene in IDS[:3]]
     path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], ensembl_id=versions)
-    assert find_suggestions(path, ReadOptions(gene_table=table)) == ["--strip-version", "--no-cell-filter"]
+    assert suggested(path, ReadOptions(gene_table=table)) == ["--strip-version", "--no-cell-filter"]

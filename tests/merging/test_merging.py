@@ -286,7 +286,7 @@ class TestResults:
 
     def test_a_compression_out_of_range_is_refused(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
-        with pytest.raises(DigestError, match="--compression must lie between 20 and 1000"):
+        with pytest.raises(DigestError, match="compression must lie between 20 and 1000"):
             merge(str(tmp_path / "1"), str(tmp_path / "r"), compression=7)
 
     def test_a_lone_digests_parquet_counts_as_one_source_and_says_so(self, tmp_path):
@@ -420,7 +420,7 @@ class TestNothingCountsTwice:
     def test_a_result_that_is_there_is_replaced_only_if_told(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
         write_earlier(tmp_path / "r", random_sources(2, ["b"]))
-        with pytest.raises(OutputError, match="replace it with --overwrite"):
+        with pytest.raises(OutputError, match="replace it with overwrite=True"):
             merge(str(tmp_path / "1"), str(tmp_path / "r"))
         merge(str(tmp_path / "1"), str(tmp_path / "r"), overwrite=True)
         assert rows_of(tmp_path / "r") == rows_of(tmp_path / "1")

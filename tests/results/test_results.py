@@ -420,7 +420,7 @@ class TestCheckResultTarget:
         check_result_target(str(result), overwrite=True)
 
     def test_refuses_a_result_that_may_not_be_replaced(self, result):
-        with pytest.raises(OutputError, match="there is a result already; replace it with --overwrite"):
+        with pytest.raises(OutputError, match="there is a result already; replace it with overwrite=True"):
             check_result_target(str(result), overwrite=False)
 
     @pytest.mark.parametrize("overwrite", [False, True])

@@ -7,6 +7,7 @@ import pytest
 
 from median_spark.errors import InputError
 from median_spark.matrices import ReadOptions, Unit, open_matrix, outline, read_unit, select_rows
+from median_spark.options import Style
 
 
 def read(path, options=None, cuts=None):
@@ -48,6 +49,6 @@ def refusal(path, options=None):
     """Return the words after the file's name of the error that a loom is refused with."""
     with pytest.raises(InputError) as refused:
         convert(path, options)
-    message = str(refused.value)
+    message = refused.value.worded(Style.FLAGS)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")

@@ -141,7 +141,7 @@ def test_totals_versions_and_a_map_are_worked_out_anew(spark, corpus, tmp_path):
     (tmp_path / "other.csv").write_text("name,ensembl_id\nNAME1,ENSG00000000001\n")
     with pytest.raises(TableError, match=r"^the gene map given has the fingerprint .* with that of fingerprint"):
         differences(tmp_path / "out", gene_map=str(tmp_path / "other.csv"))
-    with pytest.raises(TableError, match=r"was converted with a gene map .*: name it with --gene-map$"):
+    with pytest.raises(TableError, match=r"was converted with a gene map .*: name it with gene_map=…$"):
         differences(tmp_path / "out")
     with pytest.raises(TableError, match=r"none\.csv: the gene map cannot be read"):
         differences(tmp_path / "out", gene_map=str(tmp_path / "none.csv"))
@@ -149,12 +149,12 @@ def test_totals_versions_and_a_map_are_worked_out_anew(spark, corpus, tmp_path):
 
 def test_a_map_that_was_not_used_is_refused(done, tmp_path):
     (tmp_path / "map.csv").write_text("name,ensembl_id\nNAME1,ENSG00000000001\n")
-    with pytest.raises(TableError, match=r"was converted without one: leave out --gene-map$"):
+    with pytest.raises(TableError, match=r"was converted without one: leave out gene_map=…$"):
         differences(done, gene_map=str(tmp_path / "map.csv"))
 
 
 def test_a_map_without_matrices_to_compare_is_refused(done):
-    with pytest.raises(UsageError, match=r"--gene-map.* only where .*--inputs"):
+    with pytest.raises(UsageError, match=r"gene_map=….* only where .*inputs=True"):
         verify(str(done / "expression"), str(done / "medians"), gene_map="map.csv")
 
 

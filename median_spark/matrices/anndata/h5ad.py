@@ -18,6 +18,7 @@ from median_spark.matrices.contract import CountMatrix, Entries, brief, like_ens
 from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
 from median_spark.matrices.hdf5.members import find_member
 from median_spark.matrices.options import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames
+from median_spark.options import GENE_ID_ATTR, LAYER
 
 INDEX = "index"
 """Name of a frame's index where one of its columns could be named."""
@@ -75,7 +76,7 @@ class H5adMatrix(CountMatrix):
             index = self._var.index()
             if like_ensembl(index):
                 return index
-        return self._refuse_missing(self._var, "gene_id", name, ", or the index with --gene-id-attr index")
+        return self._refuse_missing(self._var, "gene_id", name, f", or the index with {GENE_ID_ATTR.given('index')}")
 
     def gene_types(self) -> npt.NDArray[np.str_] | None:
         """Return the gene type of each row, or None if the file has none."""
@@ -139,10 +140,10 @@ class H5adMatrix(CountMatrix):
         name = self._layer.name
         if name != MAIN:
             if MAIN not in self._layers:
-                return [f"there is no X, so {self.place} was read: --layer {name} says so"]
+                return [f"there is no X, so {self.place} was read: {LAYER.given(name)} says so"]
             return [
                 f"X holds no counts (its numbers are not whole, or below 0) and {self.place} does, so that was read: "
-                f"--layer {name} says so, --layer X takes X"
+                f"{LAYER.given(name)} says so, {LAYER.given('X')} takes X"
             ]
         if RAW in self.count_layers():
             try:
@@ -153,7 +154,7 @@ class H5adMatrix(CountMatrix):
             if raw.shape[1] > self.shape[0]:
                 return [
                     f"both X and raw.X hold counts, X of {counted(self.shape[0], 'gene')} and raw.X of "
-                    f"{raw.shape[1]:,}; X was read: --layer raw.X takes the other"
+                    f"{raw.shape[1]:,}; X was read: {LAYER.given('raw.X')} takes the other"
                 ]
         return []
 
@@ -171,7 +172,7 @@ class H5adMatrix(CountMatrix):
                 text = f"{holds}; {storage.shape[1]:,} genes, {storage.text}"
             except InputError as error:
                 text = self._unreadable(error)
-            pairs.append((f"--layer {brief(name)}", text))
+            pairs.append((LAYER.given(brief(name)), text))
         for frame in (self._var, self._obs):
             try:
                 index = ", ".join(map(brief, frame.index(0, 3).tolist())) or "empty"
@@ -207,7 +208,7 @@ class H5adMatrix(CountMatrix):
             return False
 
     def _unreadable(self, error: InputError) -> str:
-        return f"cannot be read: {str(error).removeprefix(f'{self.location}: ')}"
+        return f"cannot be read: {error.without(self.location)}"
 
     def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
         if name not in self._obs.columns:
@@ -218,7 +219,7 @@ class H5adMatrix(CountMatrix):
                 f"{self.location}: obs column '{name}' must be numeric, not {self._obs.kind(name)}: "
                 f"name another with {OPTIONS[field]}"
             )
-            raise InputError(message)
+            raise InputError(message, kind=f"{field} not numeric")
         return numbers
 
     def _refuse_missing(self, frame: Frame, field: str, name: str, also: str = "") -> NoReturn:
@@ -226,4 +227,4 @@ class H5adMatrix(CountMatrix):
             f"{self.location}: {frame.name} column '{name}' is missing; it has "
             f"{listed(frame.columns, 12) or 'none'}: {REMEDIES[field]}{also}"
         )
-        raise InputError(message)
+        raise InputError(message, kind=f"{field} missing")

@@ -17,6 +17,7 @@ from median_spark.matrices.hdf5.members import find_member, text_attribute
 from median_spark.matrices.hdf5.sizes import require_lines
 from median_spark.matrices.integer_counts import dataset_holds_counts
 from median_spark.matrices.options import AUTO_LAYER
+from median_spark.options import LAYER
 
 MAIN, RAW, COUNTS = "X", "raw.X", "counts"
 
@@ -142,5 +143,5 @@ def choose_layer(location: str, layers: dict[str, Layer], wanted: str) -> Layer:
         return layers[wanted]
     name = "X" if wanted == AUTO_LAYER else f"layer '{wanted}'"
     there = listed(list(layers), 12) or "none"
-    message = f"{location}: there is no {name} in this file; it has {there}: name it with --layer"
-    raise InputError(message)
+    message = f"{location}: there is no {name} in this file; it has {there}: name it with {LAYER}"
+    raise InputError(message, kind="no such layer")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from median_spark.expression import UnitRecord
 from median_spark.genes import RowCounts
 from median_spark.matrices import SourceFile, SourceOutline, Unit
+from median_spark.options import Style, worded
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SourceHead:
             len(outline.genes),
             gene_list,
             outline.row_counts,
-            list(outline.warnings),
+            [worded(warning, Style.FLAGS) for warning in outline.warnings],
             outline.units,
         )
 

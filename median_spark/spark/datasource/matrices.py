@@ -18,7 +18,7 @@ from median_spark.errors import InputError, UsageError, listed
 from median_spark.gene_values import GeneValues
 from median_spark.guard import read_guarded
 from median_spark.matrices import SUFFIXES, ReadOptions, SourceFile, SourceOutline, Unit, outline_of, values_of
-from median_spark.spark.datasource.options import chosen_sources, read_options, unit_entries
+from median_spark.spark.datasource.options import chosen_sources, read_options, unit_entries, worded_for_readers
 from median_spark.spark.engine.tasks import ddl_of
 
 _COLUMNS = {"gene": pa.string(), "cell": pa.string(), "value": pa.float64(), "source": pa.string()}
@@ -90,13 +90,15 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
             message = f"{source.file.path}: this file was changed after it was loaded; load it again"
             raise InputError(message)
         for one in self._units(source) if unit is None else (unit,):
-            runs, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
+            with worded_for_readers():
+                runs, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
             yield from _rows(source.name, runs, cell_ids, self._schema)
 
     def _units(self, source: SourceFile) -> tuple[Unit, ...]:
         path = source.file.path
-        found: SourceOutline = read_guarded(path, outline_of, path, self._options, self._entries)
-        return found.units
+        with worded_for_readers():
+            outline: SourceOutline = read_guarded(path, outline_of, path, self._options, self._entries)
+        return outline.units
 
 
 def _rows(source: str, runs: GeneValues, cell_ids: npt.NDArray[np.str_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -131,9 +133,10 @@ class _Matrices(DataSource):  # type: ignore[misc]
 
     def schema(self) -> str:
         """Return the columns; options and paths are looked at here, so that what is wrong is said by `load`."""
-        read_options(self.options)
-        unit_entries(self.options)
-        chosen_sources(self.options, self.suffix)
+        with worded_for_readers():
+            read_options(self.options)
+            unit_entries(self.options)
+            chosen_sources(self.options, self.suffix)
         return _DDL
 
     def reader(self, schema: StructType) -> MatrixReader:

@@ -8,6 +8,7 @@ import socket
 from urllib.parse import urlsplit
 
 from median_spark.errors import EngineError, UsageError
+from median_spark.options import MASTER
 
 SCHEME = "sc://"
 
@@ -48,6 +49,6 @@ def check_reachable(address: str) -> None:
     except OSError as error:
         message = (
             f"{address}: no Spark Connect server answers at port {port} of {host} ({error.strerror or error}): "
-            "start it there, or name another one with --master"
+            f"start it there, or name another one with {MASTER}"
         )
         raise EngineError(message) from error

@@ -161,7 +161,7 @@ def _work(
             done["values"] = sweep_sources(plan, sweeps, location, files)
         except MedianSparkError as error:
             kind = OutputError if isinstance(error, OutputError) else TableError
-            done |= {"error": str(error), "error_class": kind.__name__}
+            done |= {"error": error.text, "error_class": kind.__name__}
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
     sources = {each.source for sweeps, _ in tasks for each in sweeps}

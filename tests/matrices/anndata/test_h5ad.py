@@ -19,6 +19,7 @@ from median_spark.cli import main
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline, plan_units
+from median_spark.options import Style, worded
 
 GENES, CELLS = 53, 41
 
@@ -231,7 +232,8 @@ class TestLayers:
 
     def of(self, path, **options):
         with open_matrix(path, AttributeNames(), options.get("layer", "auto")) as matrix:
-            return matrix.place, outline(matrix, ReadOptions(**options)).warnings
+            warnings = outline(matrix, ReadOptions(**options)).warnings
+            return matrix.place, tuple(worded(warning, Style.FLAGS) for warning in warnings)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_counts_in_raw_are_found_and_it_is_said(self, tmp_path, counts, kind):
@@ -278,7 +280,8 @@ class TestLayers:
     def test_a_layer_that_is_not_there(self, tmp_path, counts):
         path = write_h5ad(tmp_path / "study.h5ad", counts, layers={"other": counts})
         with pytest.raises(
-            InputError, match=r"no layer 'raw\.X' in this file; it has 'X', 'other': name it with --layer"
+            InputError,
+            match=r"no layer 'raw\.X' in this file; it has 'X', 'other': name it with ReadOptions\(layer=…\)",
         ):
             open_matrix(path, AttributeNames(), "raw.X")
 
@@ -287,7 +290,8 @@ class TestLayers:
             tmp_path / "study.h5ad", self.logged(counts), raw=counts, raw_var={"gene_type": ["miRNA"] * GENES}
         )
         with pytest.raises(
-            InputError, match=r"X holds .* not whole .*: raw\.X holds counts: --layer raw\.X, or --allow"
+            InputError,
+            match=r"X holds .* not whole .*: raw\.X holds counts: .*\(layer='raw\.X'\), or .*\(allow_non_int",
         ):
             self.of(path, layer="X")
         assert self.of(path, layer="X", allow_non_integer=True, compute_n_counts=True) == ("X", ())
@@ -318,14 +322,14 @@ class TestLayers:
         with h5py.File(path, "r+") as file:
             file.create_dataset("layers/counts", data=other, chunks=(16, 16), compression="gzip")
         with pytest.raises(
-            InputError, match=r"the matrix holds .* not whole .*: counts holds counts: --layer counts, or"
+            InputError, match=r"the matrix holds .* not whole .*: counts holds counts: .*\(layer='counts'\), or"
         ):
             self.of(path)
         assert self.of(path, layer="counts") == ("layer 'counts'", ())
         assert_same(read(path, ReadOptions(layer="counts")),
                     loom_values(write_loom(tmp_path / "other.loom", other))[0])  # fmt: skip
         with pytest.raises(
-            InputError, match=r"this loom has no layer 'X'; it has 'counts': --layer auto takes its main"
+            InputError, match=r"this loom has no layer 'X'; it has 'counts': .*\(layer='auto'\) takes its main"
         ):
             open_matrix(path, AttributeNames(), "X")
 
@@ -347,7 +351,7 @@ class TestColumns:
             self.opened(path) as matrix,
             pytest.raises(
                 InputError,
-                match=r"var column 'ensembl_id' is missing; it has 'feature', 'gene_type': name it with --gen",
+                match=r"var column 'ensembl_id' is missing; it .*: name it .*\(gene_id=…\), or .*\(gene_id='index'\)",
             ),
         ):
             matrix.gene_ids()

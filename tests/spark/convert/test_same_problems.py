@@ -11,6 +11,7 @@ from looms import random_counts, write_loom
 from median_spark import ConvertOptions, convert
 from median_spark.cli.main import main
 from median_spark.inspection import examine
+from median_spark.options import Style
 
 pytestmark = pytest.mark.spark
 
@@ -85,10 +86,12 @@ def test_a_conversion_and_inspect_say_the_same(spark, corpus, tmp_path, capsys):
     done = convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"))
     assert done.converted == ["fine", "good"]
     files = {str(path) for path in corpus.iterdir()}
-    failed = {failure.path: failure.reason for failure in done.failures}
+    failed = {failure.path: failure.as_json()["reason"] for failure in done.failures}
     assert set(failed) == {path for path in files if not path.endswith(("good.loom", "fine.h5ad"))}
-    inspected = {path: str(examine(path).problem) for path in failed}
-    assert failed == inspected
+    assert failed == {path: examine(path).problem.worded(Style.FLAGS) for path in failed}
+    assert {failure.path: failure.reason for failure in done.failures} == {
+        path: str(examine(path).problem) for path in failed
+    }
     capsys.readouterr()
     for path in sorted(files):
         assert main(["inspect", path]) == (2 if path in failed else 0)

@@ -209,7 +209,7 @@ def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", scale=1)
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
     said = capsys.readouterr().out
-    assert "the sources go together: none stands apart" in said
+    assert "the sources are comparable: none stands apart" in said
     assert "warning" not in said
     assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == []
 
@@ -217,7 +217,7 @@ def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
 def test_two_sources_give_no_verdict(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", droplets=1)
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
-    assert "no verdict on whether the sources go together: it takes at least 3" in capsys.readouterr().out
+    assert "no verdict on whether the sources are comparable: it takes at least 3" in capsys.readouterr().out
     assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians")).as_json()
 
 
@@ -225,7 +225,7 @@ def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):
     for name in ("a", "b"):
         write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(np.random.default_rng(0), 50, 40))
     assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "two")]) == 0
-    assert "hint: --by-source shows whether these sources go together" in capsys.readouterr().out
+    assert "hint: --by-source shows whether the sources are comparable" in capsys.readouterr().out
     assert main(["run", str(tmp_path / "corpus" / "a.loom"), "--out", str(tmp_path / "one")]) == 0
     assert "--by-source" not in capsys.readouterr().out
 
@@ -303,7 +303,7 @@ def test_pickles_alone(spark, expression, truth, tmp_path):
     assert summary.sources_apart is None
     assert not (tmp_path / "r" / "by_source.parquet").exists()
     assert len(list((tmp_path / "pickles").rglob("*.pickle"))) == len(truth)
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         medians(
             expression,
             str(tmp_path / "other"),

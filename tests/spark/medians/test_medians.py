@@ -239,7 +239,7 @@ def test_a_corpus_without_any_value_is_refused(spark, tmp_path):
 
 def test_a_result_is_replaced_only_when_told(spark, expression, tmp_path):
     medians(expression, str(tmp_path / "r"), spark=spark)
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         medians(expression, str(tmp_path / "r"), spark=spark)
     medians(expression, str(tmp_path / "r"), spark=spark, options=MedianOptions(compression=50), overwrite=True)
     assert '"compression": 50' in (tmp_path / "r" / "summary.json").read_text()
