@@ -13,7 +13,7 @@ _MISSING = frozenset({"nan", "-nan", "none", "na", "#na", "n/a", "#n/a", "<na>",
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.IGNORECASE)
 
 _UNREADABLE = re.compile("[\\\\\ufffd\ud800-\udfff]|^<.*>$", re.DOTALL)
-"""Bytes that are no UTF-8 (see `median_spark.matrices.hdf5.lists.as_strings`), and objects such as HDF5 references."""
+"""Bytes that are no UTF-8 (see `median_spark.matrices.tables.as_strings`), and objects such as HDF5 references."""
 
 _VERSIONED = re.compile(r"(ENS[A-Z]*[0-9]+)\.[0-9]+", re.IGNORECASE)
 """An Ensembl id with its version; symbols such as RP11-34P13.7 have dots of their own."""

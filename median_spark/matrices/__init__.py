@@ -4,7 +4,7 @@ from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.formats import SUFFIXES, open_matrix
 from median_spark.matrices.options import AttributeNames, ReadOptions
-from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of, plan_units
+from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
@@ -24,7 +24,6 @@ __all__ = [
     "open_matrix",
     "outline",
     "outline_of",
-    "plan_units",
     "read_unit",
     "select_rows",
     "values_of",

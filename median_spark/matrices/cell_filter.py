@@ -6,10 +6,9 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
-from median_spark.matrices.contract import CountMatrix
+from median_spark.matrices.contract import CountMatrix, Flags, Numbers
 from median_spark.matrices.options import OPTIONS, ReadOptions
 from median_spark.options import FILTER_VALUE, NO_CELL_FILTER
 
@@ -18,8 +17,11 @@ _LONGEST = 40
 _TRUTH = {"true": 1, "false": 0}
 
 
-def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.bool_]:
-    """Return which cells pass, shape (cells,); a filter of texts needs options that say which of them pass."""
+def passing_cells(matrix: CountMatrix, options: ReadOptions) -> Flags:
+    """Return which cells are taken, shape (cells,).
+
+    InputError if the filter is missing or damaged, or holds texts and the options do not say which of them pass.
+    """
     if not options.cell_filter:
         return np.ones(matrix.shape[1], dtype=np.bool_)
     values = matrix.filter_pass()
@@ -36,14 +38,8 @@ def passing_cells(matrix: CountMatrix, options: ReadOptions) -> npt.NDArray[np.b
     return passed
 
 
-def require_passing(matrix: CountMatrix, options: ReadOptions, passed: npt.NDArray[np.bool_]) -> None:
-    """Reject a matrix of which no cell is taken; `passed` is from `passing_cells`.
-
-    Raises
-    ------
-    InputError
-        If no cell is taken; it says which values the filter has.
-    """
+def require_passing(matrix: CountMatrix, options: ReadOptions, passed: Flags) -> None:
+    """Reject a matrix of which no cell is taken, naming the values of its filter; `passed` is from `passing_cells`."""
     if passed.any():
         return
     if not len(passed):
@@ -58,7 +54,7 @@ def require_passing(matrix: CountMatrix, options: ReadOptions, passed: npt.NDArr
     raise InputError(message, kind="no cell passes")
 
 
-def describe_filter(values: npt.NDArray[Any]) -> str:
+def describe_filter(values: Numbers) -> str:
     """Return the values of a filter and how many cells have each, the most frequent ones, for people."""
     counts = filter_values(values)
     held = [f"{shown(value)} ({counted(cells, 'cell')})" for value, cells in counts[:_SHOWN]]
@@ -70,7 +66,7 @@ def describe_filter(values: npt.NDArray[Any]) -> str:
     return ", ".join(held)
 
 
-def filter_values(values: npt.NDArray[Any]) -> list[tuple[Any, int]]:
+def filter_values(values: Numbers) -> list[tuple[Any, int]]:
     """Return the distinct values of a filter but for missing ones, and the cells of each, the most frequent first."""
     if _textual(values):
         counts = Counter(values.tolist())
@@ -93,11 +89,11 @@ def _name(matrix: CountMatrix, options: ReadOptions) -> str:
     return f"{matrix.cell_attribute} '{options.names.filter_pass}'"
 
 
-def _textual(values: npt.NDArray[Any]) -> bool:
+def _textual(values: Numbers) -> bool:
     return values.dtype.kind in "OU"
 
 
-def _equal_number(values: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+def _equal_number(values: Numbers, value: str) -> Flags:
     """Return which numbers or truth values are what a text says, in the precision that they are stored in."""
     number = _number(value)
     if number is None:  # another file's filter may hold such a text

@@ -15,6 +15,14 @@ BYTES_PER_ENTRY = 1.3
 
 _LONGEST_TEXT = 100
 
+Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Int32s = npt.NDArray[np.int32]
+Ints = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
+Texts = npt.NDArray[np.str_]
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -24,9 +32,9 @@ class Entries:
     one asked for, ascending within a row; `counts` are as stored, NaN and negative ones included.
     """
 
-    lengths: npt.NDArray[np.int64]
-    cells: npt.NDArray[np.int32]
-    counts: npt.NDArray[Any]
+    lengths: Ints
+    cells: Int32s
+    counts: Numbers
 
 
 class CountMatrix(Protocol):
@@ -39,25 +47,25 @@ class CountMatrix(Protocol):
     cell_attribute: str
     """What the format calls a property of cells, for messages: ``"column attribute"``, ``"obs column"``."""
 
-    def gene_ids(self) -> npt.NDArray[np.str_]:
+    def gene_ids(self) -> Texts:
         """Return the Ensembl id of each row, shape (rows,)."""
 
-    def gene_types(self) -> npt.NDArray[np.str_] | None:
+    def gene_types(self) -> Texts | None:
         """Return the gene type of each row, shape (rows,), or None if the file has none."""
 
-    def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
+    def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the barcodes of the cells ``first <= cell < last``, by default of all."""
 
-    def filter_pass(self) -> npt.NDArray[Any]:
+    def filter_pass(self) -> Numbers:
         """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""
 
-    def n_counts(self) -> npt.NDArray[np.float64]:
+    def n_counts(self) -> Floats:
         """Return the total counts of each cell over all rows, shape (cells,)."""
 
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+    def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""
 
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for the `taken` of the cells ``first <= cell < last``."""
 
     def cells_per_tile(self) -> int:
@@ -90,7 +98,7 @@ class CountMatrix(Protocol):
         self.close()
 
 
-def like_ensembl(ids: npt.NDArray[np.str_]) -> bool:
+def like_ensembl(ids: Texts) -> bool:
     """Say whether most ids are Ensembl's, of any species, in any case, also with a prefix."""
     return bool(len(ids)) and sum(map(genes.like_ensembl, ids.tolist())) * 2 > len(ids)
 

@@ -1,7 +1,7 @@
 """Files of equal content under two names, whose cells would count twice; found by reading little of few files."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -26,16 +26,13 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
     Files of equal size are compared, by their last blocks first and then in blocks spread evenly over them; small files
     are compared whole. A file that cannot be read is left to the conversion, which says so.
     """
-    groups = [group for group in _grouped(sources, lambda source: source.file.size) if group[0].file.size]
-    alike = [source for group in groups for source in group]
-    if not alike:
-        return []
+    alike = [one for group in _grouped({one: one.file.size or None for one in sources}) for one in group]
     compared = alike[:_MOST_COMPARED]
-    with ThreadPoolExecutor(min(_READ_AT_ONCE, len(compared))) as readers:
-        for sample in (_last_block, _all_blocks):
-            samples = dict(zip(compared, readers.map(sample, compared), strict=True))
-            readable = [source for source in compared if samples[source] is not None]
-            groups = _grouped(readable, partial(_size_and_sample, samples))
+    groups: list[list[SourceFile]] = []
+    with ThreadPoolExecutor(_READ_AT_ONCE) as readers:
+        for blocks in (1, _BLOCKS + 2):
+            digests = readers.map(partial(_digest, blocks=blocks), compared)
+            groups = _grouped(dict(zip(compared, digests, strict=True)))
             compared = [source for group in groups for source in group]
     warnings = [_warning(group) for group in groups[:_SHOWN]]
     if len(groups) > _SHOWN:
@@ -58,30 +55,19 @@ def _warning(group: Sequence[SourceFile]) -> str:
     )
 
 
-def _grouped(sources: Sequence[SourceFile], key: Callable[[SourceFile], object]) -> list[list[SourceFile]]:
-    """Return groups of two and more sources that have the same key, in the order of the first of each."""
+def _grouped(keys: Mapping[SourceFile, object]) -> list[list[SourceFile]]:
+    """Return groups of two and more sources of the same key, in the order of the first of each; None is no key."""
     groups: dict[object, list[SourceFile]] = {}
-    for source in sources:
-        groups.setdefault(key(source), []).append(source)
+    for source, key in keys.items():
+        if key is not None:
+            groups.setdefault(key, []).append(source)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _size_and_sample(samples: Mapping[SourceFile, bytes | None], source: SourceFile) -> tuple[int, bytes | None]:
-    return source.file.size, samples[source]
-
-
-def _last_block(source: SourceFile) -> bytes | None:
-    return _digest(source, [max(0, source.file.size - _BLOCK_BYTES)])
-
-
-def _all_blocks(source: SourceFile) -> bytes | None:
-    last = max(0, source.file.size - _BLOCK_BYTES)
-    return _digest(source, sorted({last * place // (_BLOCKS + 1) for place in range(_BLOCKS + 2)}))
-
-
-def _digest(source: SourceFile, offsets: Sequence[int]) -> bytes | None:
-    """Return a fingerprint of blocks of a file, or None if it cannot be read."""
-    location = source.file.path
+def _digest(source: SourceFile, blocks: int) -> tuple[int, bytes] | None:
+    """Return size and fingerprint of some blocks of a file, the last among them, or None if it cannot be read."""
+    location, last = source.file.path, max(0, source.file.size - _BLOCK_BYTES)
+    offsets = sorted({last * place // (_BLOCKS + 1) for place in range(_BLOCKS + 2)}) if blocks > 1 else [last]
     digest = hashlib.sha256()
     try:
         filesystem, path = storage.resolve(location)
@@ -90,4 +76,4 @@ def _digest(source: SourceFile, offsets: Sequence[int]) -> bytes | None:
                 digest.update(storage.with_retries(location, partial(stream.read_at, _BLOCK_BYTES, offset)))
     except (OSError, MedianSparkError):
         return None
-    return digest.digest()
+    return source.file.size, digest.digest()

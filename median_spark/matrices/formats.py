@@ -18,21 +18,9 @@ SUFFIXES = tuple(_FORMATS)
 
 
 def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> CountMatrix:
-    """Open a count matrix for reading; close it by using it as a context manager.
+    """Open a count matrix, a path or URI whose ending tells the format; close it by using it as a context manager.
 
-    Parameters
-    ----------
-    location : str
-        Canonical path or URI; its ending tells the format.
-    names : AttributeNames
-        Names of ids, totals and the filter in the file.
-    layer : str
-        Layer to read; see `ReadOptions`.
-
-    Raises
-    ------
-    InputError
-        If the ending is unknown, or the file is missing or not of its format, or has no such layer.
+    InputError if the ending is unknown, or the file is missing or not of its format, or has no such layer.
     """
     for suffix, opener in _FORMATS.items():
         if location.lower().endswith(suffix):

@@ -1,13 +1,10 @@
 """Telling counts from other numbers: counts are whole, but for what float arithmetic has rounded."""
 
-from typing import Any
-
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.guard import beat
-from median_spark.matrices.contract import brief
+from median_spark.matrices.contract import Flags, Numbers, brief
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
@@ -19,7 +16,7 @@ _BLOCK = 1 << 16  # fits the processor's cache
 _SAMPLE = 1 << 12
 
 
-def first_fraction(counts: npt.NDArray[Any]) -> int:
+def first_fraction(counts: Numbers) -> int:
     """Return the place of the first number above 0 that is not whole, -1 if all are whole."""
     if counts.dtype.kind != "f":
         return -1
@@ -33,7 +30,7 @@ def first_fraction(counts: npt.NDArray[Any]) -> int:
     return -1
 
 
-def fractions(counts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def fractions(counts: Numbers) -> Flags:
     """Return which numbers are above 0 and not whole, same shape; NaN and infinities are not among them."""
     if counts.dtype.kind != "f":
         return np.zeros(counts.shape, dtype=np.bool_)

@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import counted
 from median_spark.genes import RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells, require_passing
-from median_spark.matrices.contract import CountMatrix, Entries
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, refuse_fractions, select_rows
@@ -38,7 +37,7 @@ class SourceOutline:
     rows: int
     cells: int
     cells_passed: int
-    genes: npt.NDArray[np.str_]
+    genes: Texts
     row_counts: RowCounts
     units: tuple[Unit, ...]
     warnings: tuple[str, ...]
@@ -51,7 +50,7 @@ class SourceOutline:
         return stored | {"row_counts": self.row_counts.as_json(), "warnings": list(self.warnings), "units": units}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any], genes: npt.NDArray[np.str_]) -> Self:
+    def from_json(cls, stored: Mapping[str, Any], genes: Texts) -> Self:
         """Read what `as_json` returned, for the same genes."""
         return cls(
             **{
@@ -67,10 +66,7 @@ class SourceOutline:
 def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
     """Look at everything but the counts, and reject what cannot be converted; units hold at most `unit_entries`.
 
-    Raises
-    ------
-    InputError
-        If an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
+    InputError if an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
     """
     selection = select_rows(matrix, options)
     passed = passing_cells(matrix, options)
@@ -110,7 +106,7 @@ def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENT
         return outline(matrix, options, unit_entries)
 
 
-def _median_total(n_counts: npt.NDArray[np.float64]) -> float | None:
+def _median_total(n_counts: Floats) -> float | None:
     """Return the median of the finite totals; others are rejected where counts are read."""
     finite = n_counts[np.isfinite(n_counts)]
     return float(np.median(finite)) if len(finite) else None
@@ -125,7 +121,7 @@ class _Sample:
     entries: Entries
 
 
-def _look(matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_]) -> _Sample:
+def _look(matrix: CountMatrix, rows: Ints, passed: Flags) -> _Sample:
     """Read whole tiles of cells around the middle of those that pass."""
     numbers = np.flatnonzero(passed)
     tile = matrix.cells_per_tile()
@@ -134,9 +130,7 @@ def _look(matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[
     return _Sample(first, last, matrix.entries(rows, first, last, passed[first:last]))
 
 
-def _totals_warning(
-    matrix: CountMatrix, first: int, last: int, passed: npt.NDArray[np.bool_], options: ReadOptions
-) -> str | None:
+def _totals_warning(matrix: CountMatrix, first: int, last: int, passed: Flags, options: ReadOptions) -> str | None:
     """Compare n_counts with the matrix's own column sums in the sampled cells that pass; warn if they contradict."""
     n_counts = matrix.n_counts()
     sampled = np.flatnonzero(passed[first:last])
@@ -159,20 +153,11 @@ def _totals_warning(
     )
 
 
-def plan_units(
-    matrix: CountMatrix, rows: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_], entries: int = UNIT_ENTRIES
-) -> tuple[Unit, ...]:
-    """Cut the cells of a matrix into units of whole tiles that fit a worker's memory.
+def _cut(matrix: CountMatrix, rows: int, passed: Flags, sample: _Sample, entries: int) -> tuple[Unit, ...]:
+    """Cut the cells into units of whole tiles that fit a worker's memory, of at most `entries` that are not zero.
 
-    `rows` are taken, ascending, and the `passed` cells, at least one. A unit should hold at most `entries` that are not
-    zero: their number is estimated from a few cells, by the bytes that these and all cells take in the file.
+    Their number is estimated from the sample, by the bytes that it and all cells take in the file.
     """
-    return _cut(matrix, len(rows), passed, _look(matrix, rows, passed), entries)
-
-
-def _cut(
-    matrix: CountMatrix, rows: int, passed: npt.NDArray[np.bool_], sample: _Sample, entries: int
-) -> tuple[Unit, ...]:
     cells = matrix.shape[1]
     share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(sample.first, sample.last))
     estimate = min(rows * int(passed.sum()), int(len(sample.entries.cells) * share * _MARGIN))

@@ -22,14 +22,8 @@ _SIGNS = "*?["
 class SourceFile:
     """One input file.
 
-    Attributes
-    ----------
-    name : str
-        Path relative to the input it was found in, without suffix: ``database1/data/study1``.
-    file : FileStat
-        Location and state.
-    problem : str or None
-        Why it cannot be read, one sentence, where that is known from looking at its folder.
+    `name` is its path relative to the input it was found in, without suffix, ``database1/data/study1``; `problem` says
+    in a sentence why it cannot be read, where that is known from looking at its folder.
     """
 
     name: str
@@ -39,7 +33,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FoundSources(Sequence[SourceFile]):
-    """A sequence of the sources that were found, ascending by name.
+    """The sources that were found, ascending by name, as a sequence.
 
     `passed_over` holds other names of the same files and folders, and loops of links.
     """
@@ -76,23 +70,15 @@ class _Candidate:
 def find_sources(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> FoundSources:
     """Find all matrices in files and folders, ascending by name.
 
-    A local file is found once, whatever links lead to it: under its own path rather than that of a link, else under
-    the smallest name. What cannot be read as a file, such as a named pipe, is a source with a problem.
+    Inputs are paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed
+    over. Or they are patterns of these, such as ``/data/*/study?.loom``: what matches is named by its path below
+    ``/data``.
 
-    Parameters
-    ----------
-    inputs : sequence of str
-        Paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed over. Or
-        patterns of these, such as ``/data/*/study?.loom``: what matches is named by its path below ``/data``.
-    suffixes : sequence of str
-        Endings of files that can be read, such as ``.loom``.
+    A local file is found once, whatever links lead to it: under its own path rather than that of a link, else under the
+    smallest name. What cannot be read as a file, such as a named pipe, is a source with a problem.
 
-    Raises
-    ------
-    InputError
-        If an input is not there, cannot be read by its ending, or holds or matches no matrix.
-    UsageError
-        If two files would have the same name, or one file was given under two names.
+    InputError if an input is not there, cannot be read by its ending, or holds or matches no matrix; UsageError if two
+    files would have the same name, or one file was given under two names.
     """
     if not inputs:
         message = "no input was given: name a matrix, or a folder of matrices"

@@ -1,37 +1,27 @@
 """Putting entries that are stored by cell in the order of genes."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from median_spark.matrices.contract import Entries
+from median_spark.matrices.contract import Entries, Int32s, Ints, Numbers
 
 
-def row_numbers(rows: npt.NDArray[np.int64], genes: int) -> npt.NDArray[np.int32]:
+def row_numbers(rows: Ints, genes: int) -> Int32s:
     """Return the place in `rows` of each gene of a matrix, ``len(rows)`` where it is not among them."""
     numbers = np.full(genes, len(rows), dtype=np.int32)
     numbers[rows] = np.arange(len(rows), dtype=np.int32)
     return numbers
 
 
-def transposed(
-    numbers: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int32],
-    counts: npt.NDArray[Any],
-    lengths: npt.NDArray[np.int64],
-) -> Entries:
+def transposed(numbers: Ints, ends: Ints, rows: Int32s, counts: Numbers, lengths: Ints) -> Entries:
     """Return entries by row and then by cell; `rows` and `counts` are overwritten and returned.
 
     Line `i` holds the entries of cell ``numbers[i]``, ascending, up to ``ends[i]``; `rows` and `counts` are those of
     each entry, line by line; `lengths` counts the entries of each row.
     """
-    from median_spark.matrices.loops.sparse import part_pairs, scatter_pairs  # numba takes half a second to import
+    from median_spark.matrices.loops.sparse import transpose  # numba takes half a second to import
 
     pairs = np.empty(len(rows), dtype=[("cell", np.int32), ("count", counts.dtype)])
-    scatter_pairs(numbers, ends, rows, counts, np.cumsum(lengths) - lengths, pairs)
-    repeated = part_pairs(lengths, pairs, rows, counts)
+    repeated = transpose(numbers, ends, rows, counts, lengths, pairs)
     return summed(Entries(lengths, rows, counts)) if repeated else Entries(lengths, rows, counts)
 
 

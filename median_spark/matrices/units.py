@@ -6,14 +6,13 @@ value = count / n_counts[cell] * target_sum, in float64 and in that order, for t
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError, counted
 from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, select_genes
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells
-from median_spark.matrices.contract import CountMatrix, Entries, brief
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Int32s, Texts, brief
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.integer_counts import first_fraction, fractions
 from median_spark.matrices.options import ReadOptions
@@ -44,17 +43,12 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
 
 def read_unit(
     matrix: CountMatrix, selection: GeneSelection, unit: Unit, options: ReadOptions
-) -> tuple[GeneValues, npt.NDArray[np.str_]]:
+) -> tuple[GeneValues, Texts]:
     """Read a range of cells as normalised, gene-major values.
 
     Returns the values of all genes of the selection that have one, cells counted from ``unit.first``, and the ids of
-    the unit's cells.
-
-    Raises
-    ------
-    InputError
-        If a count is negative, NaN or infinite, or not whole unless that is allowed, or a cell with counts has an
-        n_counts that is not above 0.
+    the unit's cells. InputError if a count is negative, NaN or infinite, or not whole unless that is allowed, or a cell
+    with counts has an n_counts that is not above 0.
     """
     cell_ids = matrix.cell_ids(unit.first, unit.last)
     taken = passing_cells(matrix, options)[unit.first : unit.last]
@@ -78,7 +72,7 @@ def read_unit(
     return gene_values.detected(), cell_ids
 
 
-def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValues, npt.NDArray[np.str_], int]:
+def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValues, Texts, int]:
     """Open a matrix and read a unit; return what `read_unit` does, and the matrix's number of cells.
 
     Damaged files may hang or crash this: call it by `read_guarded`.
@@ -90,13 +84,7 @@ def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValu
         return *read_unit(matrix, selection, unit, options), matrix.shape[1]
 
 
-def _read_entries(
-    matrix: CountMatrix,
-    selection: GeneSelection,
-    unit: Unit,
-    taken: npt.NDArray[np.bool_],
-    cell_ids: npt.NDArray[np.str_],
-) -> Entries:
+def _read_entries(matrix: CountMatrix, selection: GeneSelection, unit: Unit, taken: Flags, cell_ids: Texts) -> Entries:
     """Read the selected rows, and reject counts that no count matrix may hold."""
     entries = matrix.entries(selection.rows, unit.first, unit.last, taken)
     counts = entries.counts
@@ -147,13 +135,7 @@ def _gene_of(selection: GeneSelection, entries: Entries, entry: int) -> str:
     return str(selection.genes[selection.gene_of_row[row]])
 
 
-def _check_totals(
-    matrix: CountMatrix,
-    options: ReadOptions,
-    n_counts: npt.NDArray[np.float64],
-    cells: npt.NDArray[np.int32],
-    cell_ids: npt.NDArray[np.str_],
-) -> None:
+def _check_totals(matrix: CountMatrix, options: ReadOptions, n_counts: Floats, cells: Int32s, cell_ids: Texts) -> None:
     """Reject a total that no cell with counts can have."""
     unusable = ~(np.isfinite(n_counts) & (n_counts > 0))
     if not unusable.any():
@@ -174,8 +156,8 @@ def _check_totals(
 
 
 def _by_gene(
-    selection: GeneSelection, entries: Entries, n_counts: npt.NDArray[np.float64], target_sum: float
-) -> tuple[GeneValues, npt.NDArray[np.int32]]:
+    selection: GeneSelection, entries: Entries, n_counts: Floats, target_sum: float
+) -> tuple[GeneValues, Int32s]:
     """Put row-major entries in gene order, sum the rows of one gene per cell, and normalise.
 
     Returns the values of all genes of the selection, and their cells.

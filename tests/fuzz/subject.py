@@ -74,7 +74,7 @@ def _read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
     options : ReadOptions
         What decides the values.
     unit_entries : int
-        See `median_spark.matrices.plan_units`; small numbers cut a small file into several units.
+        See `median_spark.matrices.outline`; small numbers cut a small file into several units.
     """
     with open_matrix(path, options.names, options.layer) as matrix:
         found = outline(matrix, options, unit_entries)

@@ -18,7 +18,7 @@ from median_spark.errors import GeneTableError, InputError, TableError
 from median_spark.expression import require_uniform
 from median_spark.genes import GeneMap, GeneTable, RowCounts, is_no_id, select_genes, spelling_warnings
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
-from median_spark.matrices.hdf5.lists import as_strings
+from median_spark.matrices.tables import as_strings
 from median_spark.options import Style, worded
 from median_spark.verification.naming import Naming
 

@@ -238,9 +238,8 @@ class TestAttributes:
     @pytest.mark.parametrize("content", [["1", "2", "3"], np.array([b"1", b"2", b"3"])], ids=["variable", "fixed"])
     def test_totals_that_are_strings(self, tmp_path, content):
         path = write_loom(tmp_path / "study.loom", COUNTS, n_counts=content)
-        assert re.fullmatch(
-            r"column attribute 'n_counts' must be numeric, not (object|\|S1): name another with --n-counts-attr",
-            refusal(path),
+        assert refusal(path) == (
+            "column attribute 'n_counts' must be numeric, not strings: name another with --n-counts-attr"
         )
 
     def test_a_filter_of_another_type(self, tmp_path):

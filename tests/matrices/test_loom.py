@@ -20,7 +20,6 @@ from median_spark.matrices import (
     Unit,
     open_matrix,
     outline,
-    plan_units,
     read_unit,
     select_rows,
 )
@@ -41,7 +40,7 @@ LAYOUTS = {
 
 
 def cut(matrix, entries):
-    return plan_units(matrix, np.arange(matrix.shape[0]), np.ones(matrix.shape[1], dtype=np.bool_), entries)
+    return outline(matrix, ReadOptions(cell_filter=False, allow_non_integer=True), entries).units
 
 
 @pytest.fixture(scope="module")

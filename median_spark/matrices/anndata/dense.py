@@ -2,16 +2,15 @@
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
-from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries
+from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries, Flags, Floats, Ints
 from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
 from median_spark.matrices.hdf5.row_blocks import gather_entries
 from median_spark.matrices.transpose import row_numbers, transposed
 
 
 class Dense:
-    """One dense matrix; satisfies `Storage`."""
+    """One dense matrix; one of `layers.Storage`."""
 
     def __init__(self, location: str, dataset: h5py.Dataset, place: str) -> None:
         self._grid = Grid(location, dataset, AxisLabels(place, "cells", "genes"))
@@ -19,7 +18,7 @@ class Dense:
         self.cells_per_tile = int(self._grid.tile[0])
         self.text = f"dense, {self._grid.text}"
 
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
         genes = self.shape[1]
         numbers = np.flatnonzero(taken)
@@ -32,7 +31,7 @@ class Dense:
         lengths = np.bincount(chosen, minlength=len(rows)).astype(np.int64)
         return transposed(numbers, np.cumsum(by_cell.lengths), chosen, by_cell.counts, lengths)
 
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+    def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_row_totals  # numba takes half a second
 

@@ -5,19 +5,18 @@ https://anndata.readthedocs.io/en/latest/fileformat-prose.html.
 """
 
 import contextlib
-from typing import Any, NoReturn
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError, counted, listed
-from median_spark.matrices.anndata.columns import STRINGS, Frame
+from median_spark.matrices.anndata.columns import Frame
 from median_spark.matrices.anndata.layers import MAIN, RAW, choose_layer, find_layers
-from median_spark.matrices.contract import CountMatrix, Entries, brief, like_ensembl
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts, brief, like_ensembl
 from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
 from median_spark.matrices.hdf5.members import find_member
-from median_spark.matrices.options import AUTO_LAYER, OPTIONS, REMEDIES, AttributeNames
+from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.tables import TabledMatrix
 from median_spark.options import GENE_ID_ATTR, LAYER
 
 INDEX = "index"
@@ -29,7 +28,7 @@ _BIOTYPES = ("feature_type", "protein_coding")
 _DEFAULT = AttributeNames()
 
 
-class H5adMatrix(CountMatrix):
+class H5adMatrix(TabledMatrix):
     """One AnnData file; of var and obs ``"index"`` is the index.
 
     The layers are ``"X"``, ``"raw.X"``, those that it names, and ``"auto"``: X, unless only raw.X or only a layer
@@ -37,6 +36,8 @@ class H5adMatrix(CountMatrix):
     """
 
     cell_attribute = "obs column"
+    _rows: Frame
+    _cells: Frame
 
     def __init__(self, location: str, names: AttributeNames, layer: str) -> None:
         self.location = location
@@ -55,8 +56,8 @@ class H5adMatrix(CountMatrix):
             self._counts = self._layer.open()
             self._closing.callback(self._counts.close)
             self.shape = (self._counts.shape[1], self._counts.shape[0])
-            self._obs = self._frame("obs", "cells", self.shape[1])
-            self._var = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
+            self._cells = self._frame("obs", "cells", self.shape[1])
+            self._rows = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
         except BaseException:
             self.close()
             raise
@@ -65,55 +66,37 @@ class H5adMatrix(CountMatrix):
         """Close the file."""
         self._closing.close()
 
-    def gene_ids(self) -> npt.NDArray[np.str_]:
+    def gene_ids(self) -> Texts:
         """Return the Ensembl id of each row."""
         name = self._names.gene_id
         if name == INDEX:
-            return self._var.index()
-        if name in self._var.columns:
-            return self._var.strings(name)
-        if name == _DEFAULT.gene_id and self._var.has_index:
-            index = self._var.index()
+            return self._rows.index()
+        if name == _DEFAULT.gene_id and not self._rows.has(name) and self._rows.has_index:
+            index = self._rows.index()
             if like_ensembl(index):
                 return index
-        return self._refuse_missing(self._var, "gene_id", name, f", or the index with {GENE_ID_ATTR.given('index')}")
+        return self._strings(self._rows, "gene_id", name, also=f", or the index with {GENE_ID_ATTR.given('index')}")
 
-    def gene_types(self) -> npt.NDArray[np.str_] | None:
+    def gene_types(self) -> Texts | None:
         """Return the gene type of each row, or None if the file has none."""
-        name = self._names.gene_type
-        if name in self._var.columns:
-            return self._var.strings(name)
         column, biotype = _BIOTYPES
-        if name == _DEFAULT.gene_type and column in self._var.columns:
-            types = self._var.strings(column)
+        if self._names.gene_type == _DEFAULT.gene_type not in self._rows.columns and column in self._rows.columns:
+            types = self._rows.strings(column)
             return types if np.any(types == biotype) else None
-        return None
+        return super().gene_types()
 
-    def cell_ids(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.str_]:
+    def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the names of the cells ``first <= cell < last``, by default of all."""
         name = self._names.cell_id
         if name is None or name == INDEX:
-            return self._obs.index(first, last)
-        if name not in self._obs.columns:
-            return self._refuse_missing(self._obs, "cell_id", name)
-        return self._obs.strings(name, first, last)
+            return self._cells.index(first, last)
+        return self._strings(self._cells, "cell_id", name, first, last)
 
-    def filter_pass(self) -> npt.NDArray[Any]:
-        """Return the quality filter of each cell, numbers or texts."""
-        name = self._names.filter_pass
-        if name in self._obs.columns and self._obs.kind(name) == STRINGS:
-            return self._obs.labels(name)
-        return self._numbers("filter_pass", name)
-
-    def n_counts(self) -> npt.NDArray[np.float64]:
-        """Return the total counts of each cell over all rows."""
-        return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
-
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+    def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each of some cells over all rows."""
         return self._counts.cell_totals(first, last)
 
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
         return self._counts.entries(rows, first, last, taken)
 
@@ -124,10 +107,6 @@ class H5adMatrix(CountMatrix):
     def stored_bytes(self, first: int, last: int) -> int:
         """Return the bytes of some cells in the file."""
         return self._counts.stored_bytes(first, last)
-
-    def attributes(self, side: str) -> list[str]:
-        """Return the columns of var or raw.var (``"row"``), or of obs (``"cell"``), ascending."""
-        return (self._var if side == "row" else self._obs).columns
 
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""
@@ -173,7 +152,7 @@ class H5adMatrix(CountMatrix):
             except InputError as error:
                 text = self._unreadable(error)
             pairs.append((LAYER.given(brief(name)), text))
-        for frame in (self._var, self._obs):
+        for frame in (self._rows, self._cells):
             try:
                 index = ", ".join(map(brief, frame.index(0, 3).tolist())) or "empty"
             except InputError as error:
@@ -209,22 +188,3 @@ class H5adMatrix(CountMatrix):
 
     def _unreadable(self, error: InputError) -> str:
         return f"cannot be read: {error.without(self.location)}"
-
-    def _numbers(self, field: str, name: str) -> npt.NDArray[Any]:
-        if name not in self._obs.columns:
-            return self._refuse_missing(self._obs, field, name)
-        numbers = self._obs.numbers(name)
-        if numbers is None:
-            message = (
-                f"{self.location}: obs column '{name}' must be numeric, not {self._obs.kind(name)}: "
-                f"name another with {OPTIONS[field]}"
-            )
-            raise InputError(message, kind=f"{field} not numeric")
-        return numbers
-
-    def _refuse_missing(self, frame: Frame, field: str, name: str, also: str = "") -> NoReturn:
-        message = (
-            f"{self.location}: {frame.name} column '{name}' is missing; it has "
-            f"{listed(frame.columns, 12) or 'none'}: {REMEDIES[field]}{also}"
-        )
-        raise InputError(message, kind=f"{field} missing")

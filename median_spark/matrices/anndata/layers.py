@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import h5py
-import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.anndata.dense import Dense
 from median_spark.matrices.anndata.sparse import ByCell, ByGene
-from median_spark.matrices.contract import Entries, brief
+from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
 from median_spark.matrices.hdf5.members import find_member, text_attribute
 from median_spark.matrices.hdf5.sizes import require_lines
@@ -30,27 +27,8 @@ _SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
 """Kinds of sparse matrices by attribute 'encoding-type', and by 'h5sparse_format' of old files."""
 
 
-class Storage(Protocol):
-    """Counts of an AnnData file in one encoding, their `shape` cells × genes; `text` names the encoding for people.
-
-    All else is as in `CountMatrix`.
-    """
-
-    shape: tuple[int, int]
-    cells_per_tile: int
-    text: str
-
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
-        """See `CountMatrix`."""
-
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """See `CountMatrix`."""
-
-    def stored_bytes(self, first: int, last: int) -> int:
-        """See `CountMatrix`."""
-
-    def close(self) -> None:
-        """Close what reading has opened."""
+Storage = Dense | ByCell | ByGene
+"""Counts in one encoding, cells × genes; `text` names the encoding for people, the rest is `CountMatrix`'s."""
 
 
 @dataclass(frozen=True)

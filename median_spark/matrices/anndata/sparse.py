@@ -4,15 +4,14 @@ Read in stretches, so that what is held does not grow with the file. Cells × ge
 """
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import Entries, brief
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers, brief
 from median_spark.matrices.hdf5.arrays import Vector
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
 from median_spark.matrices.hdf5.lists import read_list
@@ -80,7 +79,7 @@ class _Sparse:
             self._refuse(f"must have a list of {wanted} '{name}'; {kind}")
         return Vector(self._location, held)
 
-    def _find_indptr(self, group: h5py.Group) -> npt.NDArray[np.int64]:
+    def _find_indptr(self, group: h5py.Group) -> Ints:
         held = find_member(self._location, group, "indptr")
         with naming_damage(self._location, f"'indptr' of {self._place}"):
             if not isinstance(held, h5py.Dataset) or held.ndim != 1 or held.dtype.kind not in "iu":
@@ -110,7 +109,7 @@ class _Sparse:
             yield start, stop
             start = stop
 
-    def _read_indices(self, start: int, stop: int) -> npt.NDArray[Any]:
+    def _read_indices(self, start: int, stop: int) -> Numbers:
         indices = self._indices.read(start, stop)
         return indices if indices.dtype in (np.int32, np.int64) else indices.astype(np.int64)
 
@@ -126,7 +125,7 @@ class ByCell(_Sparse):
     def __init__(self, location: str, group: h5py.Group, place: str) -> None:
         super().__init__(location, group, place, "csr")
 
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
         from median_spark.matrices.loops.sparse import choose  # numba takes half a second
 
@@ -151,7 +150,7 @@ class ByCell(_Sparse):
         ends = np.maximum.accumulate(ends)
         return transposed(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
 
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+    def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_line_totals  # see above
 
@@ -173,7 +172,7 @@ class ByGene(_Sparse):
         super().__init__(location, group, place, "csc")
         self.cells_per_tile = max(1, min(_SAMPLED_BY_GENE, self.shape[0]))
 
-    def entries(self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_]) -> Entries:
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
         from median_spark.matrices.loops.sparse import choose_cells, disorder  # see above
 
@@ -206,7 +205,7 @@ class ByGene(_Sparse):
         entries = Entries(lengths, cells, counts)
         return summed(entries) if repeated else entries
 
-    def cell_totals(self, first: int, last: int) -> npt.NDArray[np.float64]:
+    def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
         from median_spark.matrices.loops.sparse import add_cell_totals  # see above
 
@@ -222,7 +221,7 @@ class ByGene(_Sparse):
         stored = self._data.stored_bytes() + self._indices.stored_bytes()
         return int(stored * (last - first) / max(1, self.shape[0]))
 
-    def _check_cells(self, cells: npt.NDArray[Any], start: int) -> None:
+    def _check_cells(self, cells: Numbers, start: int) -> None:
         if len(cells) and (cells.min() < 0 or cells.max() >= self.shape[0]):
             wrong = int(np.flatnonzero((cells < 0) | (cells >= self.shape[0]))[0])
             self._refuse_index("cell", int(cells[wrong]), start + wrong, self.shape[0])

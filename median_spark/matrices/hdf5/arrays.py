@@ -6,16 +6,21 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import brief
+from median_spark.matrices.contract import Flags, Ints, Numbers, brief
 from median_spark.matrices.hdf5.files import compression_of, naming_damage, require_filters
-from median_spark.matrices.hdf5.inflate import DamagedTileError
 from median_spark.matrices.hdf5.row_blocks import RowBlock
 from median_spark.matrices.hdf5.sizes import most_bytes
-from median_spark.matrices.hdf5.tiles import MOST_INFLATED_BYTES, TileIndex, can_be_inflated, open_bytes, read_tiles
+from median_spark.matrices.hdf5.tiles import (
+    MOST_INFLATED_BYTES,
+    DamagedTileError,
+    TileIndex,
+    can_be_inflated,
+    open_bytes,
+    read_tiles,
+)
 
 _SLICE_BYTES = 64 << 20
 """Bytes of rows for h5py to read at once: large enough to amortise the call, small enough for any worker."""
@@ -62,9 +67,7 @@ class Grid:
         tiles = f"tiles of {self.tile[0]} × {self.tile[1]}" if self._dataset.chunks else "contiguous"
         return f"{self.stored}, {tiles}, {compression_of(self._dataset)}"
 
-    def row_blocks(
-        self, rows: npt.NDArray[np.int64], first: int, last: int, taken: npt.NDArray[np.bool_] | None = None
-    ) -> Iterator[RowBlock]:
+    def row_blocks(self, rows: Ints, first: int, last: int, taken: Flags | None = None) -> Iterator[RowBlock]:
         """Read the rows of tiles that hold some ascending rows, for the columns ``first <= column < last``.
 
         Tiles with none of the `taken` columns, shape (last - first,), may be left out; InputError if it is damaged.
@@ -102,7 +105,7 @@ class Grid:
         with naming_damage(self._location, f"the index of {self._labels.name}'s tiles"):
             return int(self._dataset.id.get_storage_size() * (last - first) / max(1, self.shape[axis]))
 
-    def _slices(self, rows: npt.NDArray[np.int64], first: int, last: int) -> Iterator[RowBlock]:
+    def _slices(self, rows: Ints, first: int, last: int) -> Iterator[RowBlock]:
         """Read blocks of rows with h5py: whole rows of tiles, each block of about `_SLICE_BYTES`."""
         tile, row = self.tile[0], max(1, (last - first) * self.stored.itemsize)
         # Tiles are decompressed at once where the file can fill them, however wide they are.
@@ -143,7 +146,7 @@ class Vector:
         with naming_damage(self._location, f"the index of {self._name}s tiles"):
             return int(self._dataset.id.get_storage_size())
 
-    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+    def read(self, start: int, stop: int) -> Numbers:
         """Return the numbers ``start <= place < stop``; InputError if the file is damaged."""
         if self._index is None or stop <= start:
             with naming_damage(self._location, f"{self._name} from {start:,} to {stop:,}"):

@@ -32,14 +32,8 @@ _DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, Arithmetic
 def open_hdf5(location: str) -> tuple[h5py.File, Any]:
     """Open an HDF5 file for reading.
 
-    Returns the file, and the stream beneath it where the file is not local, which must be closed after it.
-
-    Raises
-    ------
-    InputError
-        If it is missing, may not be read, is cut off, or is no HDF5.
-    StorageError
-        If a store does not answer.
+    Returns the file, and the stream beneath it where the file is not local, which must be closed after it. InputError
+    if it is missing, may not be read, is cut off, or is no HDF5; StorageError if a store does not answer.
     """
     stream = None
     try:

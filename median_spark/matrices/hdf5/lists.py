@@ -1,17 +1,17 @@
 """Lists of names or numbers in HDF5 files, one per cell or per gene, read in blocks of bounded size."""
 
-import html
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import brief
+from median_spark.matrices.contract import Numbers, brief
+from median_spark.matrices.hdf5.files import require_filters
 from median_spark.matrices.hdf5.sizes import file_bytes, require_strings
+from median_spark.matrices.tables import Table, as_strings
 
 _BLOCK_BYTES = 32 << 20
 """Bytes to read at once."""
@@ -23,6 +23,26 @@ _STRING_BYTES = 256 << 20
 """Bytes of strings of variable length to read at once; each may be as long as the file."""
 
 
+class Hdf5Table(Table):
+    """A table whose columns are HDF5 datasets."""
+
+    def _read(self, column: str, held: h5py.Dataset, first: int = 0, last: int | None = None, **how: Any) -> Numbers:
+        return read_list(self.location, held, self.place(column), first, last, **how)
+
+    def _check(self, column: str, held: Any) -> None:
+        """Reject a column that is not of the table's length, or that cannot be decompressed."""
+        self._require_list(column, held)
+        if held.shape != (self.length,):
+            self.refuse(column, f"has shape {held.shape}, where the matrix has {self.length:,} {self.axis}")
+
+    def _require_list(self, column: str, held: Any) -> None:
+        """Reject what is no dataset, or cannot be decompressed."""
+        if not isinstance(held, h5py.Dataset):
+            kind = type(held).__name__.lower()
+            self.refuse(column, f"must be a dataset, or made of datasets; it is a {kind}")
+        require_filters(self.location, held)
+
+
 def read_list(
     location: str,
     dataset: h5py.Dataset,
@@ -32,16 +52,12 @@ def read_list(
     *,
     field: str | None = None,
     unescape: bool = False,
-) -> npt.NDArray[Any]:
+) -> Numbers:
     """Return a list of strings as strings, or one of numbers or truth values as it is.
 
     The dataset has one dimension and is from `members.find_member`; of records one `field` is read. `what` names it in
-    messages: ``"column attribute 'n_counts'"``. `unescape` says that XML entities stand for characters.
-
-    Raises
-    ------
-    InputError
-        If it is a list of anything else, or its strings are too long or damaged.
+    messages: ``"column attribute 'n_counts'"``. `unescape` says that XML entities stand for characters. InputError if
+    it is a list of anything else, or its strings are too long or damaged.
     """
     dtype = dataset.dtype if field is None else dataset.dtype[field]
     odd = odd_kind(dtype)
@@ -86,7 +102,7 @@ def odd_kind(dtype: np.dtype[Any]) -> str | None:
     return None if dtype.kind in "OSUiufb" else f"values of type {brief(dtype)}"
 
 
-def first_damaged(strings: npt.NDArray[Any]) -> int:
+def first_damaged(strings: Numbers) -> int:
     """Return the place of the first string with bytes after an embedded NUL, -1 if there is none.
 
     Of types that end a string at its first NUL, HDF5 returns only what is before it; those that pad have none within.
@@ -96,23 +112,6 @@ def first_damaged(strings: npt.NDArray[Any]) -> int:
     signs = np.ascontiguousarray(strings).view(np.uint8).reshape(-1, strings.dtype.itemsize)
     damaged = np.flatnonzero(((signs[:, :-1] == 0) & (signs[:, 1:] != 0)).any(axis=1))
     return int(damaged[0]) if len(damaged) else -1
-
-
-def as_strings(values: npt.NDArray[Any], *, unescape: bool = False) -> npt.NDArray[np.str_]:
-    r"""Return what HDF5 gives for strings or numbers as strings, shape (strings,).
-
-    Bytes that are no UTF-8 are spelled out, as in ``g\xe9``, so that what differs in the file differs here;
-    `median_spark.genes.is_no_id` recognises that.
-    """
-    if values.dtype.kind not in "OS":
-        return np.asarray(values).ravel().astype(np.str_)
-    texts = [
-        text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else str(text)
-        for text in values.ravel().tolist()
-    ]
-    if unescape:
-        texts = [html.unescape(text) for text in texts]
-    return np.array(texts, dtype=np.str_) if texts else np.array([], dtype="<U1")
 
 
 def _strings_at_once(dataset: h5py.Dataset, dtype: np.dtype[Any]) -> int:

@@ -17,8 +17,9 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.lists import as_strings, first_damaged
+from median_spark.matrices.hdf5.lists import first_damaged
 from median_spark.matrices.hdf5.sizes import require_backed
+from median_spark.matrices.tables import as_strings
 
 _MISSING = "there is no such file"
 
@@ -32,11 +33,8 @@ _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_BYTES = 16, 1 << 16
 def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
     """Return an object by its path from a group of this function or the file itself, None if there is none.
 
-    Raises
-    ------
-    InputError
-        If the way there leads into another file, the object's data lie in another file, or it declares a size that
-        the file cannot hold.
+    InputError if the way there leads into another file, the object's data lie in another file, or it declares a size
+    that the file cannot hold.
     """
     with naming_damage(location, f"'{_joined(group, path)}'"):
         member = _walk(location, group, path)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from median_spark.matrices.contract import Entries
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,12 @@ class RowBlock:
 
     start: int
     stop: int
-    tiles: npt.NDArray[Any]
-    first_cell: npt.NDArray[np.int64]
+    tiles: Numbers
+    first_cell: Ints
 
 
 def gather_entries(
-    blocks: Iterator[RowBlock],
-    dtype: np.dtype[Any],
-    rows: npt.NDArray[np.int64],
-    first: int,
-    taken: npt.NDArray[np.bool_],
-    expected: int,
+    blocks: Iterator[RowBlock], dtype: np.dtype[Any], rows: Ints, first: int, taken: Flags, expected: int
 ) -> Entries:
     """Gather the non-zero entries of some ascending rows and of the `taken` cells, counted from `first`.
 
@@ -67,7 +61,7 @@ def gather_entries(
     return Entries(lengths, cells[:filled], counts[:filled])
 
 
-def total_counts(blocks: Iterator[RowBlock], first: int, last: int) -> npt.NDArray[np.float64]:
+def total_counts(blocks: Iterator[RowBlock], first: int, last: int) -> Floats:
     """Sum the counts of each cell in ``first <= cell < last`` over all rows of the blocks, shape (last - first,)."""
     from median_spark.matrices.loops.dense import add_totals  # see above
 
@@ -83,7 +77,7 @@ def total_counts(blocks: Iterator[RowBlock], first: int, last: int) -> npt.NDArr
     return totals
 
 
-def with_room(held: npt.NDArray[Any], filled: int, room: int) -> npt.NDArray[Any]:
+def with_room(held: Numbers, filled: int, room: int) -> Numbers:
     """Return an array of `room` places that begins with the first `filled` of another."""
     larger = np.empty(room, dtype=held.dtype)
     larger[:filled] = held[:filled]

@@ -2,23 +2,31 @@
 
 This is three times as fast as HDF5's own way. It serves datasets of plain numbers whose only filter is gzip, as most
 writers make them. Whatever else there is, other filters, other layouts, goes through h5py.
+
+The package `deflate` carries libdeflate and inflates one block a call, each into memory of its own. Where its library
+shows libdeflate's functions, one compiled loop calls them for all tiles, straight into place; elsewhere the package's
+own function is called tile by tile. The bytes are the same.
 """
 
+import ctypes
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import deflate
 import h5py
 import numpy as np
 import numpy.typing as npt
+from deflate import _deflate
 from h5py import h5d, h5t, h5z
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.guard import beat
+from median_spark.matrices.contract import Bytes, Flags, Ints, Numbers
 from median_spark.matrices.hdf5.btree import CHUNK, read_chunk_index
 from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.inflate import DamagedTileError, inflate_tiles
 from median_spark.matrices.hdf5.sizes import require_tiles
 
 MOST_INFLATED_BYTES = 256 << 20
@@ -29,7 +37,17 @@ _GAP_BYTES = 64 << 10
 
 _BEAT_CHUNKS = 1 << 16
 
+_REASON = "it does not inflate to the size of a tile"
+
 _ITEM_BYTES = {"i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (4, 8)}
+
+
+class DamagedTileError(Exception):
+    """A tile that cannot be inflated, by its `number` among those that were to be."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 def can_be_inflated(dataset: h5py.Dataset) -> bool:
@@ -62,9 +80,9 @@ class TilePlaces:
     says that a tile is stored as it is, because compressing made it no smaller.
     """
 
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
-    plain: npt.NDArray[np.bool_]
+    offset: Ints
+    size: Ints
+    plain: Flags
 
     def __getitem__(self, place: Any) -> "TilePlaces":
         return TilePlaces(self.offset[place], self.size[place], self.plain[place])
@@ -85,7 +103,7 @@ class TileIndex:
         self._shape = tuple(-(-extent // tile) for extent, tile in zip((*dataset.shape, 1), self._tile, strict=False))
         self._all: TilePlaces | None = None
 
-    def places(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> TilePlaces:
+    def places(self, rows: Ints, columns: Ints) -> TilePlaces:
         """Return the places of the tiles in some rows and columns of tiles; InputError if the index is damaged."""
         if self._all is None:
             require_tiles(self._location, self._name, self._dataset)
@@ -140,7 +158,48 @@ def open_bytes(location: str) -> Any:
         return storage.open_random(location)
 
 
-def read_tiles(stream: Any, places: TilePlaces, tiles: npt.NDArray[Any]) -> None:
+def inflate_tiles(stored: Bytes, offsets: Ints, sizes: Ints, slots: Ints, tiles: Bytes) -> None:
+    """Inflate zlib streams, each to its slot.
+
+    Stream i is ``stored[offsets[i] : offsets[i] + sizes[i]]``, within its bounds, and must fill ``tiles[slots[i]]``.
+    The shape of `tiles` is (slots, bytes of a tile). DamagedTileError if one is damaged, or not exactly as long as a
+    tile.
+    """
+    library = _library()
+    if library is None:
+        for number, (offset, size, slot) in enumerate(
+            zip(offsets.tolist(), sizes.tolist(), slots.tolist(), strict=True)
+        ):
+            try:
+                inflated = deflate.zlib_decompress(stored.data[offset : offset + size], tiles.shape[1])
+            except deflate.DeflateError as error:
+                raise DamagedTileError(number, _REASON) from error
+            if len(inflated) != tiles.shape[1]:
+                raise DamagedTileError(number, _REASON)
+            tiles[slot] = np.frombuffer(inflated, dtype=np.uint8)
+        return
+    from median_spark.matrices.loops.dense import inflate_all  # numba takes half a second: only readers of counts wait
+
+    failed = inflate_all(*library, stored, offsets, sizes, slots, tiles)
+    if failed >= 0:
+        raise DamagedTileError(failed, _REASON)
+
+
+@cache
+def _library() -> tuple[int, int] | None:
+    """Return the address of libdeflate's function and of a decompressor, which this process keeps, or None."""
+    try:
+        library = ctypes.CDLL(_deflate.__file__)
+        allocate, function = library.libdeflate_alloc_decompressor, library.libdeflate_zlib_decompress
+    except (OSError, AttributeError):
+        return None
+    allocate.restype = ctypes.c_void_p
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    decompressor = allocate()
+    return (address, decompressor) if address and decompressor else None
+
+
+def read_tiles(stream: Any, places: TilePlaces, tiles: Numbers) -> None:
     """Read and inflate some tiles, each to its slot of `tiles`; those that lie close together are read at once.
 
     The stream is from `open_bytes`. DamagedTileError if a tile is missing from the file or damaged.

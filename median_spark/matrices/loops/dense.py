@@ -6,11 +6,11 @@ Only tasks that read counts import this, for numba takes half a second to import
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from median_spark.matrices.contract import Bytes, Flags, Floats, Int32s, Ints, Numbers
 from median_spark.matrices.loops.jit import compiled
 
 
@@ -30,15 +30,9 @@ def _zlib_decompress(
 
 @compiled
 def inflate_all(
-    function: int,
-    decompressor: int,
-    stored: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    slots: npt.NDArray[np.int64],
-    tiles: npt.NDArray[np.uint8],
+    function: int, decompressor: int, stored: Bytes, offsets: Ints, sizes: Ints, slots: Ints, tiles: Bytes
 ) -> int:
-    """Inflate zlib streams as `median_spark.matrices.hdf5.inflate.inflate_tiles` does.
+    """Inflate zlib streams as `median_spark.matrices.hdf5.tiles.inflate_tiles` does.
 
     `function` and `decompressor` are the addresses of ``libdeflate_zlib_decompress`` and of its first argument. Returns
     the number of the first stream that does not fill its tile, -1 if all do.
@@ -61,16 +55,16 @@ def inflate_all(
 
 @compiled
 def scatter(
-    block: npt.NDArray[Any],
-    bits: npt.NDArray[Any],
-    first_cell: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    taken: npt.NDArray[np.bool_],
+    block: Numbers,
+    bits: Numbers,
+    first_cell: Ints,
+    rows: Ints,
+    taken: Flags,
     shift: int,
     filled: int,
-    cells: npt.NDArray[np.int32],
-    counts: npt.NDArray[Any],
-    lengths: npt.NDArray[np.int64],
+    cells: Int32s,
+    counts: Numbers,
+    lengths: Ints,
 ) -> int:
     """Append the non-zero entries of some rows of a block of tiles, by row and cell; return how many are held now.
 
@@ -114,7 +108,7 @@ def scatter(
 
 
 @compiled
-def add_totals(block: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], totals: npt.NDArray[np.float64]) -> None:
+def add_totals(block: Numbers, first_cell: Ints, totals: Floats) -> None:
     """Add every row of a block of tiles to the totals of its cells, one row after the other."""
     tiles, rows, width = block.shape
     for tile in range(tiles):
@@ -126,17 +120,17 @@ def add_totals(block: npt.NDArray[Any], first_cell: npt.NDArray[np.int64], total
 
 @compiled
 def normalise_by_gene(
-    order: npt.NDArray[np.int64],
-    gene_of_row: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    cells: npt.NDArray[np.int32],
-    counts: npt.NDArray[Any],
-    n_counts: npt.NDArray[np.float64],
+    order: Ints,
+    gene_of_row: Ints,
+    starts: Ints,
+    lengths: Ints,
+    cells: Int32s,
+    counts: Numbers,
+    n_counts: Floats,
     target_sum: float,
-    gene_cells: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float64],
-    gene_lengths: npt.NDArray[np.int64],
+    gene_cells: Int32s,
+    values: Floats,
+    gene_lengths: Ints,
 ) -> tuple[int, float]:
     """Put the entries of rows in gene order, sum the rows of one gene per cell, and normalise.
 

@@ -3,29 +3,28 @@
 Only tasks that read counts import this, for numba takes half a second to import.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from median_spark.matrices.contract import Flags, Floats, Int32s, Ints, Numbers
 from median_spark.matrices.loops.jit import compiled
 
 
 @compiled
 def choose(
-    columns: npt.NDArray[Any],
-    counts: npt.NDArray[Any],
+    columns: Numbers,
+    counts: Numbers,
     begin: int,
-    indptr: npt.NDArray[np.int64],
+    indptr: Ints,
     line: int,
-    wanted: npt.NDArray[np.bool_],
-    row_of_column: npt.NDArray[np.int32],
+    wanted: Flags,
+    row_of_column: Int32s,
     rows: int,
     filled: int,
-    held_rows: npt.NDArray[np.int32],
-    held_counts: npt.NDArray[Any],
-    ends: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
+    held_rows: Int32s,
+    held_counts: Numbers,
+    ends: Ints,
+    lengths: Ints,
 ) -> tuple[int, int, int]:
     """Append the non-zero entries of the chosen columns, from a stretch of a matrix stored line by line.
 
@@ -64,48 +63,34 @@ def choose(
 
 
 @compiled
-def scatter_pairs(
-    numbers: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int32],
-    counts: npt.NDArray[Any],
-    at: npt.NDArray[np.int64],
-    pairs: npt.NDArray[np.void],
-) -> None:
-    """Put entries that are held cell by cell in the order of rows, and then of cells, each as one pair.
+def transpose(
+    numbers: Ints, ends: Ints, rows: Int32s, counts: Numbers, lengths: Ints, pairs: npt.NDArray[np.void]
+) -> bool:
+    """Put entries that are held cell by cell in the order of rows, and then of cells.
 
-    Line i is cell ``numbers[i]``, ascending, and its entries in `rows` and `counts` end at ``ends[i]``. `at` has where
-    the entries of each row begin, and receives where they end. `pairs`, with fields cell and count, has them side by
-    side, for every entry goes to another place: one line of the cache and not two.
+    Line i is cell ``numbers[i]``, ascending, and its entries in `rows` and `counts` end at ``ends[i]``; these two lists
+    receive the cells and counts. `lengths` counts the entries of each row. `pairs`, with fields cell and count, is room
+    for all entries: each goes to another place, which costs one line of the cache and not two. Returns whether a cell
+    has several entries of one row; they are neighbours.
     """
+    at = np.cumsum(lengths) - lengths
     entry = 0
     for line in range(len(numbers)):
         cell = np.int32(numbers[line])
         while entry < ends[line]:
-            row = rows[entry]
-            place = at[row]
+            place = at[rows[entry]]
             pairs[place]["cell"] = cell
             pairs[place]["count"] = counts[entry]
-            at[row] = place + 1
+            at[rows[entry]] = place + 1
             entry += 1
-
-
-@compiled
-def part_pairs(
-    lengths: npt.NDArray[np.int64],
-    pairs: npt.NDArray[np.void],
-    cells: npt.NDArray[np.int32],
-    counts: npt.NDArray[Any],
-) -> bool:
-    """Part pairs, by row and cell, into `cells` and `counts`; say whether a cell has several entries of one row."""
-    entry = 0
     repeated = False
+    entry = 0
     for row in range(len(lengths)):
         before = np.int32(-1)
         for place in range(entry, entry + lengths[row]):
             cell = pairs[place]["cell"]
             repeated |= cell == before
-            cells[place] = cell
+            rows[place] = cell
             counts[place] = pairs[place]["count"]
             before = cell
         entry += lengths[row]
@@ -114,19 +99,19 @@ def part_pairs(
 
 @compiled
 def choose_cells(
-    cells: npt.NDArray[Any],
-    counts: npt.NDArray[Any],
+    cells: Numbers,
+    counts: Numbers,
     begin: int,
-    indptr: npt.NDArray[np.int64],
+    indptr: Ints,
     line: int,
-    row_of_line: npt.NDArray[np.int32],
+    row_of_line: Int32s,
     rows: int,
     first: int,
-    taken: npt.NDArray[np.bool_],
+    taken: Flags,
     filled: int,
-    held_cells: npt.NDArray[np.int32],
-    held_counts: npt.NDArray[Any],
-    lengths: npt.NDArray[np.int64],
+    held_cells: Int32s,
+    held_counts: Numbers,
+    lengths: Ints,
 ) -> tuple[int, int]:
     """Append the non-zero entries of some cells, from a stretch of a matrix stored gene by gene.
 
@@ -156,7 +141,7 @@ def choose_cells(
 
 
 @compiled
-def disorder(lengths: npt.NDArray[np.int64], cells: npt.NDArray[np.int32]) -> tuple[bool, bool]:
+def disorder(lengths: Ints, cells: Int32s) -> tuple[bool, bool]:
     """Say whether the cells of some row descend, and whether neighbours are the same."""
     descends = False
     repeated = False
@@ -171,14 +156,7 @@ def disorder(lengths: npt.NDArray[np.int64], cells: npt.NDArray[np.int32]) -> tu
 
 
 @compiled
-def add_line_totals(
-    counts: npt.NDArray[Any],
-    begin: int,
-    indptr: npt.NDArray[np.int64],
-    line: int,
-    first: int,
-    totals: npt.NDArray[np.float64],
-) -> int:
+def add_line_totals(counts: Numbers, begin: int, indptr: Ints, line: int, first: int, totals: Floats) -> int:
     """Add a stretch of a matrix stored by cell to the totals of its cells, as they come; return its last line.
 
     The stretch is as in `choose`; `first` is the line of the first total.
@@ -198,9 +176,7 @@ def add_line_totals(
 
 
 @compiled
-def add_cell_totals(
-    cells: npt.NDArray[Any], counts: npt.NDArray[Any], first: int, totals: npt.NDArray[np.float64]
-) -> None:
+def add_cell_totals(cells: Numbers, counts: Numbers, first: int, totals: Floats) -> None:
     """Add a stretch of a matrix stored by gene to the totals of the cells from `first` on, as they come."""
     last = first + len(totals)
     for place in range(len(cells)):
@@ -210,7 +186,7 @@ def add_cell_totals(
 
 
 @compiled
-def add_row_totals(tiles: npt.NDArray[Any], columns: int, totals: npt.NDArray[np.float64]) -> None:
+def add_row_totals(tiles: Numbers, columns: int, totals: Floats) -> None:
     """Add rows of tiles that stand side by side to their totals, each from left to right.
 
     `tiles` has the shape (tiles, rows, columns of a tile); the last may reach beyond the `columns` that mean something.

@@ -18,7 +18,7 @@ from reading import assert_same, read
 from median_spark.cli import main
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
-from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline, plan_units
+from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline
 from median_spark.options import Style, worded
 
 GENES, CELLS = 53, 41
@@ -185,7 +185,7 @@ class TestUnits:
     def test_units_cover_each_cell_once(self, tmp_path, counts, kind, storage, entries):
         path = write_h5ad(tmp_path / "study.h5ad", counts, kind, storage=STORAGES[storage])
         with open_matrix(path, AttributeNames()) as matrix:
-            units = list(plan_units(matrix, np.arange(GENES), np.ones(CELLS, dtype=np.bool_), entries))
+            units = outline(matrix, ReadOptions(allow_non_integer=True), entries).units
         assert [cell for unit in units for cell in range(unit.first, unit.last)] == list(range(CELLS))
         assert [unit.number for unit in units] == list(range(len(units)))
 
@@ -194,7 +194,7 @@ class TestUnits:
         counts = random_counts(np.random.default_rng(2), 300, 5_000, density=0.2)
         path = write_h5ad(tmp_path / "study.h5ad", counts, kind, storage={"chunks": (100, 100), "compression": "gzip"})
         with open_matrix(path, AttributeNames()) as matrix:
-            units = list(plan_units(matrix, np.arange(300), np.ones(5_000, dtype=np.bool_), 100_000))
+            units = outline(matrix, ReadOptions(), 100_000).units
             tile = matrix.cells_per_tile()
         held = [np.count_nonzero(counts[:, unit.first : unit.last]) for unit in units]
         assert max(held) <= 100_000 + 70 * tile

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 import pytest
 
-from median_spark.matrices.hdf5 import inflate
-from median_spark.matrices.hdf5.inflate import DamagedTileError, inflate_tiles
+from median_spark.matrices.hdf5 import tiles as module
+from median_spark.matrices.hdf5.tiles import DamagedTileError, inflate_tiles
 
 TILE = 4096
 
@@ -14,9 +14,9 @@ TILE = 4096
 @pytest.fixture(params=["compiled", "one by one"])
 def way(request, monkeypatch):
     if request.param == "one by one":
-        monkeypatch.setattr(inflate, "_library", lambda: None)
+        monkeypatch.setattr(module, "_library", lambda: None)
     else:
-        assert inflate._library() is not None, "the package deflate shows libdeflate's functions here"
+        assert module._library() is not None, "the package deflate shows libdeflate's functions here"
     return request.param
 
 

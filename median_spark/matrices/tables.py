@@ -1,0 +1,146 @@
+"""Properties of rows and of cells by name, as formats with named attributes or data frames have them."""
+
+import html
+from typing import NoReturn, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from median_spark.errors import InputError, listed
+from median_spark.matrices.contract import CountMatrix, Flags, Floats, Numbers, Texts, brief
+from median_spark.matrices.options import OPTIONS, REMEDIES, AttributeNames
+
+STRINGS = "strings"
+"""What `Table.kind` calls a column of strings."""
+
+Values = tuple[Numbers, Flags | None]
+"""Some entries of a column, and which of them are missing; None where the format has no missing values."""
+
+
+def as_strings(values: Numbers, *, unescape: bool = False) -> Texts:
+    r"""Return what HDF5 gives for strings or numbers as strings, shape (strings,).
+
+    Bytes that are no UTF-8 are spelled out, as in ``g\xe9``, so that what differs in the file differs here;
+    `median_spark.genes.is_no_id` recognises that.
+    """
+    if values.dtype.kind not in "OS":
+        return np.asarray(values).ravel().astype(np.str_)
+    texts = [
+        text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else str(text)
+        for text in values.ravel().tolist()
+    ]
+    if unescape:
+        texts = [html.unescape(text) for text in texts]
+    return np.array(texts, dtype=np.str_) if texts else np.array([], dtype="<U1")
+
+
+class Table(Protocol):
+    """Columns with an entry for each of `length` `axis` (``"cells"``), read when they are asked for.
+
+    `noun` is what the format calls a column: ``"obs column"``. Whatever cannot be read, or has another number of
+    entries, is an InputError.
+    """
+
+    location: str
+    noun: str
+    axis: str
+    length: int
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the names of the columns, ascending."""
+
+    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Return the entries ``first <= entry < last`` of a column, by default all."""
+
+    def has(self, column: str) -> bool:
+        """Say whether there is such a column."""
+        return column in self.columns
+
+    def strings(self, column: str, first: int = 0, last: int | None = None) -> Texts:
+        """Return some entries of a column as strings, ``""`` where one is missing."""
+        values, missing = self.values(column, first, last)
+        texts = as_strings(values)
+        if missing is not None and missing.any():
+            texts[missing] = ""
+        return texts
+
+    def numbers(self, column: str) -> Numbers | None:
+        """Return a column of numbers or truth values, NaN where one is missing; None if it holds something else."""
+        values, missing = self.values(column)
+        if values.dtype.kind not in "iufb":
+            return None
+        if missing is not None and missing.any():
+            values = values.astype(np.float64)
+            values[missing] = np.nan
+        return values
+
+    def labels(self, column: str) -> npt.NDArray[np.object_]:
+        """Return a column of strings as objects, None where one is missing."""
+        values, missing = self.values(column)
+        texts = as_strings(values).astype(np.object_)
+        if missing is not None:
+            texts[missing] = None
+        return texts
+
+    def kind(self, column: str) -> str:
+        """Return what a column holds, for messages."""
+        values, _ = self.values(column, 0, 1)
+        return STRINGS if values.dtype.kind in "OSU" else str(values.dtype)
+
+    def place(self, column: str) -> str:
+        """Return what a column is called in messages."""
+        return f"{self.noun} '{brief(column)}'"
+
+    def refuse(self, column: str, problem: str, kind: str = "") -> NoReturn:
+        """Reject a column; `kind` is that of the error."""
+        message = f"{self.location}: {self.place(column)} {problem}"
+        raise InputError(message, kind=kind)
+
+
+class TabledMatrix(CountMatrix):
+    """A matrix with a table of rows and one of cells, whose columns `AttributeNames` names."""
+
+    _names: AttributeNames
+    _rows: Table
+    _cells: Table
+
+    def gene_types(self) -> Texts | None:
+        """Return the gene type of each row, or None if the file has none."""
+        name = self._names.gene_type
+        return self._rows.strings(name) if name in self._rows.columns else None
+
+    def filter_pass(self) -> Numbers:
+        """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""
+        name = self._names.filter_pass
+        if self._cells.has(name) and self._cells.kind(name) == STRINGS:
+            return self._cells.labels(name)
+        return self._numbers("filter_pass", name)
+
+    def n_counts(self) -> Floats:
+        """Return the total counts of each cell over all rows."""
+        return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
+
+    def attributes(self, side: str) -> list[str]:
+        """Return the names of the columns of rows (``"row"``) or of cells (``"cell"``), ascending."""
+        return (self._rows if side == "row" else self._cells).columns
+
+    def _strings(
+        self, table: Table, field: str, name: str, first: int = 0, last: int | None = None, *, also: str = ""
+    ) -> Texts:
+        """Return a column of strings that one of `AttributeNames` names; `also` is advice if it is missing."""
+        if not table.has(name):
+            has = listed(table.columns, 12) or "none"
+            table.refuse(name, f"is missing; it has {has}: {REMEDIES[field]}{also}", f"{field} missing")
+        return table.strings(name, first, last)
+
+    def _numbers(self, field: str, name: str) -> Numbers:
+        if not self._cells.has(name):
+            self._strings(self._cells, field, name)
+        numbers = self._cells.numbers(name)
+        if numbers is None:
+            kind = self._cells.kind(name)
+            self._cells.refuse(
+                name, f"must be numeric, not {kind}: name another with {OPTIONS[field]}", f"{field} not numeric"
+            )
+        return numbers
