@@ -60,6 +60,13 @@ def write_demo(out: str, *, seed: int = DEMO_SEED) -> list[str]:
         If the folder is not empty, or cannot be written.
     UsageError
         If it is not local.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> looms = median_spark.write_demo("demo")
+    >>> len(looms)
+    5
     """
     target = storage.canonical(out)
     if not storage.is_local(target):

@@ -70,7 +70,9 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
 
     Examples
     --------
-    >>> dict(inspect("/data/corpus/study1.loom"))["can be used"]  # doctest: +SKIP
+    >>> import median_spark
+    >>> findings = dict(median_spark.inspect("corpus/database1/data/study1.loom"))
+    >>> findings["can be used"]
     'yes, in 1 unit of work'
     """
     inspection = examine(path, options)
@@ -101,7 +103,9 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
 
     Examples
     --------
-    >>> examine("/data/corpus/study1.loom").problem is None  # doctest: +SKIP
+    >>> import median_spark
+    >>> inspection = median_spark.examine("corpus/database1/data/study1.loom")
+    >>> inspection.problem is None
     True
     """
     location = storage.canonical(path)

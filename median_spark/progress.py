@@ -59,7 +59,13 @@ class ProgressReporter(Protocol):
 
 
 class SilentProgress:
-    """Says nothing."""
+    """Says nothing.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.SilentProgress().note("converting")
+    """
 
     def note(self, text: str) -> None:
         """Say nothing."""
@@ -75,7 +81,15 @@ class SilentProgress:
 
 
 class PlainLines:
-    """Says lines, for logs and pipes; where these cannot be written, the work goes on without."""
+    """Says lines, for logs and pipes; where these cannot be written, the work goes on without.
+
+    Examples
+    --------
+    >>> import sys
+    >>> import median_spark
+    >>> median_spark.PlainLines(sys.stdout).note("converting")
+    converting
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = TolerantStream(stream)

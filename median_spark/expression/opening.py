@@ -96,6 +96,11 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
         If there is no such table, or it has no such source; then nothing is removed.
     BusyError
         If another run is writing to the table.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.remove_sources("result/expression", ["database1/data/study1"])
     """
     table = open_table(location)
     _check_folders(table)

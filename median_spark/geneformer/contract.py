@@ -41,6 +41,13 @@ def check_dictionaries(
     first takes those of the median dictionary and looks up their tokens. So with the first layout no gene may lack
     either, and with the second there may be medians without a token. Both divide by the median.
     A tokenizer upper-cases a row's id, looks it up in the mapping once, and keeps what leads to a gene with a token.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> medians, tokens = {"ENSG00000000003": 1.5}, {"<pad>": 0, "<mask>": 1, "ENSG00000000003": 2}
+    >>> median_spark.check_dictionaries(medians, tokens, {"ENSG00000000003": "ENSG00000000003"})
+    []
     """
     layout = next((layout for layout in reversed(TOKEN_LAYOUTS) if special(layout[-1]) in tokens), TOKEN_LAYOUTS[0])
     specials = [special(name) for name in layout]

@@ -35,6 +35,12 @@ class GeneformerOptions:
     ------
     UsageError
         If no series of models has these tokens, or the number is below 1.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.GeneformerOptions(tokens=("pad", "mask"), min_cells=10).min_cells
+    10
     """
 
     tokens: tuple[str, ...] = DEFAULT_TOKENS

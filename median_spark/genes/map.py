@@ -88,7 +88,7 @@ class GeneMap:
 
 
 def read_gene_map(location: str) -> GeneMap:
-    """Read a gene map: a CSV, or a pickle of a plain dict such as Geneformer's ensembl_mapping_dict.
+    r"""Read a gene map: a CSV, or a pickle of a plain dict such as Geneformer's ensembl_mapping_dict.
 
     A CSV has a header with a column for the names found in matrices (`NAME_COLUMNS`) and one for the ids to use
     (`ID_COLUMNS`), in any position; other columns, and rows without a name or an id, are skipped. A pickle's name ends
@@ -105,6 +105,15 @@ def read_gene_map(location: str) -> GeneMap:
         If it cannot be read, lacks a column, holds anything but text, or leads one name to two ids.
     InputError
         If a pickle holds what would have to be run.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import median_spark
+    >>> Path("map.csv").write_text("name,ensembl_id\nTP53,ENSG00000141510\n")
+    32
+    >>> len(median_spark.read_gene_map("map.csv").ids)
+    1
     """
     location = storage.canonical(location)
     if location.lower().endswith(_PICKLES):

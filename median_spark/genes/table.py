@@ -85,6 +85,13 @@ def read_gene_table(location: str) -> GeneTable:
     ------
     GeneTableError
         If it cannot be read, lacks a column or rows, or gives one id two types.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> genes = median_spark.read_gene_table("corpus/gene_info_table.csv")
+    >>> len(genes.universe(("protein_coding",))) > 0
+    True
     """
     location = storage.canonical(location)
     columns = read_columns(location, "gene table", GeneTableError)

@@ -233,7 +233,7 @@ def read_guarded(
     except LostError as error:
         message = f"{location}: {error}"
     except MemoryError:
-        message = f"{location}: reading it needs more than {limits.memory / (1 << 30):.3g} GiB of memory"
+        message = f"{location}: reading it needs more than {limits.memory_bytes / (1 << 30):.3g} GiB of memory"
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         message = f"{location}: Unexpected error while this file was read ({type(error).__name__}: {first})"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from median_spark.errors import MedianSparkError, UsageError
+from median_spark.sizes import bytes_of
 
 TIME = struct.Struct("d")
 """Time of the child's last progress, by the monotonic clock, in memory that parent and child share."""
@@ -35,16 +36,28 @@ class Limits:
         Seconds of processor time without progress. What waits for a slow disk uses none.
     waiting_seconds : float
         Seconds of any kind without progress.
-    memory : int
-        Bytes that the child may hold beyond what it holds when it starts; enforced on Linux.
+    memory : int or str
+        Memory that the child may hold beyond what it holds when it starts, in bytes or as ``"8GB"``; enforced on Linux.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.Limits(processor_seconds=120, memory="8GB").memory_bytes
+    8000000000
     """
 
     processor_seconds: int = 30
     waiting_seconds: float = 600.0
-    memory: int = 4 << 30
+    memory: int | str = 4 << 30
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` as a number."""
+        return bytes_of(self.memory, "memory")
 
     def __post_init__(self) -> None:
-        if self.processor_seconds < 1 or not self.waiting_seconds > 0 or self.memory < 1:
+        _ = self.memory_bytes
+        if self.processor_seconds < 1 or not self.waiting_seconds > 0:
             message = f"limits for reading a file must be above 0, not {self}"
             raise UsageError(message)
 
@@ -111,7 +124,7 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
         except EOFError:
             return
         if held is not None:
-            _limit(resource.RLIMIT_DATA, held + limits.memory)
+            _limit(resource.RLIMIT_DATA, held + limits.memory_bytes)
         _PROGRESS.begin(progress, limits.processor_seconds)
         try:
             answer = (True, function(*arguments), True)

@@ -39,6 +39,12 @@ class AttributeNames:
         Gene type of each row; a matrix may lack it where a gene table supplies it.
     cell_id : str or None
         Barcode of each cell; None takes the first of `CELL_ID_CANDIDATES` that is there, else the cell's number.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.AttributeNames(n_counts="nCount_RNA").n_counts
+    'nCount_RNA'
     """
 
     n_counts: str = "n_counts"
@@ -102,7 +108,9 @@ class ReadOptions:
 
     Examples
     --------
-    >>> ReadOptions(names=AttributeNames(n_counts="total_counts"), cell_filter=False).target_sum
+    >>> import median_spark
+    >>> names = median_spark.AttributeNames(n_counts="nCount_RNA")
+    >>> median_spark.ReadOptions(names=names, cell_filter=False).target_sum
     10000.0
     """
 

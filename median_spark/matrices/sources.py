@@ -79,6 +79,12 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> F
 
     InputError if an input is not there, cannot be read by its ending, or holds or matches no matrix; UsageError if two
     files would have the same name, or one file was given under two names.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> [source.name for source in median_spark.find_sources(["corpus"])][:2]
+    ['database1/data/study1', 'database1/data/study2']
     """
     if not inputs:
         message = "no input was given: name a matrix, or a folder of matrices"

@@ -124,6 +124,13 @@ def merge(
         If the gene table has no gene of the chosen types; if the compression is out of range.
     OutputError
         If the folder contains files other than a result's, or a result that may not be replaced, or cannot be written.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> summary = median_spark.merge("result", "merged")
+    >>> summary.medians_are
+    'digest estimates'
     """
     progress, watch = progress or SilentProgress(), Stopwatch()
     target = storage.canonical(out)

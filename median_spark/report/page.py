@@ -63,6 +63,13 @@ def write_report(
         If something to compare with cannot be read.
     OutputError
         If the page cannot be written.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> page = median_spark.write_report("result")
+    >>> page.endswith("report.html")
+    True
     """
     folder = find_result(result)
     target = storage.canonical(out) if out is not None else storage.join(folder, layout.REPORT)

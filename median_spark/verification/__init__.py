@@ -61,6 +61,13 @@ def verify(
         sources were converted with another gene map than the one given.
     UsageError
         If there is a gene map and matrices are not to be compared.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> checked = median_spark.verify("result/expression", "result/medians", inputs=True)
+    >>> checked.differences
+    []
     """
     if gene_map is not None and not inputs:
         message = f"a gene map ({GENE_MAP}) is needed only where values are compared with the matrices ({INPUTS})"

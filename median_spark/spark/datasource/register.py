@@ -33,6 +33,14 @@ def register_formats(spark: SparkSession) -> None:
     command line, with or without dashes: ``.option("gene_table", "genes.csv").option("no_cell_filter", True)``; see
     `median_spark.spark.datasource.options.OPTIONS`. ``.schema("gene string, value double")`` leaves the other
     columns out.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.register_formats(spark)
+    >>> looms = spark.read.format("loom").option("gene_table", "corpus/gene_info_table.csv").load("corpus")
+    >>> looms.columns
+    ['gene', 'cell', 'value', 'source']
     """
     try:
         from median_spark.spark.datasource.matrices import FORMATS
