@@ -4,9 +4,11 @@ import ast
 import re
 import shlex
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import median_spark
 from median_spark.cli import arguments
@@ -144,3 +146,26 @@ def test_names_can_be_imported(page):
                 (statement,) = ast.parse(line.strip()).body
                 assert statement.module == "median_spark"
                 assert all(hasattr(median_spark, name.name) for name in statement.names), line
+
+
+@each_page
+def test_names_of_packages_have_todays_version(page):
+    named = re.findall(r"median_spark[-:](\d+\.\d+\.\d+)", page.read_text())
+    assert set(named) <= {median_spark.__version__}
+
+
+def test_citation_and_conda_recipe_agree_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    recipe = yaml.safe_load((ROOT / "conf" / "conda" / "recipe.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == recipe["context"]["version"] == median_spark.__version__
+    assert citation["license"] == recipe["about"]["license"] == project["license"]
+    wanted = {name.replace(" ", "").replace("-base", "") for name in recipe["requirements"]["run"][1:]}
+    assert wanted == set(project["dependencies"])
+
+
+def test_pre_commit_runs_what_lint_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1]
+    run = {line.split(" .")[0].replace(" --check", "").strip() for line in lint.replace("$(BIN)/", "").splitlines()}
+    assert {hook["entry"].removeprefix(".venv/bin/") for hook in hooks} == run
