@@ -65,7 +65,7 @@ def main() -> int:
 
 def build_source(folder: Path) -> Path:
     """Build this checkout's source distribution into a new folder, and return it."""
-    _run("build", "--sdist", "--outdir", str(folder), str(CHECKOUT))
+    _run("build", "--quiet", "--sdist", "--outdir", str(folder), str(CHECKOUT))
     (source,) = folder.glob("*.tar.gz")
     return source
 
