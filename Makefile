@@ -6,7 +6,7 @@ DEMO := demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-notebook test-matrix \
-  package lint bench bench-full clean
+  package docs lint bench bench-full clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -16,7 +16,7 @@ setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s: name another with make PYTHON=python3.11" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev,docs]'
 	@touch $@
 
 java:
@@ -57,10 +57,14 @@ test-notebook: java setup  ## The notebook, and the configurations of platforms
 test-matrix: java setup  ## Other versions of Spark and numpy, each in an environment of its own in .venvs (slow; LEGS='spark-3.5' for one)
 	$(BIN)/python tests/matrix/matrix.py --environments .venvs $(LEGS)
 
-package: setup  ## Build dist/*.whl, and dist/*.tar.gz with all that a bare Spark worker lacks
+package: setup  ## Build wheel and source distribution into dist/, and an archive of all that a bare Spark worker lacks
 	$(BIN)/python conf/package/pack.py
+	$(BIN)/twine check --strict dist/*.whl dist/median_spark-$$($(BIN)/python -c 'import median_spark; print(median_spark.__version__)').tar.gz
 
-lint: setup  ## Check style (ruff), types (mypy) and the layers of imports (import-linter)
+docs: setup  ## Build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lint: setup docs  ## Check style (ruff), types (mypy), the layers of imports (import-linter) and the site (mkdocs)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -73,4 +77,4 @@ bench-full: java setup  ## The same at full size, and write docs/performance.md 
 	$(BIN)/python benchmarks/bench.py --sizes full --write $(BENCH)
 
 clean:  ## Remove what run, test and setup have made
-	rm -rf $(VENV) .venvs $(DEMO) .pytest_cache .pytest_seeds .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist spark-warehouse
+	rm -rf $(VENV) .venvs $(DEMO) site .pytest_cache .pytest_seeds .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist spark-warehouse

@@ -4,26 +4,39 @@ import ast
 import re
 import shlex
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import median_spark
 from median_spark.cli import arguments
 
 COMMANDS = dict.fromkeys(arguments._COMMANDS)
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OTHERS_OPTIONS = {"--archives", "--properties-file", "--conf", "--files", "--deploy-mode", "--constraint", "--work-dir"}
-"""Of spark-submit and pip, of which pages speak, too."""
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS_OPTIONS = {
+    "--archives",
+    "--properties-file",
+    "--conf",
+    "--files",
+    "--deploy-mode",
+    "--constraint",
+    "--work-dir",
+    "--build-arg",
+}
+"""Options of spark-submit, pip and docker that pages mention."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def blocks(page):
-    """Return the indented blocks of a page, lines that go on joined."""
-    found, block = [], []
-    for line in [*page.read_text().splitlines(), "end"]:
+    """Return the fenced and the indented blocks of a page, continued lines joined."""
+    fenced = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
+    text = page.read_text()
+    found, block = [block.replace("\\\n", " ") for block in fenced.findall(text)], []
+    for line in [*fenced.sub("", text).splitlines(), "end"]:
         if line.startswith("    ") or (block and not line.strip()):
             block.append(line)
         elif block:
@@ -53,6 +66,11 @@ def options():
     return {option for action in actions for option in action.option_strings}
 
 
+def targets():
+    """Return the names of all targets of the Makefile."""
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+
 def slug(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
@@ -75,8 +93,28 @@ def test_options_exist(page):
 
 @each_page
 def test_targets_exist(page):
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"(?:`|^ {4})make ([a-z0-9-]+)", page.read_text(), re.M)) <= targets
+    assert (
+        set(re.findall(r"(?:`|^ {4}|^)make ([a-z0-9-]+)(?=[`\n]| {2,}| PYTHON=)", page.read_text(), re.M)) <= targets()
+    )
+
+
+def test_readme_names_every_target():
+    named = set(re.findall(r"`make ([a-z0-9-]+)`", (ROOT / "README.md").read_text()))
+    assert named | {"help", "java"} == targets()
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_public_name_is_in_the_api_reference():
+    named = re.findall(r"^::: median_spark\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.M)
+    assert sorted(named) == sorted(set(median_spark.__all__) - {"__version__"})
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in PAGES if page.parent == ROOT / "docs" and f" {page.name}\n" not in navigation] == []
 
 
 @each_page
@@ -108,3 +146,26 @@ def test_names_can_be_imported(page):
                 (statement,) = ast.parse(line.strip()).body
                 assert statement.module == "median_spark"
                 assert all(hasattr(median_spark, name.name) for name in statement.names), line
+
+
+@each_page
+def test_names_of_packages_have_todays_version(page):
+    named = re.findall(r"median_spark[-:](\d+\.\d+\.\d+)", page.read_text())
+    assert set(named) <= {median_spark.__version__}
+
+
+def test_citation_and_conda_recipe_agree_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    recipe = yaml.safe_load((ROOT / "conf" / "conda" / "recipe.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == recipe["context"]["version"] == median_spark.__version__
+    assert citation["license"] == recipe["about"]["license"] == project["license"]
+    wanted = {name.replace(" ", "").replace("-base", "") for name in recipe["requirements"]["run"][1:]}
+    assert wanted == set(project["dependencies"])
+
+
+def test_pre_commit_runs_what_lint_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1]
+    run = {line.split(" .")[0].replace(" --check", "").strip() for line in lint.replace("$(BIN)/", "").splitlines()}
+    assert {hook["entry"].removeprefix(".venv/bin/") for hook in hooks} == run

@@ -1,6 +1,7 @@
-"""Packs the wheel and all that it needs but Python and Spark into one archive for spark-submit's ``--archives``.
+"""Builds the source distribution and the wheel, and packs the wheel and all that it needs but Python and Spark.
 
-Called by ``make package``. It knows nothing of what the package does, and uses the standard library and pip alone.
+Called by ``make package``; the archive is for spark-submit's ``--archives``. It knows nothing of what the package does,
+and uses the standard library, pip and build alone.
 """
 
 import argparse
@@ -33,14 +34,15 @@ _LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 
 
 
 def main() -> int:
-    """Build the wheel and the archive, and say where they are and which machines they fit."""
-    parser = argparse.ArgumentParser(description="Build the wheel and the packed environment.")
-    parser.add_argument("--out", default="dist", help="folder for both (default: %(default)s)")
+    """Build all three, and say where they are and which machines the archive fits."""
+    parser = argparse.ArgumentParser(description="Build source distribution, wheel and packed environment.")
+    parser.add_argument("--out", default="dist", help="folder for all three (default: %(default)s)")
     out = Path(parser.parse_args().out).absolute()
     out.mkdir(parents=True, exist_ok=True)
     print("building the wheel and installing what it needs ...", flush=True)
     with tempfile.TemporaryDirectory(prefix=".packing-", dir=out) as scratch:
-        wheel = build_wheel(Path(scratch) / "wheel")
+        source = build_source(Path(scratch) / "source")
+        wheel = build_wheel(source, Path(scratch) / "wheel")
         tree = Path(scratch) / "environment"
         site = tree / "lib" / f"python{PYTHON}" / "site-packages"
         install(wheel, site)
@@ -51,17 +53,26 @@ def main() -> int:
         print("packing ...", flush=True)
         unfinished = Path(scratch) / archive.name
         write_archive(tree, unfinished, made_at())
+        source = source.replace(out / source.name)
         wheel = wheel.replace(out / wheel.name)
         unfinished.replace(archive)
+    print(f"{shown(source)}  the source distribution")
     print(f"{shown(wheel)}  for pip, where there is one")
     print(f"{shown(archive)}  {archive.stat().st_size / 1e6:,.0f} MB, for spark-submit --archives")
     print(f"It fits machines with {fits}, and a Spark that brings its own pyspark.")
     return 0
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build this checkout's wheel into a new folder, and return it."""
-    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(CHECKOUT))
+def build_source(folder: Path) -> Path:
+    """Build this checkout's source distribution into a new folder, and return it."""
+    _run("build", "--quiet", "--sdist", "--outdir", str(folder), str(CHECKOUT))
+    (source,) = folder.glob("*.tar.gz")
+    return source
+
+
+def build_wheel(source: Path, folder: Path) -> Path:
+    """Build a wheel of a source distribution, which shows that it is complete, into a new folder, and return it."""
+    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -223,10 +234,14 @@ def shown(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def _pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", *arguments]
-    if subprocess.run(command, check=False).returncode:
-        sys.exit(f"error: pip {arguments[0]} failed; what it said stands above")
+def _pip(command: str, *arguments: str) -> None:
+    _run("pip", "-qq", "--disable-pip-version-check", command, *arguments)
+
+
+def _run(module: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}error: {module} failed; see its output above")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def read_gene_map(location: str) -> GeneMap:
     >>> from pathlib import Path
     >>> import median_spark
     >>> Path("map.csv").write_text("name,ensembl_id\nTP53,ENSG00000141510\n")
-    32
+    37
     >>> len(median_spark.read_gene_map("map.csv").ids)
     1
     """

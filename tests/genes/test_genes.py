@@ -267,7 +267,7 @@ class TestSelection:
 
 class TestNothingSelected:
     def test_neither_own_types_nor_a_table_is_refused_with_the_remedies(self):
-        with pytest.raises(InputError, match=r"^study\.loom: .*gene type is missing .*--gene-type-attr.*--gene-table"):
+        with pytest.raises(InputError, match=r"^study\.loom: .*gene type is missing .*gene_type=.*gene_table"):
             select(["A"])
 
     def test_no_chosen_type_is_refused(self):
@@ -284,12 +284,12 @@ class TestNothingSelected:
             select(["ENSG1", "ENSG3"], own=[LNC, LNC], table=TABLE)
 
     def test_version_suffixes_are_guessed(self):
-        expected = r"^study\.loom: none of its 2 gene ids .*; it has 'ENSG1\.12', 'ENSG2\.3': .*--strip-version$"
+        expected = r"^study\.loom: none of its 2 gene ids .*; it has 'ENSG1\.12', 'ENSG2\.3': .*strip_version=True\)$"
         with pytest.raises(InputError, match=expected):
             select(["ENSG1.12", "ENSG2.3"], table=TABLE)
 
     def test_symbols_are_guessed(self):
-        expected = r"none of its 4 gene ids .*'TP53', 'ACTB', 'MYC' and 1 more: .*symbols.*--gene-id-attr.*--gene-map$"
+        expected = r"none of its 4 gene ids .*'TP53', 'ACTB', 'MYC' and 1 more: .*symbols.*gene_id=.*gene_map=…$"
         with pytest.raises(InputError, match=expected):
             select(["TP53", "ACTB", "MYC", "CD4"], table=TABLE)
 

@@ -76,9 +76,9 @@ def test_rows_of_one_id_are_summed_before_they_are_normalised(spark, corpus, tmp
     assert [row["gene"] for row in found] == sorted(gene for gene, kind in types.items() if kind in CHOSEN)
     assert {row["gene"]: row["n_cells"] for row in found if row["n_cells"]} == {g: len(v) for g, v in values.items()}
     assert all(row["median"] == np.median(values[row["gene"]]) for row in found if row["n_cells"])
-    left_out = [record.row_counts["unmapped_rows"] + record.row_counts["no_id_rows"] for record in done.records]
+    left_out = [record.row_counts.unmapped_rows + record.row_counts.no_id_rows for record in done.records]
     assert sum(left_out) == unmapped > 3
-    assert all(record.row_counts["summed_rows"] > 20 for record in done.records)
+    assert all(record.row_counts.summed_rows > 20 for record in done.records)
     assert {record.parameters["gene_map"] for record in done.records} == {options.gene_map.fingerprint()}
     again = convert(str(corpus), str(tmp_path / "expression"), spark=spark, reading=options)
     assert again.converted == []

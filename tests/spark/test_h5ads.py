@@ -101,7 +101,9 @@ def test_counts_found_in_raw_are_recorded_as_a_warning(spark, tmp_path):
 def test_fractions_are_refused_before_anything_is_written(spark, tmp_path):
     counts, columns = study(0)
     path = write_h5ad(tmp_path / "study.h5ad", np.log1p(counts), layers={"umis": counts}, **columns)
-    with pytest.raises(InputError, match=rf"{path}: X holds .* not whole .*: umis holds counts: --layer umis, or"):
+    with pytest.raises(
+        InputError, match=rf"{path}: X holds .* not whole .*: umis holds counts: ReadOptions.layer='umis'., or"
+    ):
         convert(path, str(tmp_path / "x"), spark=spark)
     assert not list((tmp_path / "x").rglob("*.parquet"))
 

@@ -36,9 +36,10 @@ def register_formats(spark: SparkSession) -> None:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> import median_spark
     >>> median_spark.register_formats(spark)
-    >>> looms = spark.read.format("loom").option("gene_table", "corpus/gene_info_table.csv").load("corpus")
+    >>> looms = spark.read.format("loom").option("compute_n_counts", True).load(str(Path("corpus").resolve()))
     >>> looms.columns
     ['gene', 'cell', 'value', 'source']
     """

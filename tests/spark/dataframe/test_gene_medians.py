@@ -340,11 +340,11 @@ def test_capitals_matter_where_the_session_says_so(spark):
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(spark):
     frame = frame_of(spark, {"A": [1.0]}).withColumnRenamed("gene", "ensembl_id")
-    with pytest.raises(FrameError, match=r"no column 'gene'; it has 'ensembl_id', 'value': .* with gene_column"):
+    with pytest.raises(FrameError, match=r"no column 'gene'; it has 'ensembl_id', 'value': .* with gene_col"):
         gene_medians(frame)
-    with pytest.raises(FrameError, match=r"no column 'x'; .* with value_column"):
+    with pytest.raises(FrameError, match=r"no column 'x'; .* with value_col"):
         gene_medians(frame, gene_col="ensembl_id", value_col="x")
-    with pytest.raises(FrameError, match=r"no column 'study'; .* with source_column"):
+    with pytest.raises(FrameError, match=r"no column 'study'; .* with source_col"):
         gene_medians(frame, gene_col="ensembl_id", source_col="study")
 
 
@@ -357,12 +357,12 @@ def test_columns_of_one_name_are_refused(spark):
 @pytest.mark.parametrize(
     ("column", "kind", "cast", "wanted"),
     [
-        ("gene", "bigint", "bigint", "genes are strings: name another with gene_column"),
+        ("gene", "bigint", "bigint", "genes are strings: name another with gene_col"),
         ("gene", "binary", "binary", "genes are strings"),
-        ("value", "string", "string", "values are numbers: name another with value_column"),
+        ("value", "string", "string", "values are numbers: name another with value_col"),
         ("value", "boolean", "boolean", "values are numbers"),
         ("value", "array<double>", "array", "values are numbers"),
-        ("study", "double", "double", "sources are strings or integers: name another with source_column"),
+        ("study", "double", "double", "sources are strings or integers: name another with source_col"),
     ],
 )
 def test_columns_of_another_type_are_refused(spark, column, kind, cast, wanted):
