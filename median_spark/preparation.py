@@ -245,12 +245,12 @@ def prepare_conversion(
     reading, options = reading or ReadOptions(), options or ConvertOptions()
     if reading.gene_table is not None:
         reading.gene_table.universe(reading.gene_types)
-    found = find_sources([inputs] if isinstance(inputs, str) else inputs)
-    sources = tuple(source for source in found if source.problem is None)
-    failures = tuple(FailureRecord(one.name, one.file.path, one.problem) for one in found if one.problem is not None)
+    every = find_sources([inputs] if isinstance(inputs, str) else inputs)
+    sources = tuple(source for source in every if source.problem is None)
+    failures = tuple(FailureRecord(one.name, one.file.path, one.problem) for one in every if one.problem is not None)
     check_target(out)
     stop_at_failures(failures, options)
-    notes = (*found.notes(), *equal_contents(sources))
+    notes = (*every.notes(), *equal_contents(sources))
     return ConvertPlan(out, sources, failures, notes, reading, options)
 
 

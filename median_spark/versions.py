@@ -12,13 +12,13 @@ def software_versions() -> dict[str, str]:
     import sys
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"median_spark": __version__, "python": platform.python_version()}
+    versions = {"median_spark": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             # A platform's own pyspark is on the path, but was not installed as a package.
             loaded = getattr(sys.modules.get(name), "__version__", None)
             if loaded is not None:
-                found[name] = str(loaded)
-    return found
+                versions[name] = str(loaded)
+    return versions

@@ -157,10 +157,10 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
-def read_options(given: argparse.Namespace) -> ReadOptions:
+def read_options(args: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices; a gene table and a gene map are read."""
-    values = {option.name: getattr(given, option.name) for option in READING}
-    return read_options_of(values | {"gene_types": chosen_types(given), "filter_value": tuple(given.filter_value)})
+    values = {option.name: getattr(args, option.name) for option in READING}
+    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value)})
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -228,29 +228,29 @@ def _add_dictionaries(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return group
 
 
-def chosen_types(given: argparse.Namespace) -> tuple[str, ...]:
+def chosen_types(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the gene types, given one by one or with commas between them."""
-    return tuple(kind for part in given.gene_types for kind in part.split(",") if kind)
+    return tuple(kind for part in args.gene_types for kind in part.split(",") if kind)
 
 
-def geneformer_options(given: argparse.Namespace) -> GeneformerOptions:
+def geneformer_options(args: argparse.Namespace) -> GeneformerOptions:
     """Return what was chosen about the dictionaries."""
-    return GeneformerOptions(tokens=tuple(given.tokens.split(",")), min_cells=given.min_cells)
+    return GeneformerOptions(tokens=tuple(args.tokens.split(",")), min_cells=args.min_cells)
 
 
-def convert_options(given: argparse.Namespace) -> ConvertOptions:
+def convert_options(args: argparse.Namespace) -> ConvertOptions:
     """Return the options of a conversion."""
-    return ConvertOptions(on_error=given.on_error, overwrite=given.overwrite)
+    return ConvertOptions(on_error=args.on_error, overwrite=args.overwrite)
 
 
-def median_options(given: argparse.Namespace) -> MedianOptions:
+def median_options(args: argparse.Namespace) -> MedianOptions:
     """Return the options of medians."""
-    return MedianOptions(given.compression, given.exact)
+    return MedianOptions(args.compression, args.exact)
 
 
-def result_options(given: argparse.Namespace, gene_table: GeneTable | None, gene_map: GeneMap | None) -> ResultOptions:
+def result_options(args: argparse.Namespace, gene_table: GeneTable | None, gene_map: GeneMap | None) -> ResultOptions:
     """Return what a result holds besides the medians."""
-    return ResultOptions(geneformer_options(given), gene_table, gene_map, given.by_source, given.digest_pickles)
+    return ResultOptions(geneformer_options(args), gene_table, gene_map, args.by_source, args.digest_pickles)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:

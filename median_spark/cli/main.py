@@ -89,11 +89,11 @@ def _command(arguments: Sequence[str] | None) -> int:
             "demo": _demo,
         }
     )
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        status: int = given.command(given)
+        status: int = args.command(args)
     except Exception as error:
-        if given.debug:
+        if args.debug:
             sys.excepthook = show_traceback
             raise
         words = f"error: {error.worded(Style.FLAGS)}" if isinstance(error, MedianSparkError) else _unexpected(error)
@@ -109,7 +109,7 @@ def _unexpected(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, ProgressReporter]]":
+def _engine(args: argparse.Namespace) -> "Iterator[tuple[SparkSession, ProgressReporter]]":
     """Give a Spark session, and someone to tell how it goes."""
     if find_spec("pyspark") is None:
         message = "pyspark is not installed: pip install 'median_spark[spark]', or use a platform that has its own"
@@ -118,36 +118,36 @@ def _engine(given: argparse.Namespace) -> "Iterator[tuple[SparkSession, Progress
     from median_spark.spark.engine.session import spark_session
 
     with (
-        reporter(quiet=given.quiet) as progress,
-        spark_session(given.master, debug=given.debug, progress=progress) as spark,
+        reporter(quiet=args.quiet) as progress,
+        spark_session(args.master, debug=args.debug, progress=progress) as spark,
     ):
         yield spark, progress
 
 
-def _run(given: argparse.Namespace) -> int:
-    reading = read_options(given)
-    outputs = result_options(given, reading.gene_table, reading.gene_map)
-    plan = prepare_run(given.inputs, given.out, reading, convert_options(given), median_options(given), outputs)
-    with _engine(given) as (spark, progress):
+def _run(args: argparse.Namespace) -> int:
+    reading = read_options(args)
+    outputs = result_options(args, reading.gene_table, reading.gene_map)
+    plan = prepare_run(args.inputs, args.out, reading, convert_options(args), median_options(args), outputs)
+    with _engine(args) as (spark, progress):
         from median_spark.spark.run import execute_run
 
         done = execute_run(plan, spark, progress)
-    if not given.quiet:
-        result = f"{given.out}/medians"
-        lines = conversion_text(done.conversion, f"{given.out}/expression")
-        say([*lines, *_result_lines(done.summary, result, by_source=given.by_source)], kept=result)
-    return _status(done.conversion.failures, quiet=given.quiet)
+    if not args.quiet:
+        result = f"{args.out}/medians"
+        lines = conversion_text(done.conversion, f"{args.out}/expression")
+        say([*lines, *_result_lines(done.summary, result, by_source=args.by_source)], kept=result)
+    return _status(done.conversion.failures, quiet=args.quiet)
 
 
-def _convert(given: argparse.Namespace) -> int:
-    plan = prepare_conversion(given.inputs, given.out, read_options(given), convert_options(given))
-    with _engine(given) as (spark, progress):
+def _convert(args: argparse.Namespace) -> int:
+    plan = prepare_conversion(args.inputs, args.out, read_options(args), convert_options(args))
+    with _engine(args) as (spark, progress):
         from median_spark.spark.convert.convert import execute_conversion
 
         done = execute_conversion(plan, spark, progress)
-    if not given.quiet:
-        say(conversion_text(done, given.out), kept=given.out)
-    return _status(done.failures, quiet=given.quiet)
+    if not args.quiet:
+        say(conversion_text(done, args.out), kept=args.out)
+    return _status(done.failures, quiet=args.quiet)
 
 
 def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
@@ -158,18 +158,18 @@ def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
     return SOME_FAILED if failures else DONE
 
 
-def _medians(given: argparse.Namespace) -> int:
-    gene_table = read_gene_table(given.gene_table) if given.gene_table else None
-    gene_map = read_gene_map(given.gene_map) if given.gene_map else None
-    outputs = result_options(given, gene_table, gene_map)
-    options = median_options(given)
-    plan = prepare_medians(given.expression, given.out, options=options, outputs=outputs, overwrite=given.overwrite)
-    with _engine(given) as (spark, progress):
+def _medians(args: argparse.Namespace) -> int:
+    gene_table = read_gene_table(args.gene_table) if args.gene_table else None
+    gene_map = read_gene_map(args.gene_map) if args.gene_map else None
+    outputs = result_options(args, gene_table, gene_map)
+    options = median_options(args)
+    plan = prepare_medians(args.expression, args.out, options=options, outputs=outputs, overwrite=args.overwrite)
+    with _engine(args) as (spark, progress):
         from median_spark.spark.medians.medians import execute_medians
 
         summary = execute_medians(plan, spark, progress)
-    if not given.quiet:
-        say(_result_lines(summary, given.out, by_source=given.by_source), kept=given.out)
+    if not args.quiet:
+        say(_result_lines(summary, args.out, by_source=args.by_source), kept=args.out)
     return DONE
 
 
@@ -177,76 +177,76 @@ def _result_lines(summary: ResultSummary, result: str, *, by_source: bool) -> li
     return [*sources_text(summary, result, by_source=by_source), *result_text(summary, result)]
 
 
-def _merge(given: argparse.Namespace) -> int:
+def _merge(args: argparse.Namespace) -> int:
     from median_spark.merging import merge
     from median_spark.progress import reporter
 
-    gene_table = read_gene_table(given.gene_table) if given.gene_table else None
-    with reporter(quiet=given.quiet) as progress:
+    gene_table = read_gene_table(args.gene_table) if args.gene_table else None
+    with reporter(quiet=args.quiet) as progress:
         summary = merge(
-            given.digests,
-            given.out,
+            args.digests,
+            args.out,
             gene_table=gene_table,
-            gene_types=chosen_types(given),
-            compression=given.compression,
-            geneformer=geneformer_options(given),
-            overwrite=given.overwrite,
+            gene_types=chosen_types(args),
+            compression=args.compression,
+            geneformer=geneformer_options(args),
+            overwrite=args.overwrite,
             progress=progress,
         )
-    if not given.quiet:
-        merge_record = read_provenance(given.out).merge or MergeRecord()
-        say([*merged_text(summary, merge_record), *result_text(summary, given.out)], kept=given.out)
+    if not args.quiet:
+        merge_record = read_provenance(args.out).merge or MergeRecord()
+        say([*merged_text(summary, merge_record), *result_text(summary, args.out)], kept=args.out)
     return DONE
 
 
-def _inspect(given: argparse.Namespace) -> int:
-    options: ReadOptions = read_options(given)
-    inspection = examine(given.path, options)
+def _inspect(args: argparse.Namespace) -> int:
+    options: ReadOptions = read_options(args)
+    inspection = examine(args.path, options)
     if inspection.problem is not None and not inspection.findings:
         raise inspection.problem
     say(inspection_text(inspection))
     return DONE if inspection.problem is None else UNUSABLE
 
 
-def _remove(given: argparse.Namespace) -> int:
-    remove_sources(given.expression, given.sources)
-    say([f"{counted(len(given.sources), 'source')} removed from {given.expression}"], kept=given.expression)
+def _remove(args: argparse.Namespace) -> int:
+    remove_sources(args.expression, args.sources)
+    say([f"{counted(len(args.sources), 'source')} removed from {args.expression}"], kept=args.expression)
     return DONE
 
 
-def _verify(given: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> int:
     from median_spark.verification import verify
 
     done = verify(
-        given.expression,
-        given.result,
-        genes=given.genes,
-        seed=given.seed,
-        inputs=given.inputs,
-        rows=given.rows,
-        gene_map=given.gene_map,
+        args.expression,
+        args.result,
+        genes=args.genes,
+        seed=args.seed,
+        inputs=args.inputs,
+        rows=args.rows,
+        gene_map=args.gene_map,
     )
     say(done.text().split("\n"))
     return SOME_FAILED if done.differences else DONE
 
 
-def _report(given: argparse.Namespace) -> int:
+def _report(args: argparse.Namespace) -> int:
     from median_spark.report import write_report
 
     page = write_report(
-        given.result,
-        given.out,
-        compare=given.compare,
-        gene_table=read_gene_table(given.gene_table) if given.gene_table else None,
+        args.result,
+        args.out,
+        compare=args.compare,
+        gene_table=read_gene_table(args.gene_table) if args.gene_table else None,
     )
     say([f"report: {page}"], kept=page)
     return DONE
 
 
-def _demo(given: argparse.Namespace) -> int:
+def _demo(args: argparse.Namespace) -> int:
     from median_spark.demo import write_demo  # loompy takes seconds to import
 
-    paths = write_demo(given.out)
-    hint = f"try: median-spark run {given.out} --gene-table {given.out}/gene_info_table.csv --out {given.out}-result"
-    say([*paths, hint], kept=given.out)
+    paths = write_demo(args.out)
+    hint = f"try: median-spark run {args.out} --gene-table {args.out}/gene_info_table.csv --out {args.out}-result"
+    say([*paths, hint], kept=args.out)
     return DONE

@@ -21,7 +21,7 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile a function when it is first called, and keep the result for other processes."""
     try:
         made: Callable[_P, _R] = _jit(function, cache=True)
-    except RuntimeError:  # numba found no folder that it may write to
+    except RuntimeError:  # numba status no folder that it may write to
         folder = _private_folder()
         if folder is not None:
             vars(numba.config)["CACHE_DIR"] = folder
@@ -38,8 +38,8 @@ def _private_folder() -> str | None:
     folder = Path(tempfile.gettempdir()) / f"median-spark-compiled-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return None
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
     return str(folder) if own else None

@@ -142,20 +142,20 @@ def _digest(rows: DataFrame, columns: FrameColumns, compression: float, window_r
 
     digests = rows.mapInArrow(digest, ddl_of(PACKED_SCHEMA))
     merged = merge_by_gene(digests, _MERGE_PARTITIONS, _DIGEST_ORDER, merge, PACKED_SCHEMA)
-    found = collect(merged, PACKED_SCHEMA, "digesting", "digest the rows of a DataFrame")
-    zeros = _refuse_mistakes(found.filter(pc.is_valid(found["error"])), columns)
-    return _merged(found.filter(pc.is_null(found["error"])), compression), zeros
+    packed = collect(merged, PACKED_SCHEMA, "digesting", "digest the rows of a DataFrame")
+    zeros = _refuse_mistakes(packed.filter(pc.is_valid(packed["error"])), columns)
+    return _merged(packed.filter(pc.is_null(packed["error"])), compression), zeros
 
 
-def _merged(found: pa.Table, compression: float) -> GeneDigests:
-    genes = found["gene"].to_pylist()
+def _merged(packed: pa.Table, compression: float) -> GeneDigests:
+    genes = packed["gene"].to_pylist()
     if len(set(genes)) < len(genes):
         message = "Spark yielded a gene twice"
         raise EngineError(message)
     if not genes:
         message = "the DataFrame has no rows: there is nothing to take a median of"
         raise FrameError(message)
-    digests = {gene: digest for gene, digest in zip(genes, unpack_table(found)[0], strict=True) if digest.n}
+    digests = {gene: digest for gene, digest in zip(genes, unpack_table(packed)[0], strict=True) if digest.n}
     if not digests:
         message = f"the DataFrame has no value above 0: all values of its {counted(len(genes), 'gene')} are 0"
         raise FrameError(message)
@@ -185,11 +185,11 @@ def _count_sources(frame: DataFrame, columns: FrameColumns, source: Column, merg
         .groupBy("gene")
         .agg(F.count("source").alias("n_sources"), F.max(F.col("source").isNull()).alias("without"))
     )
-    found = collect(counted_sources, _SOURCES_SCHEMA, "counting sources", "count the sources of each gene")
-    without = sorted(found.filter(found["without"])["gene"].to_pylist())
+    counts = collect(counted_sources, _SOURCES_SCHEMA, "counting sources", "count the sources of each gene")
+    without = sorted(counts.filter(counts["without"])["gene"].to_pylist())
     if without:
         raise FrameError(columns.without_source(without[0]))
-    sources = dict(zip(found["gene"].to_pylist(), found["n_sources"].to_pylist(), strict=True))
+    sources = dict(zip(counts["gene"].to_pylist(), counts["n_sources"].to_pylist(), strict=True))
     if sources.keys() != merged.digests.keys():
         raise FrameError(changed(min(sources.keys() ^ merged.digests.keys())))
     return sources

@@ -91,8 +91,8 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
             raise InputError(message)
         for one in self._units(source) if unit is None else (unit,):
             with worded_for_readers():
-                runs, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
-            yield from _rows(source.name, runs, cell_ids, self._schema)
+                values, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
+            yield from _rows(source.name, values, cell_ids, self._schema)
 
     def _units(self, source: SourceFile) -> tuple[Unit, ...]:
         path = source.file.path
@@ -101,21 +101,23 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
         return outline.units
 
 
-def _rows(source: str, runs: GeneValues, cell_ids: npt.NDArray[np.str_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Write runs out as rows, some at a time, of the columns that are wanted."""
-    genes, cells = pa.array(runs.genes, pa.string()), pa.array(cell_ids, pa.string())
-    for first in range(0, len(runs.values), _BATCH_ROWS):
-        last = min(first + _BATCH_ROWS, len(runs.values))
+def _rows(
+    source: str, values: GeneValues, cell_ids: npt.NDArray[np.str_], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Yield values as rows, some at a time, of the columns that are wanted."""
+    genes, cells = pa.array(values.genes, pa.string()), pa.array(cell_ids, pa.string())
+    for first in range(0, len(values.values), _BATCH_ROWS):
+        last = min(first + _BATCH_ROWS, len(values.values))
         columns = []
         for name in schema.names:
             if name == "gene":
-                places = np.searchsorted(runs.offsets, np.arange(first, last), side="right") - 1
+                places = np.searchsorted(values.offsets, np.arange(first, last), side="right") - 1
                 columns.append(genes.take(pa.array(places)))
             elif name == "cell":
-                assert runs.cells is not None  # a unit's runs have them
-                columns.append(cells.take(pa.array(runs.cells[first:last])))
+                assert values.cells is not None  # a unit's values have them
+                columns.append(cells.take(pa.array(values.cells[first:last])))
             elif name == "value":
-                columns.append(pa.array(runs.values[first:last]))
+                columns.append(pa.array(values.values[first:last]))
             else:
                 columns.append(pa.repeat(pa.scalar(source, pa.string()), last - first))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)

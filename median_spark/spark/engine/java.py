@@ -23,14 +23,14 @@ def java_problem() -> str | None:
     if java is None:
         return f"Spark needs Java {NEEDED} or newer and there is none on this machine: {_REMEDY}"
     try:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
+        output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"Spark needs Java {NEEDED} or newer and {java} cannot be run ({error}): {_REMEDY}"
-    found = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)
-    if found is None:
+    version = re.search(r'version "(?:1\.)?(\d+)', output.stderr + output.stdout)
+    if version is None:
         return f"Spark needs Java {NEEDED} or newer and {java} does not tell its version: {_REMEDY}"
-    if int(found[1]) < NEEDED:
-        return f"Spark needs Java {NEEDED} or newer and {java} is version {found[1]}: {_REMEDY}"
+    if int(version[1]) < NEEDED:
+        return f"Spark needs Java {NEEDED} or newer and {java} is version {version[1]}: {_REMEDY}"
     return None
 
 

@@ -61,9 +61,9 @@ def spark_session(
     ...     session.range(3).count()
     3
     """
-    found = _existing()
-    if found is not None:
-        yield found
+    session = _existing()
+    if session is not None:
+        yield session
         return
     builder = SparkSession.builder.appName("median-spark")
     remote = connect_address(master)
