@@ -27,7 +27,7 @@ def check_target(location: str) -> None:
         _check_folders(table)
     elif names - {"lock"}:
         message = (
-            f"{table.location}: this folder holds something else than an expression table "
+            f"{table.location}: this folder contains files other than those of an expression table "
             f"({listed(sorted(names), 3)}): choose an empty or new one"
         )
         raise OutputError(message)

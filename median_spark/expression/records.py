@@ -175,5 +175,9 @@ class FailureRecord:
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; raise `TableError`, which names the location, if it is damaged."""
         with _naming_damage(location):
-            document = json.loads(content)
-            return cls(document["source"], document["path"], document["reason"])
+            return cls.from_json(json.loads(content))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `as_json` wrote."""
+        return cls(document["source"], document["path"], document["reason"])

@@ -40,7 +40,7 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         return  # a run was killed while it wrote a result over another
     if names and not {layout.SUMMARY, layout.MEDIANS} <= set(names):
         message = (
-            f"{location}: this folder holds something else than a result ({listed(names, 3)}): "
+            f"{location}: this folder contains files other than those of a result ({listed(names, 3)}): "
             "choose an empty or new one"
         )
         raise OutputError(message)

@@ -162,7 +162,7 @@ class Provenance:
                 expression_state=document.get("expression_state"),
                 merge=MergeRecord(**merge) if merge else None,
                 sources=[RecordedSource.from_json(source) for source in document.get("sources") or ()],
-                failed_sources=[FailureRecord(**failure) for failure in document.get("failed_sources") or ()],
+                failed_sources=[FailureRecord.from_json(failure) for failure in document.get("failed_sources") or ()],
             )
         except (KeyError, TypeError, AttributeError) as error:
             message = f"{name} is damaged ({type(error).__name__}: {error})"

@@ -98,7 +98,7 @@ class ResultSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
-        document = asdict(self)
+        document = asdict(self) | {"failed_sources": [failure.as_json() for failure in self.failed_sources]}
         if self.sources_apart is None:
             del document["sources_apart"]
         return document
@@ -115,9 +115,10 @@ class ResultSummary:
             raise TableError(message)
         known: dict[str, Any] = {each.name: document.get(each.name) for each in fields(cls)}
         try:
-            known["failed_sources"] = [FailureRecord(**failure) for failure in document.get("failed_sources") or ()]
+            failures = document.get("failed_sources") or ()
+            known["failed_sources"] = [FailureRecord.from_json(failure) for failure in failures]
             known["geneformer"] = DictionaryFigures.from_json(known["geneformer"]) if known["geneformer"] else None
-        except (TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             message = f"{location}: this document of a result is damaged ({error})"
             raise TableError(message) from error
         return cls(**known)

@@ -166,7 +166,7 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
             ["run", "{tmp}/empty", "--out", "{tmp}/out"],
             "no .loom or .h5ad file in this folder or below it; it is empty",
         ),
-        (["run", "{tmp}/corpus", "--out", "{tmp}/full"], "full: this folder holds something else"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/full"], "full: this folder contains files other than"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/file"], "file: this is a file"),
         (["run", "{tmp}/corpus", "--out", "/proc/nothing/here"], "/proc/nothing/here: this folder cannot be created"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--target-sum", "-1"], "--target-sum must be a number above 0"),

@@ -64,7 +64,7 @@ def test_table_of_another_kind_is_refused_by_name(table, marker, use):
 @pytest.mark.parametrize("use", [check_target, create_table])
 def test_foreign_folder_is_refused_and_left_alone(tmp_path, use):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(OutputError, match=r"holds something else than an expression table \('thesis.txt'\)"):
+    with pytest.raises(OutputError, match=r"contains files other than those of an expression table \('thesis.txt'\)"):
         use(str(tmp_path))
     assert content(tmp_path) == {"thesis.txt": b"precious"}
 

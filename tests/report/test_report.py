@@ -321,7 +321,7 @@ class TestPage:
         page = seen(result / "report.html")
         assert "54 of 60 genes have a median over 30 cells of 2 sources" in page.words
         assert "Every median is exact" in page.words
-        assert "So few cells speak of this sample only" in page.words
+        assert "medians may not generalise beyond this sample" in page.words
         assert page.elements[0] == ("html", {"lang": "en"})
 
     def test_draws_from_the_medians_and_the_digests(self, result):
@@ -373,12 +373,12 @@ class TestPage:
             warnings=["few cells pass"],
         )
         page = seen(tmp_path / "r" / "report.html")
-        assert "1 source could not be read, and so is not in these medians: c is cut off" in page.words
-        assert "2 warnings of what was read: a few cells pass b few cells pass" in page.words
+        assert "1 source could not be read and is not part of these medians: c is cut off" in page.words
+        assert "2 warnings about the input: a few cells pass b few cells pass" in page.words
         assert "10 cells that did not pass the filter, in 2 sources" in page.words
         assert "20 rows with an id that the gene table lacks, in 2 sources" in page.words
         assert "10 rows of another gene type, in 2 sources" in page.words
-        assert "Summed: 6 rows whose gene stands in another row" in page.words
+        assert "Duplicate rows: 6 rows whose gene has another row" in page.words
 
     def test_tells_the_parameters_and_which_of_them_differ(self, tmp_path):
         write(tmp_path / "r", some_values(20))
@@ -394,16 +394,16 @@ class TestPage:
     def test_without_exact_medians_says_why_there_are_no_errors(self, tmp_path):
         write(tmp_path / "r", some_values(20), exact=False)
         page = seen(tmp_path / "r" / "report.html")
-        assert "The medians are estimates of t-digests" in page.words
-        assert "How far they are off is not known here" in page.words
+        assert "The medians are estimates from t-digests" in page.words
+        assert "Not known: these medians are the digests’ own" in page.words
         assert drawn_from(page)["error"] is None
 
     def test_with_exact_medians_tells_the_errors(self, tmp_path):
         values = {f"G{number}": np.linspace(1, 2, 300 if number < 25 else 10) for number in range(100)}
         write(tmp_path / "r", values)
         words = seen(tmp_path / "r" / "report.html").words
-        assert "by no rank at all for 75.0 % of the detected genes" in words
-        assert "by 0.1 % at worst" in words
+        assert "are at the right rank for 75.0 % of the detected genes" in words
+        assert "0.1 % at most" in words
 
     def test_says_unknown_of_what_is_not_known(self, tmp_path):
         write(tmp_path / "r", some_values(20))
@@ -417,7 +417,7 @@ class TestPage:
         page = seen(tmp_path / "r" / "report.html")
         assert "over an unknown number of cells of an unknown number of sources" in page.words
         assert "cells that pass unknown" in page.words
-        assert "1 warning of what was read: x may count twice" in page.words
+        assert "1 warning about the input: x may count twice" in page.words
         assert re.search(r"/ ?old/ ?x\. ?pickle pickle 18 2 99", page.words)
         assert "nan" not in page.words.lower()
 

@@ -428,7 +428,7 @@ class TestCheckResultTarget:
     def test_refuses_a_folder_that_holds_something_else(self, tmp_path, held, overwrite):
         for name in held:
             (tmp_path / name).touch()
-        with pytest.raises(OutputError, match=f"holds something else than a result .*{held[0]}"):
+        with pytest.raises(OutputError, match=f"contains files other than those of a result .*{held[0]}"):
             check_result_target(str(tmp_path), overwrite=overwrite)
 
     @pytest.mark.parametrize("overwrite", [False, True])

@@ -198,7 +198,7 @@ def test_nothing_usable_is_an_error_even_when_skipping(spark, tmp_path):
 def test_a_folder_with_something_else_is_left_as_it_is(spark, corpus, tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.txt").write_text("dear")
-    with pytest.raises(OutputError, match=r"holds something else.*thesis\.txt"):
+    with pytest.raises(OutputError, match=r"contains files other than.*thesis\.txt"):
         convert(str(corpus), str(tmp_path / "x"), spark=spark)
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["thesis.txt"]
 
