@@ -196,7 +196,7 @@ def burn(seconds):
 
 @pytest.mark.parametrize("wrong", [{"processor_seconds": 0}, {"waiting_seconds": 0.0}, {"memory": -1}])
 def test_limits_are_above_zero(wrong):
-    with pytest.raises(UsageError, match="must be above 0"):
+    with pytest.raises(UsageError, match="above 0"):
         Limits(**wrong)
 
 

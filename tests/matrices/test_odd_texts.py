@@ -6,7 +6,7 @@ import pytest
 from h5ads import categorical, write_h5ad
 from h5py import h5a, h5d, h5s, h5t
 from looms import write_loom
-from test_bad_looms import convert, refusal
+from reading import convert, refusal
 
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline_of
