@@ -297,7 +297,7 @@ def prepare_run(
     options: MedianOptions | None = None,
     outputs: ResultOptions | None = None,
 ) -> RunPlan:
-    """Find the sources and check options and targets of a run.
+    """Find the sources and check options and targets of a run; the result has the gene table and map of the reading.
 
     Raises
     ------
@@ -313,6 +313,11 @@ def prepare_run(
     if outputs.digest_pickles is not None:
         folder = check_digest_folder(outputs.digest_pickles, plan.names, out, overwrite=True)
         outputs = replace(outputs, digest_pickles=folder)
+    outputs = replace(
+        outputs,
+        gene_table=outputs.gene_table or plan.reading.gene_table,
+        gene_map=outputs.gene_map or plan.reading.gene_map,
+    )
     return RunPlan(out, plan, target, options, outputs)
 
 

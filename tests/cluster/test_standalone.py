@@ -72,7 +72,7 @@ def archive(place):
     if given:
         return Path(given).absolute()
     subprocess.run([sys.executable, str(CHECKOUT / "conf/package/pack.py"), "--out", str(place / "dist")], check=True)
-    (made,) = (place / "dist").glob("*.tar.gz")
+    (made,) = (place / "dist").glob("*linux*.tar.gz")  # beside the source distribution
     return made
 
 
