@@ -5,7 +5,8 @@ import time
 
 from median_spark.cli import main
 from median_spark.digests import digest_sweep
-from median_spark.spark.medians import medians
+from median_spark.preparation import MedianOptions
+from median_spark.spark.medians import corpus
 
 
 def slowly(*arguments, **options):
@@ -13,6 +14,7 @@ def slowly(*arguments, **options):
     yield from digest_sweep(*arguments, **options)
 
 
-medians.digest_sweep = slowly
-medians.medians.__kwdefaults__["window_rows"] = int(sys.argv.pop(1))
+corpus.digest_sweep = slowly
+defaults = MedianOptions.__init__.__defaults__
+MedianOptions.__init__.__defaults__ = (*defaults[:-1], int(sys.argv.pop(1)))
 sys.exit(main(sys.argv[1:]))
