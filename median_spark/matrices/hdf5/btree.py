@@ -45,7 +45,8 @@ def read_chunk_index(stream: BinaryIO, dataset: h5py.Dataset) -> npt.NDArray[np.
             return None
         kind = CHUNK if dataset.ndim == 2 else _LIST_CHUNK
         chunks = np.frombuffer(b"".join(_leaves(stream, root, kind)), dtype=kind)
-        complete = len(chunks) in (number_of_tiles(dataset), dataset.id.get_num_chunks())
+        # HDF5 walks the whole index to count its chunks: it is asked only if a place has none.
+        complete = len(chunks) == number_of_tiles(dataset) or len(chunks) == dataset.id.get_num_chunks()
     except (ValueError, IndexError, OverflowError, OSError, RuntimeError):
         return None  # not laid out as expected: HDF5 tells whether it is damaged
     if not complete or dataset.ndim == 2:
