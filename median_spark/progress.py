@@ -1,27 +1,37 @@
-"""What a person sees while the work goes on: a bar on a terminal, plain lines elsewhere, or nothing."""
+"""What a person sees while the work goes on: a bar on a terminal, plain lines elsewhere, or nothing.
 
+Knows nothing of Spark: whoever runs a job reports how many of its tasks are done.
+"""
+
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TextIO, cast
+from typing import Protocol, TextIO, cast, runtime_checkable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 from median_spark.display import TolerantStream, printable
 from median_spark.errors import counted
 
 _LINE_SECONDS = 10.0
 """Plain lines come no more often than this."""
+
+_BAR_WIDTH = 20
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,32 @@ class ConvertState:
     values: int
 
 
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage is, within the block of `ProgressReporter.working` that announced it.
+
+    Attributes
+    ----------
+    done, total : int
+        Items done, and all.
+    noun : str
+        What is counted, in the singular.
+    """
+
+    done: int
+    total: int
+    noun: str = "task"
+
+    def text(self) -> str:
+        """Return both numbers in words."""
+        return f"{self.done:,} of {counted(self.total, self.noun)}"
+
+
 class ProgressReporter(Protocol):
-    """Whoever is told how the work goes."""
+    """Whoever is told how the work goes.
+
+    A reporter that also has the method of `StageReporter` is told how many tasks of a Spark job are done.
+    """
 
     def note(self, text: str) -> None:
         """Say one sentence."""
@@ -56,6 +90,19 @@ class ProgressReporter(Protocol):
 
     def working(self, text: str) -> AbstractContextManager[None]:
         """Say what goes on while a block runs."""
+
+
+@runtime_checkable
+class StageReporter(Protocol):
+    """A progress reporter that also wants to know how far a stage is; jobs are watched only for such reporters."""
+
+    def stage_state(self, state: StageState) -> None:
+        """Say how far the stage is that is being worked on; may be called from another thread."""
+
+
+def stage_reporter(progress: ProgressReporter) -> StageReporter | None:
+    """Return a reporter if it wants to know how far a stage is, else None."""
+    return progress if isinstance(progress, StageReporter) else None
 
 
 class SilentProgress:
@@ -95,6 +142,7 @@ class PlainLines:
         self._stream = TolerantStream(stream)
         self._started = 0.0
         self._said = 0.0
+        self._stage_started = 0.0
 
     def note(self, text: str) -> None:
         """Say one sentence."""
@@ -118,9 +166,32 @@ class PlainLines:
     def working(self, text: str) -> Iterator[None]:
         """Say what begins, and how long it took."""
         self.note(text)
-        begin = time.monotonic()
+        begin = self._stage_started = self._said = time.monotonic()
         yield
         self.note(f"  done in {_span(time.monotonic() - begin)}")
+
+    def stage_state(self, state: StageState) -> None:
+        """Say how far a stage is every few seconds; its end is said anyway."""
+        now = time.monotonic()
+        if state.done == state.total or now - self._said < _LINE_SECONDS:
+            return
+        self._said = now
+        elapsed = now - self._stage_started
+        left = f", {_span(elapsed * (state.total - state.done) / state.done)} left" if state.done else ""
+        self.note(f"  {state.text()} done in {_span(elapsed)}{left}")
+
+
+class LogLines(PlainLines):
+    """Says lines to a logger of the standard library."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(None)
+        self._logger = logger
+
+    def note(self, text: str) -> None:
+        """Log one sentence."""
+        level = logging.WARNING if text.startswith("warning: ") else logging.INFO
+        self._logger.log(level, "%s", printable(text))
 
 
 class TerminalBar:
@@ -129,6 +200,7 @@ class TerminalBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
+        self._stage: Progress | None = None
 
     def note(self, text: str) -> None:
         """Say one sentence, above the bar."""
@@ -139,7 +211,7 @@ class TerminalBar:
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("converting"),
-                BarColumn(),
+                BarColumn(_BAR_WIDTH),
                 TextColumn("{task.description}", markup=False),
                 TimeRemainingColumn(compact=True),
                 TextColumn("left"),
@@ -154,16 +226,29 @@ class TerminalBar:
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """Show a spinner and the time."""
+        """Show the time and a spinner, and a bar as soon as it is known how far the stage is."""
         with Progress(
             SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
             TextColumn("{task.description}", markup=False),
+            _StageBar(),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
-        ) as spinner:
-            task = spinner.add_task(printable(text), total=1)
-            yield
-            spinner.update(task, completed=1)
+        ) as stage:
+            task = stage.add_task(printable(text), total=None, state="")
+            self._stage = stage
+            try:
+                yield
+            finally:
+                self._stage = None
+            total = stage.tasks[0].total or 1
+            stage.update(task, total=total, completed=total, state="")
+
+    def stage_state(self, state: StageState) -> None:
+        """Draw how far a stage is, beside what `working` says."""
+        stage = self._stage  # the block may end in another thread meanwhile
+        if stage is not None:
+            stage.update(stage.task_ids[0], total=state.total, completed=state.done, state=state.text())
 
     def close(self) -> None:
         """Leave the terminal as it was, also when the work broke off."""
@@ -172,9 +257,58 @@ class TerminalBar:
             self._bar = None
 
 
+class _StageBar(ProgressColumn):
+    """A bar, or nothing while it is unknown how far a stage is, and when it has ended."""
+
+    def render(self, task: Task) -> RenderableType:
+        """Return what is drawn."""
+        if task.total is None or task.finished:
+            return Text("")
+        return ProgressBar(total=task.total, completed=task.completed, width=_BAR_WIDTH)
+
+
+class BothReporters:
+    """Passes on to two reporters what it is told, such as the console and a log file."""
+
+    def __init__(self, first: ProgressReporter, second: ProgressReporter) -> None:
+        self._both = (first, second)
+
+    def note(self, text: str) -> None:
+        """Say one sentence."""
+        for each in self._both:
+            each.note(text)
+
+    def convert_state(self, state: ConvertState) -> None:
+        """Say how far a conversion is."""
+        for each in self._both:
+            each.convert_state(state)
+
+    def stage_state(self, state: StageState) -> None:
+        """Say how far a stage is, where that is wanted."""
+        for each in map(stage_reporter, self._both):
+            if each is not None:
+                each.stage_state(state)
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Say what goes on while a block runs."""
+        first, second = self._both
+        with first.working(text), second.working(text):
+            yield
+
+
 @contextmanager
-def reporter(*, quiet: bool) -> Iterator[ProgressReporter]:
-    """Choose how to report: nothing if quiet, a bar if standard error is a terminal, else lines."""
+def reporter(*, quiet: bool, logger: logging.Logger | None = None) -> Iterator[ProgressReporter]:
+    """Choose how to report: nothing if quiet, a bar if standard error is a terminal, else lines; and to a logger."""
+    with _console_reporter(quiet=quiet) as console:
+        if logger is None:
+            yield console
+        else:
+            yield LogLines(logger) if quiet else BothReporters(console, LogLines(logger))
+
+
+@contextmanager
+def _console_reporter(*, quiet: bool) -> Iterator[ProgressReporter]:
     if quiet:
         yield SilentProgress()
     elif sys.stderr is not None and sys.stderr.isatty():
