@@ -149,6 +149,11 @@ def _reporter(args: argparse.Namespace) -> "AbstractContextManager[ProgressRepor
     return reporter(quiet=args.quiet, logger=active_logger())
 
 
+def _silent(args: argparse.Namespace) -> bool:
+    """Say whether nobody wants a summary, so that nothing is read for it."""
+    return args.quiet and not args.json and active_logger() is None
+
+
 def _conclude(args: argparse.Namespace, summary: Summary, kept: str, document: dict[str, Any]) -> None:
     """Say what came out: to people or, with --json, to machines; and to the log file."""
     lines = summary.lines()
@@ -167,12 +172,13 @@ def _run(args: argparse.Namespace) -> int:
         from median_spark.spark.run import execute_run
 
         done = execute_run(plan, spark, progress)
-    expression, result = f"{args.out}/expression", f"{args.out}/medians"
-    medians = result_summary(done.summary, result, by_source=args.by_source)
-    summary = run_summary(done.conversion, expression, medians)
-    paths = {"expression": expression, "result": result, "report": summary.page}
-    document = outcome_document(summary, conversion=done.conversion, result=done.summary, paths=paths)
-    _conclude(args, summary, result, document)
+    if not _silent(args):
+        expression, result = f"{args.out}/expression", f"{args.out}/medians"
+        medians = result_summary(done.summary, result, by_source=args.by_source)
+        summary = run_summary(conversion_summary(done.conversion, expression, result), medians)
+        paths = {"expression": expression, "result": result, "report": summary.page}
+        document = outcome_document(summary, conversion=done.conversion, result=done.summary, paths=paths)
+        _conclude(args, summary, result, document)
     return _status(args, done.conversion.failures)
 
 
@@ -182,8 +188,9 @@ def _convert(args: argparse.Namespace) -> int:
         from median_spark.spark.convert.convert import execute_conversion
 
         done = execute_conversion(plan, spark, progress)
-    summary = conversion_summary(done, args.out)
-    _conclude(args, summary, args.out, outcome_document(summary, conversion=done, paths={"expression": args.out}))
+    if not _silent(args):
+        summary = conversion_summary(done, args.out)
+        _conclude(args, summary, args.out, outcome_document(summary, conversion=done, paths={"expression": args.out}))
     return _status(args, done.failures)
 
 
@@ -204,8 +211,9 @@ def _medians(args: argparse.Namespace) -> int:
         from median_spark.spark.medians.medians import execute_medians
 
         summary = execute_medians(plan, spark, progress)
-    said = result_summary(summary, args.out, by_source=args.by_source)
-    _conclude(args, said, args.out, _result_document(said, summary, args.out))
+    if not _silent(args):
+        said = result_summary(summary, args.out, by_source=args.by_source)
+        _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 
 
@@ -228,8 +236,9 @@ def _merge(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    said = merge_summary(summary, read_provenance(args.out).merge or MergeRecord(), args.out)
-    _conclude(args, said, args.out, _result_document(said, summary, args.out))
+    if not _silent(args):
+        said = merge_summary(summary, read_provenance(args.out).merge or MergeRecord(), args.out)
+        _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 
 

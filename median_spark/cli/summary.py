@@ -57,7 +57,7 @@ class Summary:
     Attributes
     ----------
     figures : list of Line
-        Figures and places, always shown.
+        Figures and places, always shown: no more than leave a line for each of the problems and the page.
     genes : list of Line
         A few genes, shown only if all lines fit with them.
     problems : list of Problems
@@ -84,11 +84,14 @@ class Summary:
 
     def warnings(self) -> list[str]:
         """Return all warnings."""
-        return [line.finding for each in self.problems for line in each.lines if line.label == "warning"]
+        return [line.finding for line in self._all() if line.label == "warning"]
 
     def notes(self) -> list[str]:
         """Return all notes."""
-        return [line.finding for line in self.figures if line.label == "note"]
+        return [line.finding for line in self._all() if line.label == "note"]
+
+    def _all(self) -> list[Line]:
+        return [*self.figures, *(line for each in self.problems for line in each.lines)]
 
 
 def aligned(lines: Sequence[Line]) -> list[str]:

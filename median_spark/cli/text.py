@@ -39,15 +39,14 @@ def inspection_text(inspection: Inspection) -> list[str]:
     return [f"{field:<{width}}  {finding}" for field, finding in pairs]
 
 
-def run_summary(done: "ConversionSummary", expression: str, result: Summary) -> Summary:
-    """Return what a run did: its conversion, and the summary of its result."""
-    conversion = conversion_summary(done, expression, failures_in=f"{result.figures[-1].finding}/summary.json")
+def run_summary(conversion: Summary, result: Summary) -> Summary:
+    """Return the summary of a run from that of its conversion and that of its result."""
     return Summary(
         [*conversion.figures, *result.figures], result.genes, [*result.problems, *conversion.problems], result.page
     )
 
 
-def conversion_summary(done: "ConversionSummary", expression: str, failures_in: str = "") -> Summary:
+def conversion_summary(done: "ConversionSummary", expression: str, result: str | None = None) -> Summary:
     """Return what a conversion did, what was left out, and what failed.
 
     Parameters
@@ -56,8 +55,8 @@ def conversion_summary(done: "ConversionSummary", expression: str, failures_in: 
         The conversion.
     expression
         Path of the expression table.
-    failures_in
-        File that lists the failures; by default the expression table.
+    result
+        Path of the result of the same run, which lists all warnings and failures; None if there is none.
     """
     records = done.records
     passed, cells = sum(record.cells_passed for record in records), sum(record.cells for record in records)
@@ -75,8 +74,8 @@ def conversion_summary(done: "ConversionSummary", expression: str, failures_in: 
         for warning in record.warnings
     ]
     problems = [
-        Problems(warnings, f"the sources' records in {expression}/sources"),
-        Problems(failure_lines(done.failures), failures_in or f"{expression}: see 'median-spark inspect'"),
+        Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
+        Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
     ]
     return Summary([*figures, Line("table", expression)], problems=problems)
 
@@ -199,14 +198,13 @@ def _comparison(summary: ResultSummary, result: str, *, by_source: bool) -> tupl
     if not apart:
         return [Line("comparable", f"yes, no source stands apart; {span}")], []
     stand = "1 source stands" if len(apart) == 1 else f"{len(apart):,} sources stand"
-    lines = [Line("comparable", f"no, {stand} apart; {span}")]
+    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios))]
+    lines += [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
         text = f"the {counted(untried, 'source')} least far apart {'was' if untried == 1 else 'were'} not left out"
         lines.append(Line("note", text))
-    named = [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
-    warnings = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios))]
-    return lines, [Problems(named, f"{result}/sources.csv"), Problems(warnings, f"{result}/report.html")]
+    return [Line("comparable", f"no, {stand} apart; {span}")], [Problems(lines, f"{result}/sources.csv")]
 
 
 def _apart(row: dict[str, Any]) -> str:

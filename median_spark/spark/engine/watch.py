@@ -16,6 +16,7 @@ from median_spark.spark.engine.job_description import is_connect
 
 _GROUP = "spark.jobGroup.id"
 _POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
 
 
 @contextlib.contextmanager
@@ -48,7 +49,7 @@ def watched_tasks(spark: SparkSession, progress: ProgressReporter, tasks: int) -
     try:
         yield
     except KeyboardInterrupt:
-        watch.end()
+        watch.end(wait=False)
         raise  # this thread's connection to the JVM may still wait for an answer: nothing can be asked of it safely
     except BaseException:
         watch.end()
@@ -78,9 +79,11 @@ class _Watch:
         """Begin to ask."""
         self._thread.start()
 
-    def end(self) -> None:
-        """Ask no more."""
+    def end(self, *, wait: bool = True) -> None:
+        """Ask no more, and report nothing any more once an answer that is under way has come."""
         self._ended.set()
+        if wait:
+            self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
         while not self._ended.wait(_POLL_SECONDS):

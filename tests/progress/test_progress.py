@@ -6,7 +6,6 @@ import logging
 import pytest
 from rich.console import Console
 
-from median_spark import progress as module
 from median_spark.progress import (
     BothReporters,
     ConvertState,
@@ -18,6 +17,7 @@ from median_spark.progress import (
     reporter,
     stage_reporter,
 )
+from median_spark.progress import lines as module
 
 
 class Older:
