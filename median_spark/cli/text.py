@@ -199,11 +199,11 @@ def _comparison(summary: ResultSummary, result: str, *, by_source: bool) -> tupl
         return [Line("comparable", f"yes, no source stands apart; {span}")], []
     stand = "1 source stands" if len(apart) == 1 else f"{len(apart):,} sources stand"
     lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios))]
-    lines += [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
         text = f"the {counted(untried, 'source')} least far apart {'was' if untried == 1 else 'were'} not left out"
         lines.append(Line("note", text))
+    lines += [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
     return [Line("comparable", f"no, {stand} apart; {span}")], [Problems(lines, f"{result}/sources.csv")]
 
 

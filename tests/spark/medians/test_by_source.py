@@ -242,10 +242,10 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
     assert [row["source"] for row in rows if row["without_typical_change"] is not None] == [
         f"s{number:02d}" for number in range(2, 7)
     ]
-    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source"]) == 0
-    said = capsys.readouterr().out
-    assert "note          the 2 sources least far apart were not left out" in said
-    assert "more than a quarter of the sources" in said
+    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "the 2 sources least far apart were not left out" in document["notes"]
+    assert "more than a quarter of the sources stand apart: this corpus has no common scale" in document["warnings"]
 
 
 def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):
