@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK: argcomplete looks for this in the module that the console script imports.
 """The command line: arguments, one library call, an exit status."""
 
 from median_spark.display import fill_standard_descriptors

@@ -104,7 +104,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     _add_merging(parser)
     _add_dictionaries(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    _add_saying(parser.add_argument_group("running"))
     _add_debug(parser)
 
 
@@ -125,12 +125,14 @@ def _verify(parser: argparse.ArgumentParser) -> None:
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
     parser.add_argument("--gene-map", metavar="FILE",
                         help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
+    _add_json(parser)
     _add_debug(parser)
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
     _add_reading(parser)
+    _add_json(parser)
     _add_debug(parser)
 
 
@@ -266,8 +268,21 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--master", metavar="URL",
                        help="Spark master, such as local[4], spark://host:7077 or sc://host:15002 "
                        "(default: that of spark-submit, else all local cores)")  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="print errors only")
+    _add_saying(group)
     _add_debug(parser)
+
+
+def _add_saying(group: argparse._ArgumentGroup) -> None:
+    """Add what is said, and where."""
+    group.add_argument("--quiet", action="store_true", help="print errors only")
+    _add_json(group)
+    group.add_argument("--log-file", metavar="FILE",
+                       help="append progress, warnings, errors and the summary to a file, with times, also with "
+                       "--quiet")  # fmt: skip
+
+
+def _add_json(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--json", action="store_true", help="print the summary as one JSON document, for machines")
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:

@@ -5,16 +5,21 @@ one, which is said on standard error; the work does not depend on either.
 """
 
 import io
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from median_spark.cli.log import log
+from median_spark.cli.summary import Line, Mark, aligned
 from median_spark.display import TolerantStream, printable
 from median_spark.errors import OutputError
+
+_LEVELS = {Mark.PLAIN: logging.INFO, Mark.WARNING: logging.WARNING, Mark.FAILED: logging.ERROR}
 
 
 def prepare_streams() -> None:
@@ -29,9 +34,33 @@ def prepare_streams() -> None:
 
 def say(lines: Iterable[str], *, kept: str | None = None) -> None:
     """Print lines to standard output; `kept` is the result, which exists whether or not they can be printed."""
+    _print(map(printable, lines), kept)
+
+
+def say_summary(lines: Sequence[Line], *, kept: str) -> None:
+    """Print a summary as `say` does; on a terminal warnings are yellow and failures red, unless NO_COLOR is set."""
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    texts = map(printable, aligned(lines))
+    marks = [line.mark if colours else Mark.PLAIN for line in lines]
+    _print(
+        (
+            text if mark is Mark.PLAIN else f"\x1b[{mark.value}m{text}\x1b[0m"
+            for text, mark in zip(texts, marks, strict=True)
+        ),
+        kept,
+    )
+
+
+def log_summary(lines: Sequence[Line]) -> None:
+    """Write a summary to the log file, if there is one."""
+    for line, text in zip(lines, aligned(lines), strict=True):
+        log(_LEVELS[line.mark], printable(text))
+
+
+def _print(texts: Iterable[str], kept: str | None) -> None:
     try:
-        for line in lines:
-            print(printable(line))
+        for text in texts:
+            print(text)
         sys.stdout.flush()
     except OSError as error:
         _discard(sys.stdout)
@@ -41,10 +70,12 @@ def say(lines: Iterable[str], *, kept: str | None = None) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a text of one or more lines to standard error, as far as it can be written."""
+    """Print a text of one or more lines to standard error, as far as it can be written, and log it as an error."""
+    lines = [printable(line) for line in text.split("\n")]
     stream = TolerantStream(sys.stderr)
-    stream.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
+    stream.write("".join(f"{line}\n" for line in lines))
     stream.flush()
+    log(logging.ERROR, "\n".join(lines))
 
 
 def settle_streams() -> bool:

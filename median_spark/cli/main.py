@@ -5,10 +5,12 @@ What can be refused without Spark is refused before Spark is started.
 
 import argparse
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from median_spark.cli.arguments import (
     build_parser,
@@ -19,14 +21,26 @@ from median_spark.cli.arguments import (
     read_options,
     result_options,
 )
-from median_spark.cli.console import complain, prepare_streams, say, settle_streams, show_traceback
+from median_spark.cli.complete import complete
+from median_spark.cli.console import (
+    complain,
+    log_summary,
+    prepare_streams,
+    say,
+    say_summary,
+    settle_streams,
+    show_traceback,
+)
+from median_spark.cli.document import document_text, inspection_document, outcome_document, verification_document
+from median_spark.cli.log import active_logger, close_log, log, open_log
+from median_spark.cli.summary import Summary, aligned
 from median_spark.cli.text import (
-    conversion_text,
-    failures_text,
+    conversion_summary,
+    failure_lines,
     inspection_text,
-    merged_text,
-    result_text,
-    sources_text,
+    merge_summary,
+    result_summary,
+    run_summary,
 )
 from median_spark.display import printable
 from median_spark.errors import EngineError, MedianSparkError, counted
@@ -71,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not settle_streams():
             raise SystemExit(UNUSABLE) from end
         raise
+    finally:
+        close_log()
     return status if settle_streams() else UNUSABLE
 
 
@@ -89,11 +105,15 @@ def _command(arguments: Sequence[str] | None) -> int:
             "demo": _demo,
         }
     )
+    complete(parser)
     args = parser.parse_args(arguments)
     try:
+        if getattr(args, "log_file", None):
+            open_log(args.log_file)
         status: int = args.command(args)
     except Exception as error:
         if args.debug:
+            log(logging.ERROR, printable(without_secrets(f"{type(error).__name__}: {error}")))
             sys.excepthook = show_traceback
             raise
         words = f"error: {error.worded(Style.FLAGS)}" if isinstance(error, MedianSparkError) else _unexpected(error)
@@ -114,14 +134,34 @@ def _engine(args: argparse.Namespace) -> "Iterator[tuple[SparkSession, ProgressR
     if find_spec("pyspark") is None:
         message = "pyspark is not installed: pip install 'median_spark[spark]', or use a platform that has its own"
         raise EngineError(message)
-    from median_spark.progress import reporter
     from median_spark.spark.engine.session import spark_session
 
     with (
-        reporter(quiet=args.quiet) as progress,
+        _reporter(args) as progress,
         spark_session(args.master, debug=args.debug, progress=progress) as spark,
     ):
         yield spark, progress
+
+
+def _reporter(args: argparse.Namespace) -> "AbstractContextManager[ProgressReporter]":
+    from median_spark.progress import reporter
+
+    return reporter(quiet=args.quiet, logger=active_logger())
+
+
+def _silent(args: argparse.Namespace) -> bool:
+    """Say whether nobody wants a summary, so that nothing is read for it."""
+    return args.quiet and not args.json and active_logger() is None
+
+
+def _conclude(args: argparse.Namespace, summary: Summary, kept: str, document: dict[str, Any]) -> None:
+    """Say what came out: to people or, with --json, to machines; and to the log file."""
+    lines = summary.lines()
+    log_summary(lines)
+    if args.json:
+        say(document_text(args.name, **document).split("\n"), kept=kept)
+    elif not args.quiet:
+        say_summary(lines, kept=kept)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -132,11 +172,14 @@ def _run(args: argparse.Namespace) -> int:
         from median_spark.spark.run import execute_run
 
         done = execute_run(plan, spark, progress)
-    if not args.quiet:
-        result = f"{args.out}/medians"
-        lines = conversion_text(done.conversion, f"{args.out}/expression")
-        say([*lines, *_result_lines(done.summary, result, by_source=args.by_source)], kept=result)
-    return _status(done.conversion.failures, quiet=args.quiet)
+    if not _silent(args):
+        expression, result = f"{args.out}/expression", f"{args.out}/medians"
+        medians = result_summary(done.summary, result, by_source=args.by_source)
+        summary = run_summary(conversion_summary(done.conversion, expression, result), medians)
+        paths = {"expression": expression, "result": result, "report": summary.page}
+        document = outcome_document(summary, conversion=done.conversion, result=done.summary, paths=paths)
+        _conclude(args, summary, result, document)
+    return _status(args, done.conversion.failures)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -145,16 +188,16 @@ def _convert(args: argparse.Namespace) -> int:
         from median_spark.spark.convert.convert import execute_conversion
 
         done = execute_conversion(plan, spark, progress)
-    if not args.quiet:
-        say(conversion_text(done, args.out), kept=args.out)
-    return _status(done.failures, quiet=args.quiet)
+    if not _silent(args):
+        summary = conversion_summary(done, args.out)
+        _conclude(args, summary, args.out, outcome_document(summary, conversion=done, paths={"expression": args.out}))
+    return _status(args, done.failures)
 
 
-def _status(failures: Sequence[FailureRecord], *, quiet: bool) -> int:
+def _status(args: argparse.Namespace, failures: Sequence[FailureRecord]) -> int:
     """Return the exit status; what failed is an error, and is said even when quiet."""
-    if quiet and failures:
-        for line in failures_text(failures):
-            complain(printable(line))
+    if args.quiet and failures:
+        complain("\n".join(aligned(failure_lines(failures))))
     return SOME_FAILED if failures else DONE
 
 
@@ -168,21 +211,21 @@ def _medians(args: argparse.Namespace) -> int:
         from median_spark.spark.medians.medians import execute_medians
 
         summary = execute_medians(plan, spark, progress)
-    if not args.quiet:
-        say(_result_lines(summary, args.out, by_source=args.by_source), kept=args.out)
+    if not _silent(args):
+        said = result_summary(summary, args.out, by_source=args.by_source)
+        _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 
 
-def _result_lines(summary: ResultSummary, result: str, *, by_source: bool) -> list[str]:
-    return [*sources_text(summary, result, by_source=by_source), *result_text(summary, result)]
+def _result_document(said: Summary, summary: ResultSummary, result: str) -> dict[str, Any]:
+    return outcome_document(said, result=summary, paths={"result": result, "report": said.page})
 
 
 def _merge(args: argparse.Namespace) -> int:
     from median_spark.merging import merge
-    from median_spark.progress import reporter
 
     gene_table = read_gene_table(args.gene_table) if args.gene_table else None
-    with reporter(quiet=args.quiet) as progress:
+    with _reporter(args) as progress:
         summary = merge(
             args.digests,
             args.out,
@@ -193,9 +236,9 @@ def _merge(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    if not args.quiet:
-        merge_record = read_provenance(args.out).merge or MergeRecord()
-        say([*merged_text(summary, merge_record), *result_text(summary, args.out)], kept=args.out)
+    if not _silent(args):
+        said = merge_summary(summary, read_provenance(args.out).merge or MergeRecord(), args.out)
+        _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 
 
@@ -204,7 +247,10 @@ def _inspect(args: argparse.Namespace) -> int:
     inspection = examine(args.path, options)
     if inspection.problem is not None and not inspection.findings:
         raise inspection.problem
-    say(inspection_text(inspection))
+    if args.json:
+        say(document_text(args.name, **inspection_document(inspection)).split("\n"))
+    else:
+        say(inspection_text(inspection))
     return DONE if inspection.problem is None else UNUSABLE
 
 
@@ -226,7 +272,10 @@ def _verify(args: argparse.Namespace) -> int:
         rows=args.rows,
         gene_map=args.gene_map,
     )
-    say(done.text().split("\n"))
+    if args.json:
+        say(document_text(args.name, **verification_document(done)).split("\n"))
+    else:
+        say(done.text().split("\n"))
     return SOME_FAILED if done.differences else DONE
 
 

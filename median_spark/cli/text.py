@@ -1,4 +1,4 @@
-"""The lines that commands print when the work is done."""
+"""What commands say when the work is done, in words."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
+from median_spark.cli.summary import Line, Mark, Problems, Summary
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
 from median_spark.geneformer import DictionaryFigures
@@ -19,12 +20,10 @@ from median_spark.results.sources import LEAST_CELLS, LEAST_GENES, LEAST_SOURCES
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
     from median_spark.spark.convert.convert import ConversionSummary
 
-_SHOWN_GENES = 6
-_SHOWN_SOURCES = 10
-_SHOWN_WARNINGS = 20
+_SHOWN_GENES = 3
 _NAME_WIDTH = 40
 
-_LEFT_OUT = {
+LEFT_OUT = {
     "no_id_rows": "whose id is none",
     "unmapped_rows": "that the gene map lacks",
     "unknown_rows": "with an id that the gene table lacks",
@@ -40,58 +39,108 @@ def inspection_text(inspection: Inspection) -> list[str]:
     return [f"{field:<{width}}  {finding}" for field, finding in pairs]
 
 
-def conversion_text(done: "ConversionSummary", expression: str) -> list[str]:
-    """Return the lines that say what a conversion did, what was left out, and what failed."""
+def run_summary(conversion: Summary, result: Summary) -> Summary:
+    """Return the summary of a run from that of its conversion and that of its result."""
+    return Summary(
+        [*conversion.figures, *result.figures], result.genes, [*result.problems, *conversion.problems], result.page
+    )
+
+
+def conversion_summary(done: "ConversionSummary", expression: str, result: str | None = None) -> Summary:
+    """Return what a conversion did, what was left out, and what failed.
+
+    Parameters
+    ----------
+    done
+        The conversion.
+    expression
+        Path of the expression table.
+    result
+        Path of the result of the same run, which lists all warnings and failures; None if there is none.
+    """
     records = done.records
     passed, cells = sum(record.cells_passed for record in records), sum(record.cells for record in records)
-    lines = [
-        f"{counted(len(done.converted), 'source')} converted, {len(done.unchanged):,} unchanged: "
-        f"{passed:,} of {counted(cells, 'cell')} pass, {counted(sum(record.values for record in records), 'value')}"
+    figures = [
+        Line("sources", f"{len(done.converted):,} converted, {len(done.unchanged):,} unchanged"),
+        Line("cells", f"{passed:,} of {cells:,} pass, {counted(sum(record.values for record in records), 'value')}"),
+        *_left_out(done),
     ]
-    for field, why in _LEFT_OUT.items():
-        affected = [record for record in records if getattr(record.row_counts, field)]
+    summed = sum(record.row_counts.summed_rows for record in records)
+    if summed:
+        figures.append(Line("summed", f"{counted(summed, 'duplicate row')} of a gene"))
+    warnings = [
+        Line("warning", f"{record.source}: {warning}", Mark.WARNING)
+        for record in records
+        for warning in record.warnings
+    ]
+    problems = [
+        Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
+        Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
+    ]
+    return Summary([*figures, Line("table", expression)], problems=problems)
+
+
+def _left_out(done: "ConversionSummary") -> Iterator[Line]:
+    """Yield one line about the rows that were left out, if there are any."""
+    parts = []
+    for field, why in LEFT_OUT.items():
+        affected = [record for record in done.records if getattr(record.row_counts, field)]
         if affected:
             rows = sum(getattr(record.row_counts, field) for record in affected)
             examples = dict.fromkeys(text for record in affected for text in record.row_counts.no_id_examples)
             such = f" ({listed(list(examples), 3)})" if field == "no_id_rows" else ""
-            lines.append(
-                f"left out: {counted(rows, 'row')} {why}{such}, in {counted(len(affected), 'source')}: "
+            parts.append(
+                f"{counted(rows, 'row')} {why}{such}, in {counted(len(affected), 'source')}: "
                 f"{listed([record.source for record in affected], 3)}"
             )
-    summed = sum(record.row_counts.summed_rows for record in records)
-    if summed:
-        lines.append(f"duplicate rows of a gene, summed: {counted(summed, 'row')}")
-    lines += [f"warning: {record.source}: {warning}" for record in records for warning in record.warnings]
-    return [*lines, *failures_text(done.failures), f"expression table: {expression}"]
+    if parts:
+        yield Line("left out", "; ".join(parts))
 
 
-def failures_text(failures: Sequence[FailureRecord]) -> list[str]:
-    """Return a line for each source that failed, under a heading."""
-    reasons = [f"  {InputError(failure.problem).worded(Style.FLAGS)}" for failure in failures]
-    return [f"FAILED: {counted(len(failures), 'source')}", *reasons] if failures else []
+def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
+    """Return a line for each source that failed, below their number."""
+    reasons = [Line("", InputError(failure.problem).worded(Style.FLAGS), Mark.FAILED) for failure in failures]
+    return [Line("failed", counted(len(failures), "source"), Mark.FAILED), *reasons] if failures else []
 
 
-def result_text(summary: ResultSummary, result: str) -> list[str]:
-    """Return lines with the figures of a result, a few of its genes, and where it is."""
-    lines = [
-        f"{counted(summary.genes, 'gene')}: {summary.genes_detected:,} detected, "
-        f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
-        f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
-        f"median detection count {summary.median_detection_count:,g}"
+def result_summary(summary: ResultSummary, result: str, *, by_source: bool | None = None) -> Summary:
+    """Return the figures of a result, a few of its genes, and where it is.
+
+    Parameters
+    ----------
+    summary
+        Content of ``summary.json``.
+    result
+        Path of the result.
+    by_source
+        Whether the sources were compared; None where that is not possible.
+    """
+    figures = [
+        Line(
+            "genes",
+            f"{summary.genes:,}: {summary.genes_detected:,} detected, "
+            f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
+            f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
+            f"median detection count {summary.median_detection_count:,g}",
+        )
     ]
-    if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
-        lines.append(
-            f"note: {counted(summary.cells_passed, 'cell')} are few: to pretrain on, take millions of cells from many "
-            "tissues; medians may not generalise beyond this sample"
-        )
     if summary.worst_digest_rank_error is not None:
-        lines.append(
-            f"medians are exact; those of the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of "
-            f"a gene's ranks, {summary.p99_digest_rank_error:.2%} at the 99th percentile of genes"
+        error = (
+            f"exact; the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of a gene's ranks "
+            f"({summary.p99_digest_rank_error:.2%} at the 99th percentile of genes)"
         )
+        figures.append(Line("medians", error))
     if summary.geneformer is not None:
-        lines.append(dictionaries_text(summary.geneformer))
-    return [*lines, "", *_few_genes(result), "", f"results: {result}"]
+        figures.append(Line("dictionaries", dictionaries_text(summary.geneformer)))
+    comparison, problems = ([], []) if by_source is None else _comparison(summary, result, by_source=by_source)
+    if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
+        few = (
+            f"{counted(summary.cells_passed, 'cell')} are few: pretraining takes millions of cells from many tissues; "
+            "medians may not generalise beyond this sample"
+        )
+        comparison = [Line("note", few), *comparison]
+    figures += [*comparison, Line("results", result)]
+    return Summary(figures, list(_few_genes(result)), problems, f"{result}/report.html")
 
 
 def dictionaries_text(figures: DictionaryFigures) -> str:
@@ -107,21 +156,22 @@ def dictionaries_text(figures: DictionaryFigures) -> str:
         if number
     ]
     return (
-        f"geneformer dictionaries: {counted(figures.genes, 'gene')} after the special tokens "
-        f"{', '.join(figures.tokens)}; {counted(figures.spellings, 'id or name', 'ids and names')} map to them"
+        f"{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
+        f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
 
 
-def _few_genes(result: str) -> Iterator[str]:
-    """Yield a small table of the genes detected in most cells."""
+def _few_genes(result: str) -> Iterator[Line]:
+    """Yield the genes detected in most cells."""
     table = _table_of(result, "medians.parquet", ["gene", "median", "n_cells", "n_sources"])
     rows = table.sort_by([("n_cells", "descending"), ("gene", "ascending")]).slice(0, _SHOWN_GENES).to_pylist()
-    yield f"{'gene':<20}{'median':>12}{'cells':>14}{'sources':>10}"
-    for row in rows:
-        if row["n_cells"]:
-            yield f"{row['gene']:<20}{row['median']:>12.4f}{row['n_cells']:>14,}{row['n_sources']:>10,}"
-    yield f"… and {max(0, len(table) - _SHOWN_GENES):,} more in medians.csv"
+    for number, row in enumerate(row for row in rows if row["n_cells"]):
+        yield Line(
+            "" if number else "most cells",
+            f"{row['gene']:<16} median {row['median']:>9.4f} in {counted(row['n_cells'], 'cell')} of "
+            f"{counted(row['n_sources'], 'source')}",
+        )
 
 
 def _table_of(result: str, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -130,94 +180,98 @@ def _table_of(result: str, name: str, columns: list[str] | None = None) -> pa.Ta
     return pq.read_table(pa.BufferReader(content), columns=columns)
 
 
-def sources_text(summary: ResultSummary, result: str, *, by_source: bool) -> list[str]:
-    """Return lines about the sources: those that stand apart and a warning, or how to learn whether any does."""
+def _comparison(summary: ResultSummary, result: str, *, by_source: bool) -> tuple[list[Line], list[Problems]]:
+    """Return whether the sources are comparable, or how to learn it; and those that stand apart."""
     if not by_source:
         several = summary.sources is not None and summary.sources > 1
-        return ["hint: --by-source shows whether the sources are comparable"] if several else []
+        return ([Line("hint", "--by-source shows whether the sources are comparable")] if several else []), []
     sources = _table_of(result, "sources.parquet").to_pylist()
     ratios = [row["ratio"] for row in sources if row["ratio"] is not None]
     if summary.sources_apart is None:
-        return [
-            f"no verdict on whether the sources are comparable: it takes at least {LEAST_SOURCES} that have "
-            f"{LEAST_GENES} genes with a value in {LEAST_CELLS} cells; here are {len(ratios):,}"
-        ]
-    span = (
-        f"a gene's median in a source over its median in the corpus is typically between {min(ratios):.3g} and "
-        f"{max(ratios):.3g}"
-    )
+        text = (
+            f"no verdict: it takes at least {LEAST_SOURCES} sources that have {LEAST_GENES} genes with a value in "
+            f"{LEAST_CELLS} cells; here are {len(ratios):,}"
+        )
+        return [Line("comparable", text)], []
+    span = f"a source's medians are typically {min(ratios):.3g} to {max(ratios):.3g} times those of the corpus"
     apart = sorted((row for row in sources if row["apart"]), key=lambda row: (-row["factor_apart"], row["source"]))
     if not apart:
-        return [f"the sources are comparable: none stands apart; {span}"]
-    return [*_apart_table(apart), *_apart_warning(apart, len(ratios), span)]
-
-
-def _apart_table(apart: list[dict[str, Any]]) -> Iterator[str]:
-    yield (
-        f"{'stands apart':<{_NAME_WIDTH}}{'ratio':>8}{'apart by':>10}{'counts per cell':>17}{'genes per cell':>16}"
-        f"   leaving it out changes medians by"
-    )
-    for row in apart[:_SHOWN_SOURCES]:
-        name = row["source"]
-        name = name if len(name) < _NAME_WIDTH else f"…{name[-_NAME_WIDTH + 2 :]}"
-        depth = "unknown" if row["median_n_counts"] is None else f"{row['median_n_counts']:,.0f}"
-        change = "not tried"
-        if row["without_typical_change"] is not None:
-            change = (
-                f"{row['without_typical_change']:.1%} typically, {row['without_p95_change']:.1%} at the 95th "
-                f"percentile; {counted(row['without_genes_changed'], 'gene')} by more than 10%"
-            )
-        yield (
-            f"{name:<{_NAME_WIDTH}}{row['ratio']:>8.3g}{row['factor_apart']:>9.3g}×{depth:>17}"
-            f"{row['values_per_cell']:>16,.0f}   {change}"
-        )
-    if len(apart) > _SHOWN_SOURCES:
-        yield f"… and {len(apart) - _SHOWN_SOURCES:,} more in sources.csv"
-
-
-def _apart_warning(apart: list[dict[str, Any]], compared: int, span: str) -> Iterator[str]:
-    verb = "stands" if len(apart) == 1 else "stand"
-    yield (
-        f"warning: {len(apart):,} of {counted(compared, 'source')} {verb} apart: {span}. Plate-based studies among "
-        "droplet-based ones do so, and the other way round, and very deep or shallow ones; the published advice is not "
-        "to mix such platforms when a factor is computed"
-    )
-    if 4 * len(apart) > compared:
-        yield "warning: more than a quarter of the sources: this corpus has no common scale"
+        return [Line("comparable", f"yes, no source stands apart; {span}")], []
+    stand = "1 source stands" if len(apart) == 1 else f"{len(apart):,} sources stand"
+    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios))]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
-        stand, was = ("stands", "was") if untried == 1 else ("stand", "were")
-        yield f"note: {counted(untried, 'source')} that {stand} apart less far {was} not left out in turn"
+        text = f"the {counted(untried, 'source')} least far apart {'was' if untried == 1 else 'were'} not left out"
+        lines.append(Line("note", text))
+    lines += [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
+    return [Line("comparable", f"no, {stand} apart; {span}")], [Problems(lines, f"{result}/sources.csv")]
 
 
-def merged_text(summary: ResultSummary, record: MergeRecord) -> Iterator[str]:
-    """Yield the lines that say what was merged, what was left out, and what the inputs do not record."""
-    merged, left_out, warnings = record.merged, record.left_out or LeftOutIds(0, [], 0), record.warnings
-    compressions = sorted({compression for file in merged for compression in file.compressions})
-    yield (
-        f"{counted(len(merged), 'file')} of digests merged: {_known(summary.sources, 'source')}, "
-        f"{_known(summary.cells_passed, 'cell')} that pass, {counted(summary.values, 'value')}"
+def _apart(row: dict[str, Any]) -> str:
+    """Return how a source stands apart, and what leaving it out changes."""
+    name = row["source"]
+    name = name if len(name) < _NAME_WIDTH else f"…{name[-_NAME_WIDTH + 2 :]}"
+    depth = "unknown" if row["median_n_counts"] is None else f"{row['median_n_counts']:,.0f}"
+    text = (
+        f"{name}: ratio {row['ratio']:.3g}, apart by {row['factor_apart']:.3g}×; per cell {depth} counts, "
+        f"{row['values_per_cell']:,.0f} genes"
     )
-    yield (
-        f"medians are those of the merged digests, of compression {summary.compression:g} "
-        f"(inputs: {', '.join(f'{compression:g}' for compression in compressions)}); exact medians need the values: "
-        "convert the matrices, and run 'median-spark medians'"
+    if row["without_typical_change"] is None:
+        return text
+    return (
+        f"{text}; without it medians change by {row['without_typical_change']:.1%} typically, "
+        f"{row['without_p95_change']:.1%} at the 95th percentile, "
+        f"{counted(row['without_genes_changed'], 'gene')} by more than 10%"
     )
+
+
+def _apart_warnings(apart: int, compared: int) -> Iterator[str]:
+    verb = "stands" if apart == 1 else "stand"
+    yield (
+        f"{apart:,} of {counted(compared, 'source')} {verb} apart, as plate-based studies do among droplet-based ones; "
+        "the published advice is not to mix such platforms"
+    )
+    if 4 * apart > compared:
+        yield "more than a quarter of the sources stand apart: this corpus has no common scale"
+
+
+def merge_summary(summary: ResultSummary, record: MergeRecord, result: str) -> Summary:
+    """Return what was merged, what was left out, what the inputs do not record, and the figures of the result."""
+    left_out, whole = record.left_out or LeftOutIds(0, [], 0), result_summary(summary, result)
+    compressions = sorted({compression for file in record.merged for compression in file.compressions})
+    figures = [
+        Line(
+            "merged",
+            f"{counted(len(record.merged), 'file')} of digests: {_known(summary.sources, 'source')}, "
+            f"{_known(summary.cells_passed, 'cell')} that pass, {counted(summary.values, 'value')}",
+        ),
+        Line(
+            "medians",
+            f"those of the merged digests, compression {summary.compression:g} "
+            f"(inputs: {', '.join(f'{compression:g}' for compression in compressions)}); exact medians need the "
+            "matrices: use 'median-spark run'",
+        ),
+    ]
+    parts = []
     if left_out.unknown_ids:
         examples = listed(left_out.unknown_examples, 3)
-        yield f"left out: {counted(left_out.unknown_ids, 'id')} that the gene table lacks: {examples}"
+        parts.append(f"{counted(left_out.unknown_ids, 'id')} that the gene table lacks: {examples}")
     if left_out.ids_of_other_types:
-        yield f"left out: {counted(left_out.ids_of_other_types, 'id')} of other gene types"
+        parts.append(f"{counted(left_out.ids_of_other_types, 'id')} of other gene types")
+    if parts:
+        figures.append(Line("left out", "; ".join(parts)))
+    notes = []
     if record.n_sources_are_lower_bounds:
-        yield "note: some files do not say of how many sources their digests are; each counts as one in n_sources"
+        notes.append("some files do not record how many sources they hold; each counts as one in n_sources")
     if summary.target_sum is None:
-        yield (
-            "note: pickles do not record to which total their values are scaled; that it is the same for all of them "
-            "cannot be checked"
-        )
-    yield from (f"warning: {warning}" for warning in warnings[:_SHOWN_WARNINGS])
-    if len(warnings) > _SHOWN_WARNINGS:
-        yield f"… and {counted(len(warnings) - _SHOWN_WARNINGS, 'more warning')} in provenance.json"
+        notes.append("pickles do not record the total that their values are scaled to; it must be the same for all")
+    warnings = [Line("warning", warning, Mark.WARNING) for warning in record.warnings]
+    return Summary(
+        [*figures, *whole.figures[:-1], *(Line("note", note) for note in notes), whole.figures[-1]],
+        whole.genes,
+        [*whole.problems, Problems(warnings, f"{result}/provenance.json")],
+        whole.page,
+    )
 
 
 def _known(number: int | None, noun: str) -> str:

@@ -1,6 +1,5 @@
 """Merging files of digests into a result: find, look, merge one file after the other, write."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from median_spark.merging.read import FileDigests, FileHead, read_digests, read_
 from median_spark.merging.record import MergedInput, merged_figures, merged_provenance
 from median_spark.merging.register import SourceRegister
 from median_spark.options import COMPRESSION, GENE_TABLE
-from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.progress import ProgressReporter, SilentProgress, StageState, stage_reporter
 from median_spark.report import report_page
 from median_spark.results import (
     GeneDigests,
@@ -31,8 +30,6 @@ from median_spark.results import (
 
 _LEAST_KNOWN = 0.5
 """A file of whose ids the gene table knows less is warned about."""
-
-_NOTE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -152,15 +149,14 @@ def merge(
     pool = DigestPool(compression or max((head.compression or 0 for head in heads), default=0) or DEFAULT_COMPRESSION)
     merged_inputs = []
     with progress.working(f"merging {counted(len(files), 'file')} of digests"):
-        noted = time.monotonic()
+        watching = stage_reporter(progress)
         for file, head in zip(files, heads, strict=True):
             content = read_digests(file, head)
             if file.kind is not Kind.RESULT:
                 register.enter_pickle(file, content.sha256)
             merged_inputs.append(_merge_file(file, head, content, pool, genes))
-            if time.monotonic() - noted > _NOTE_SECONDS:
-                noted = time.monotonic()
-                progress.note(f"merged {len(merged_inputs):,} of {counted(len(files), 'file')}")
+            if watching is not None:
+                watching.stage_state(StageState(len(merged_inputs), len(files), "file"))
     watch.lap("merge", files=len(files), bytes_in=sum(file.file.size for file in files))
     if not pool.digests:
         message = f"{listed([file.file.path for file in files], 3)}: no gene of these digests has a value"

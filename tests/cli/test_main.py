@@ -57,12 +57,17 @@ def test_unusable_arguments_exit_with_2(capsys, arguments):
 def test_a_run_prints_its_figures_and_where_they_are(spark, corpus, tmp_path, capsys):
     assert ended("run", corpus, "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
-    assert "2 sources converted, 0 unchanged: 80 of 80 cells pass" in said.out
-    assert "80 cells are few: to pretrain on, take millions of cells" in said.out
-    assert f"results: {tmp_path}/out/medians" in said.out
+    lines = said.out.splitlines()
+    assert lines[0] == "sources       2 converted, 0 unchanged"
+    assert lines[1].startswith("cells         80 of 80 pass, ")
+    assert "80 cells are few: pretraining takes millions of cells" in said.out
+    assert f"results       {tmp_path}/out/medians" in lines
+    assert lines[-1] == f"report        {tmp_path}/out/medians/report.html"
+    assert sum(line.split()[0].startswith(("ENSG", "most")) for line in lines) == 3
+    assert len(lines) <= 15
     assert said.err.count("converted 2 of 2 sources, 80 of 80 cells") == 1
     assert ended("run", corpus, "--out", tmp_path / "out") == 0
-    assert "0 sources converted, 2 unchanged" in capsys.readouterr().out
+    assert "sources       0 converted, 2 unchanged" in capsys.readouterr().out
 
 
 @pytest.mark.spark
@@ -126,10 +131,12 @@ def test_a_run_speaks_of_its_own_inputs_only(spark, corpus, tmp_path, capsys):
 def test_skipped_sources_exit_with_1_and_are_listed_everywhere(spark, corpus, tmp_path, capsys):
     (corpus / "broken.loom").write_bytes(b"no HDF5")
     assert ended("run", corpus, "--out", tmp_path / "out", "--on-error", "skip") == 1
-    assert "FAILED: 1 source" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3] == "failed        1 source"
+    assert "broken.loom: this is not an HDF5 file" in lines[-2]
     assert ended("run", corpus, "--out", tmp_path / "out", "--on-error", "skip", "--quiet") == 1
     said = capsys.readouterr()
-    assert (said.out, "FAILED: 1 source" in said.err) == ("", True)
+    assert (said.out, "failed  1 source" in said.err) == ("", True)
     for name in ("summary.json", "provenance.json"):
         failed = json.loads((tmp_path / "out" / "medians" / name).read_text())["failed_sources"]
         assert [source["source"] for source in failed] == ["broken"]
@@ -243,3 +250,98 @@ def test_an_old_java_is_named(tmp_path):
     )
     assert done.returncode == 1
     assert "is version 11: install one" in done.stderr
+
+
+def only_document(said):
+    """Return the one JSON document on standard output."""
+    return json.loads(said.out)
+
+
+def figures_in(result):
+    """Return the figures of a result's summary.json."""
+    document = json.loads((result / "summary.json").read_text())
+    del document["format_version"]
+    return document
+
+
+@pytest.mark.spark
+class TestJson:
+    def test_a_run_says_what_it_did_and_what_failed(self, spark, corpus, tmp_path, capsys):
+        (corpus / "broken.loom").write_bytes(b"no HDF5")
+        out = tmp_path / "out"
+        assert ended("run", corpus, "--out", out, "--on-error", "skip", "--json") == 1
+        said = capsys.readouterr()
+        document = only_document(said)
+        assert "converted 2 of 2 sources" in said.err
+        assert list(document) == [
+            "command", "median_spark", "conversion", "summary", "failures", "warnings", "notes", "paths"
+        ]  # fmt: skip
+        conversion = document["conversion"]
+        assert (conversion["converted"], conversion["unchanged"]) == (["a/study1", "b/study1"], [])
+        assert (conversion["cells"], conversion["cells_passed"], conversion["rows_summed"]) == (80, 80, 0)
+        assert document["summary"] == figures_in(out / "medians")
+        assert [failure["source"] for failure in document["failures"]] == ["broken"]
+        assert "not an HDF5 file" in document["failures"][0]["reason"]
+        assert [note[:16] for note in document["notes"]] == ["80 cells are few"]
+        assert document["paths"] == {
+            "expression": f"{out}/expression",
+            "result": f"{out}/medians",
+            "report": f"{out}/medians/report.html",
+        }
+
+    def test_the_steps_do_too_also_when_quiet(self, spark, corpus, tmp_path, capsys):
+        table, result = tmp_path / "x", tmp_path / "r"
+        assert ended("convert", corpus, "--out", table, "--json", "--quiet") == 0
+        said = capsys.readouterr()
+        assert only_document(said)["paths"] == {"expression": str(table)}
+        assert said.err == ""
+        assert ended("medians", table, "--out", result, "--json") == 0
+        medians = only_document(capsys.readouterr())
+        assert ended("merge", result, "--out", tmp_path / "m", "--json") == 0
+        merged = only_document(capsys.readouterr())
+        for document, folder in ((medians, result), (merged, tmp_path / "m")):
+            assert document["summary"] == figures_in(folder)
+            assert document["paths"] == {"result": str(folder), "report": f"{folder}/report.html"}
+        assert ended("verify", table, result, "--json") == 0
+        verified = only_document(capsys.readouterr())
+        assert verified["differences"] == []
+        assert verified["compared"]
+
+    def test_errors_leave_standard_output_empty(self, spark, tmp_path, capsys):
+        assert ended("run", tmp_path / "nowhere", "--out", tmp_path / "out", "--json") == 2
+        said = capsys.readouterr()
+        assert (said.out, "there is no such file or folder" in said.err) == ("", True)
+
+
+def test_inspect_gives_a_document_also_of_what_cannot_be_used(corpus, capsys):
+    assert ended("inspect", corpus / "a/study1.loom", "--json") == 0
+    document = only_document(capsys.readouterr())
+    assert (document["usable"], document["problem"]) == (True, None)
+    assert {"field": "cells passing", "finding": "40 of 40"} in document["findings"]
+    assert ended("inspect", corpus / "a/study1.loom", "--json", "--n-counts-attr", "total") == 2
+    document = only_document(capsys.readouterr())
+    assert not document["usable"]
+    assert "'total' is missing" in document["problem"]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_the_log_file_has_all_that_is_said_also_when_quiet(spark, corpus, tmp_path, capsys, quiet):
+    (corpus / "broken.loom").write_bytes(b"no HDF5")
+    log = tmp_path / "run.log"
+    arguments = ["run", corpus, "--out", tmp_path / "out", "--log-file", log, *quiet]
+    assert ended(*arguments) == 2
+    assert log.read_text().splitlines()[-1].split(" ", 2)[2].startswith(f"ERROR error: {corpus}/broken.loom: this is")
+    assert ended(*arguments, "--on-error", "skip") == 1
+    said = [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+    assert any(line.startswith("INFO converted 2 of 2 sources, 80 of 80 cells") for line in said)
+    assert any(line.startswith("INFO digesting ") for line in said)
+    assert "ERROR failed        1 source" in said
+    assert f"INFO report        {tmp_path}/out/medians/report.html" in said
+    assert (capsys.readouterr().out == "") == bool(quiet)
+
+
+def test_a_log_file_that_cannot_be_opened_exits_with_2(corpus, tmp_path, capsys):
+    arguments = ["merge", tmp_path, "--out", tmp_path / "out", "--log-file", tmp_path / "no" / "run.log"]
+    assert ended(*arguments) == 2
+    assert "the log file cannot be written (No such file or directory)" in capsys.readouterr().err

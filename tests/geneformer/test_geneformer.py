@@ -386,7 +386,7 @@ class TestResult:
             "ambiguous_names": 1,
         }
         assert dictionaries_text(summary.geneformer) == (
-            "geneformer dictionaries: 2 genes after the special tokens pad, mask; 2 ids and names map to them; "
+            "2 genes after the special tokens pad, mask; 2 ids and names map to them; "
             "left out: 1 gene detected in fewer than 100 cells, 1 name of several genes"
         )
 

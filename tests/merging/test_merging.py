@@ -554,12 +554,13 @@ class TestCommand:
         arguments = ["merge", str(corpus / "pickles"), "--out", str(tmp_path / "r"), "--gene-table", str(table)]
         assert main(arguments) == 0
         said = capsys.readouterr()
-        assert "6 files of digests merged: 6 sources, an unknown number of cells that pass, " in said.out
-        assert "medians are those of the merged digests, of compression 100 (inputs: 100)" in said.out
-        assert f"left out: 1 id that the gene table lacks: 'ENSG{39:011d}'" in said.out
-        assert "pickles do not record to which total their values are scaled" in said.out
-        assert "medians are exact" not in said.out
-        assert f"results: {tmp_path}/r" in said.out
+        assert "merged        6 files of digests: 6 sources, an unknown number of cells that pass, " in said.out
+        assert "medians       those of the merged digests, compression 100 (inputs: 100)" in said.out
+        assert f"left out      1 id that the gene table lacks: 'ENSG{39:011d}'" in said.out
+        assert "note          pickles do not record the total that their values are scaled to" in said.out
+        assert "exact; the digests" not in said.out
+        assert said.out.endswith(f"report        {tmp_path}/r/report.html\n")
+        assert len(said.out.splitlines()) <= 15
         assert "merging 6 files of digests" in said.err
         assert json.loads((tmp_path / "r" / "summary.json").read_text())["cells"] is None
         assert main(["inspect", str(tmp_path / "r")]) == 0

@@ -50,7 +50,10 @@ def test_rows_without_an_id_are_left_out_and_said(tmp_path, capsys):
     ]
     assert main(["run", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "left out: 16 rows whose id is none ('nan', 'None', '' and 2 more), in 2 sources: 'study0', 'study1'" in said
+    assert (
+        "left out      16 rows whose id is none ('nan', 'None', '' and 2 more), in 2 sources: 'study0', 'study1'"
+        in said
+    )
     assert medians_of(tmp_path / "out") == expected_medians(paths)
     sources = json.loads((tmp_path / "out/medians/provenance.json").read_text())["sources"]
     assert [source["row_census"]["no_id_rows"] for source in sources] == [8, 8]

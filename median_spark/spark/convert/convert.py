@@ -29,6 +29,7 @@ from median_spark.spark.convert.pending import PendingSource, SourceHead
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect, run_tasks
+from median_spark.spark.engine.watch import watched_tasks
 
 _OUTLINES_PER_TASK = 8
 
@@ -225,7 +226,7 @@ def _outline_sources(
 
     frame = run_tasks(spark, tasks, _OUTLINE_SCHEMA, task)
     names = {conversions[source.name]: source.name for source in sources}
-    with SlowSources(staging, names, limits, progress).watched():
+    with SlowSources(staging, names, limits, progress).watched(), watched_tasks(spark, progress, tasks):
         rows = collect(
             frame, _OUTLINE_SCHEMA, "looking at the sources", f"look at {counted(len(sources), 'source')}"
         ).to_pylist()

@@ -19,10 +19,10 @@ def job_description(spark: SparkSession, text: str) -> AbstractContextManager[No
     it becomes one of the operation's tags.
     """
     ours = f"median_spark: {text}"
-    return _tagged(spark, ours) if _is_connect(spark) else _with_description(spark, ours)
+    return _tagged(spark, ours) if is_connect(spark) else _with_description(spark, ours)
 
 
-def _is_connect(spark: SparkSession) -> bool:
+def is_connect(spark: SparkSession) -> bool:
     """Say whether a session is one of Spark Connect, whose class is not always a subclass of the classic one."""
     return type(spark).__module__.startswith("pyspark.sql.connect.")
 

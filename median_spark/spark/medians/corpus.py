@@ -23,6 +23,7 @@ from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, median_table
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect_sound, merge_by_gene, merge_partitions, run_tasks
+from median_spark.spark.engine.watch import watched_tasks
 from median_spark.spark.medians.refine import exact_medians
 
 
@@ -179,10 +180,14 @@ class CorpusJob:
 
         frame = run_tasks(self.spark, plan.sweeps, PACKED_SCHEMA, digest)
         description = f"digest {counted(int(plan.rows.sum()), 'value')} in {counted(plan.sweeps, 'sweep')}"
+        tasks = plan.sweeps
         if plan.bundles > 1:
-            frame = merge_by_gene(frame, merge_partitions(plan.sweeps), ("gene", "bundle"), merge, PACKED_SCHEMA)
+            merges = merge_partitions(plan.sweeps)
+            tasks += merges
+            frame = merge_by_gene(frame, merges, ("gene", "bundle"), merge, PACKED_SCHEMA)
             description += f" of {counted(plan.bundles, 'bundle')}, merge by gene"
-        packed = collect_sound(frame, PACKED_SCHEMA, "digesting", description)
+        with watched_tasks(self.spark, self.progress, tasks):
+            packed = collect_sound(frame, PACKED_SCHEMA, "digesting", description)
         genes = packed["gene"].to_pylist()
         if len(set(genes)) < len(genes):
             message = "Spark yielded a gene twice"

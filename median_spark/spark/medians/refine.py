@@ -23,6 +23,7 @@ from median_spark.expression import SweepPlan
 from median_spark.progress import ProgressReporter
 from median_spark.results import ExactMedian, GeneDigests, Stopwatch
 from median_spark.spark.engine.tasks import collect_sound, merge_by_gene, merge_partitions, run_tasks
+from median_spark.spark.engine.watch import watched_tasks
 
 _MOST_ROUNDS = 24
 """Every round cuts a bracket into 256, of the 2^63 positive numbers that float64 has, or widens it once: this is never
@@ -75,7 +76,8 @@ def exact_medians(
 
     def refine_once(number: int, queries: Queries) -> Round:
         narrowed = plan_for(sorted(set(queries.genes.tolist()))) if number else plan
-        done = _refine_once(spark, narrowed, queries, merged, number + 1)
+        with watched_tasks(spark, progress, narrowed.sweeps + merge_partitions(narrowed.sweeps)):
+            done = _refine_once(spark, narrowed, queries, merged, number + 1)
         watch.lap("refine", tasks=narrowed.sweeps, rounds=1, values_in=int(narrowed.rows.sum()))
         return done
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
 from median_spark import storage
 from median_spark.digests import (
@@ -39,6 +38,7 @@ from median_spark.results import (
     stand_apart,
 )
 from median_spark.spark.engine.tasks import collect_sound, run_tasks
+from median_spark.spark.engine.watch import watched_tasks
 from median_spark.spark.medians.corpus import CorpusJob, CorpusMedians
 
 MOST_LEFT_OUT = 5
@@ -94,7 +94,7 @@ def source_by_source(
         places = pieces if by_source else [None] * len(tasks)
         by_workers = [number for number, sweeps in enumerate(tasks) if sweeps[0].source not in too_large]
         with job.progress.working(f"working on {counted(len(records), 'source')} by themselves"):
-            _work(job.spark, plan, records, [(tasks[number], places[number]) for number in by_workers], files)
+            _work(job, plan, records, [(tasks[number], places[number]) for number in by_workers], files)
         for number in sorted(set(range(len(tasks))) - set(by_workers)):
             source = tasks[number][0].source
             job.progress.note(f"{records[source].source} is too large for one worker: all of them share it")
@@ -144,7 +144,7 @@ def _staging(target: str) -> Iterator[tuple[str, Path]]:
 
 
 def _work(
-    spark: SparkSession,
+    job: CorpusJob,
     plan: SweepPlan,
     records: Sequence[SourceRecord],
     tasks: Sequence[tuple[tuple[SourceSweep, ...], str | None]],
@@ -165,9 +165,10 @@ def _work(
         yield pa.RecordBatch.from_pylist([done], schema=_DONE_SCHEMA)
 
     sources = {each.source for sweeps, _ in tasks for each in sweeps}
-    frame = run_tasks(spark, len(tasks), _DONE_SCHEMA, task)
+    frame = run_tasks(job.spark, len(tasks), _DONE_SCHEMA, task)
     description = f"work on {counted(len(sources), 'source')} by themselves"
-    rows = collect_sound(frame, _DONE_SCHEMA, "working source by source", description)
+    with watched_tasks(job.spark, job.progress, len(tasks)):
+        rows = collect_sound(frame, _DONE_SCHEMA, "working source by source", description)
     read, expected = pc.sum(rows["values"]).as_py(), sum(records[source].values for source in sources)
     if read != expected:
         message = f"source by source {read:,} values were read where the sources' records say {expected:,}"

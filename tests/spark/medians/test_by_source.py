@@ -187,7 +187,7 @@ def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, ca
     corpus = plate_among(tmp_path / "corpus")
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
     said = capsys.readouterr().out
-    assert "warning: 1 of 6 sources stands apart" in said
+    assert "warning       1 of 6 sources stands apart" in said
     assert "the published advice is not to mix such platforms" in said
     assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == ["plate/s"]
     rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()}
@@ -209,7 +209,7 @@ def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", scale=1)
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
     said = capsys.readouterr().out
-    assert "the sources are comparable: none stands apart" in said
+    assert "comparable    yes, no source stands apart" in said
     assert "warning" not in said
     assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == []
 
@@ -217,7 +217,7 @@ def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
 def test_two_sources_give_no_verdict(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", droplets=1)
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
-    assert "no verdict on whether the sources are comparable: it takes at least 3" in capsys.readouterr().out
+    assert "comparable    no verdict: it takes at least 3 sources" in capsys.readouterr().out
     assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians")).as_json()
 
 
@@ -225,7 +225,7 @@ def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):
     for name in ("a", "b"):
         write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(np.random.default_rng(0), 50, 40))
     assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "two")]) == 0
-    assert "hint: --by-source shows whether the sources are comparable" in capsys.readouterr().out
+    assert "hint          --by-source shows whether the sources are comparable" in capsys.readouterr().out
     assert main(["run", str(tmp_path / "corpus" / "a.loom"), "--out", str(tmp_path / "one")]) == 0
     assert "--by-source" not in capsys.readouterr().out
 
@@ -242,10 +242,10 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
     assert [row["source"] for row in rows if row["without_typical_change"] is not None] == [
         f"s{number:02d}" for number in range(2, 7)
     ]
-    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source"]) == 0
-    said = capsys.readouterr().out
-    assert "note: 2 sources that stand apart less far were not left out in turn" in said
-    assert "more than a quarter of the sources" in said
+    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "the 2 sources least far apart were not left out" in document["notes"]
+    assert "more than a quarter of the sources stand apart: this corpus has no common scale" in document["warnings"]
 
 
 def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):

@@ -1,0 +1,100 @@
+"""The summary of a command: lines of two columns, at most 15, with what is wrong last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+MOST_LINES = 15
+
+
+class Mark(Enum):
+    """What kind of line it is, which decides its colour and its level in a log."""
+
+    PLAIN = ""
+    WARNING = "33"  # the numbers are the terminal's: yellow, red
+    FAILED = "31"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A label and a finding; the label is empty where it is that of the line above."""
+
+    label: str
+    finding: str
+    mark: Mark = Mark.PLAIN
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Lines about things that are wrong, of which only the first are shown if there are many.
+
+    Attributes
+    ----------
+    lines : sequence of Line
+        All of them.
+    place : str
+        File that lists all of them.
+    """
+
+    lines: Sequence[Line]
+    place: str
+
+    def first(self, most: int) -> list[Line]:
+        """Return as many lines as fit; the last one counts those that do not."""
+        if len(self.lines) <= most:
+            return list(self.lines)
+        shown = self.lines[: most - 1]
+        rest = len(self.lines) - len(shown)
+        label = "" if shown else self.lines[0].label
+        text = f"… and {rest:,} more in {self.place}" if shown else f"{rest:,}, see {self.place}"
+        return [*shown, Line(label, text, self.lines[-1].mark)]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a command says when the work is done.
+
+    Attributes
+    ----------
+    figures : list of Line
+        Figures and places, always shown: no more than leave a line for each of the problems and the page.
+    genes : list of Line
+        A few genes, shown only if all lines fit with them.
+    problems : list of Problems
+        Warnings and failures.
+    page : str
+        Path of the report page, the last line; empty where there is none.
+    """
+
+    figures: list[Line]
+    genes: list[Line] = field(default_factory=list)
+    problems: list[Problems] = field(default_factory=list)
+    page: str = ""
+
+    def lines(self) -> list[Line]:
+        """Return at most `MOST_LINES` lines."""
+        end = [Line("report", self.page)] if self.page else []
+        room = MOST_LINES - len(self.figures) - len(end)
+        sizes = [len(each.lines) for each in self.problems]
+        while sum(sizes) > room and max(sizes, default=0) > 1:
+            sizes[sizes.index(max(sizes))] -= 1
+        problems = [line for each, size in zip(self.problems, sizes, strict=True) for line in each.first(size)]
+        genes = self.genes if len(problems) + len(self.genes) <= room else []
+        return [*self.figures, *genes, *problems, *end]
+
+    def warnings(self) -> list[str]:
+        """Return all warnings."""
+        return [line.finding for line in self._all() if line.label == "warning"]
+
+    def notes(self) -> list[str]:
+        """Return all notes."""
+        return [line.finding for line in self._all() if line.label == "note"]
+
+    def _all(self) -> list[Line]:
+        return [*self.figures, *(line for each in self.problems for line in each.lines)]
+
+
+def aligned(lines: Sequence[Line]) -> list[str]:
+    """Return lines of text with their findings in one column."""
+    width = max((len(line.label) for line in lines), default=0)
+    return [f"{line.label:<{width}}  {line.finding}" for line in lines]

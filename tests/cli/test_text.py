@@ -1,0 +1,98 @@
+"""What commands say: the longest summaries fit, too."""
+
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from median_spark.cli.summary import MOST_LINES, aligned
+from median_spark.cli.text import LEFT_OUT, conversion_summary, merge_summary, result_summary, run_summary
+from median_spark.expression import FailureRecord
+from median_spark.geneformer import DictionaryFigures
+from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
+
+FAILURES = [FailureRecord(f"bad{number}", f"bad{number}.loom", f"bad{number}.loom: odd") for number in range(9)]
+
+
+def conversion(sources=3, warnings=2, failures=FAILURES):
+    counts = SimpleNamespace(**dict.fromkeys(LEFT_OUT, 2), no_id_examples=("'nan'",), summed_rows=1)
+    records = [
+        SimpleNamespace(
+            source=f"s{number}", cells=10, cells_passed=9, values=50, row_counts=counts, warnings=["odd"] * warnings
+        )
+        for number in range(sources)
+    ]
+    return SimpleNamespace(records=records, converted=["s0"], unchanged=["s1", "s2"], failures=failures)
+
+
+def summary(**other):
+    figures = DictionaryFigures(("pad", "mask"), 5, 3, 1, 1, 0, 4, 1)
+    known = {
+        "sources": 8, "cells": 30, "cells_passed": 27, "values": 150, "failed_sources": FAILURES, "genes": 5,
+        "genes_detected": 4, "genes_in_more_than_100_cells": 0, "genes_in_more_than_1000_cells": 0,
+        "median_detection_count": 4.5, "median_detection_count_of_detected": 5.0, "target_sum": 1e4,
+        "compression": 100.0, "medians_are": "exact", "worst_digest_rank_error": 0.01, "p99_digest_rank_error": 0.001,
+        "geneformer": figures, "sources_apart": ["s0"],
+    }  # fmt: skip
+    return ResultSummary(**(known | other))
+
+
+@pytest.fixture
+def result(tmp_path):
+    """The folder of a result of which five of eight sources stand apart."""
+    genes = {"gene": ["A", "B", "C", "D"], "median": [1.5, 2.0, 0.25, None], "n_cells": [9, 27, 9, 0]}
+    pq.write_table(pa.table(genes | {"n_sources": [1, 8, 2, 0]}), tmp_path / "medians.parquet")
+    sources = [
+        {
+            "source": f"s{number}", "ratio": 1.0 + number, "apart": number > 2, "factor_apart": 1.0 + number,
+            "median_n_counts": None if number == 3 else 1e5, "values_per_cell": 50.0,
+            "without_typical_change": 0.1 if number > 4 else None, "without_p95_change": 0.2,
+            "without_genes_changed": 7,
+        }
+        for number in range(8)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(sources), tmp_path / "sources.parquet")
+    return str(tmp_path)
+
+
+def test_the_longest_summary_of_a_run_fits_and_loses_no_kind_of_problem(result):
+    said = run_summary(conversion_summary(conversion(), "x", result), result_summary(summary(), result, by_source=True))
+    lines = aligned(said.lines())
+    assert len(lines) == MOST_LINES
+    assert [line.split()[0] for line in lines[-4:]] == ["warning", "warning", "failed", "report"]
+    assert lines[-2] == f"failed        10, see {result}/summary.json"
+    assert lines[-1] == f"report        {result}/report.html"
+    assert len(said.warnings()) == 2 + 6
+    assert said.notes()[-1] == "the 2 sources least far apart were not left out"
+
+
+def test_genes_are_shown_in_order_where_there_is_room(result):
+    lines = aligned(result_summary(summary(sources_apart=[]), result).lines())
+    assert [line for line in lines if " median " in line and " in " in line and "cells" in line][-3:] == [
+        "most cells    B                median    2.0000 in 27 cells of 8 sources",
+        "              A                median    1.5000 in 9 cells of 1 source",
+        "              C                median    0.2500 in 9 cells of 2 sources",
+    ]
+
+
+def test_a_few_failures_are_named(result):
+    lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES[:2]), "x").lines())
+    assert lines[-4:] == ["table     x", "failed    2 sources", "          bad0.loom: odd", "          bad1.loom: odd"]
+
+
+def test_many_failures_of_a_conversion_are_counted(result):
+    lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES * 9), "x").lines())
+    assert len(lines) == MOST_LINES
+    assert lines[-1] == "          … and 73 more in the output of --json"
+
+
+def test_the_longest_summary_of_a_merge_fits(result):
+    record = MergeRecord(
+        merged=[], left_out=LeftOutIds(2, ["E1"], 1), warnings=["odd"] * 30, n_sources_are_lower_bounds=True
+    )
+    unknown = {"worst_digest_rank_error": None, "target_sum": None, "sources_apart": None}
+    lines = aligned(merge_summary(summary(**unknown), record, result).lines())
+    assert len(lines) == MOST_LINES
+    assert "more in" in lines[-2]
+    assert lines[-2].endswith("/provenance.json")
