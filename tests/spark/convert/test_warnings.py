@@ -24,7 +24,8 @@ def gene_table(path, known):
 
 def warnings_of(tmp_path, capsys, *more):
     assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), *more]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    said = [f"warning: {words[1]}" for words in lines if words[:1] == ["warning"]]
     provenance = json.loads((tmp_path / "out" / "medians" / "provenance.json").read_text())
     recorded = [f"warning: {s['source']}: {warning}" for s in provenance["sources"] for warning in s["warnings"]]
     assert said == recorded
