@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from median_spark.inspection import Inspection as Inspection
     from median_spark.inspection import examine as examine
     from median_spark.inspection import inspect as inspect
+    from median_spark.job_options import ConvertOptions as ConvertOptions
+    from median_spark.job_options import MedianOptions as MedianOptions
+    from median_spark.job_options import ResultOptions as ResultOptions
     from median_spark.matrices import AttributeNames as AttributeNames
     from median_spark.matrices import FoundSources as FoundSources
     from median_spark.matrices import ReadOptions as ReadOptions
     from median_spark.matrices import SourceFile as SourceFile
     from median_spark.matrices import find_sources as find_sources
     from median_spark.merging import merge as merge
-    from median_spark.preparation import ConvertOptions as ConvertOptions
-    from median_spark.preparation import MedianOptions as MedianOptions
-    from median_spark.preparation import ResultOptions as ResultOptions
     from median_spark.progress import PlainLines as PlainLines
     from median_spark.progress import ProgressReporter as ProgressReporter
     from median_spark.progress import SilentProgress as SilentProgress
@@ -94,7 +94,7 @@ _NAMES = {
     "inspection": ("Inspection", "examine", "inspect"),
     "matrices": ("AttributeNames", "FoundSources", "ReadOptions", "SourceFile", "find_sources"),
     "merging": ("merge",),
-    "preparation": ("ConvertOptions", "MedianOptions", "ResultOptions"),
+    "job_options": ("ConvertOptions", "MedianOptions", "ResultOptions"),
     "progress": ("PlainLines", "ProgressReporter", "SilentProgress"),
     "report": ("write_report",),
     "results": ("GeneDigests", "ResultSummary", "Stage", "read_medians"),

@@ -10,8 +10,6 @@ from median_spark.options import Style, worded
 _LONGEST_LINE = 2000
 _LONGEST_NAME = 100
 
-_LONGEST_NAME = 100
-
 
 class MedianSparkError(Exception):
     """Anything that median_spark rejects; the message is meant for the person who runs it.

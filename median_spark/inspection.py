@@ -24,7 +24,7 @@ class Inspection:
     Attributes
     ----------
     findings : tuple of (str, str)
-        Field and finding, with neutral mentions of options (see `median_spark.options`); empty if nothing can be told.
+        Field and finding, with neutral mentions of options (see `median_spark.options`); empty if nothing is known.
     problem : MedianSparkError or None
         Why it cannot be used, as the command that uses it would say; None if it can.
     """
@@ -66,7 +66,7 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
     InputError
         If it is none of these, or nothing of it can be read.
     TableError
-        If nothing can be told of a table or result because it is damaged.
+        If a table or result is too damaged to be described.
 
     Examples
     --------

@@ -5,13 +5,12 @@ Each ``prepare_…`` function lists the inputs, checks options and targets, writ
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from median_spark import storage
-from median_spark.digests import DEFAULT_COMPRESSION, check_compression, check_digest_folder
+from median_spark.digests import check_digest_folder
 from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed
 from median_spark.expression import (
-    WINDOW_ROWS,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
@@ -19,122 +18,10 @@ from median_spark.expression import (
     open_table,
     require_uniform,
 )
-from median_spark.geneformer import GeneformerOptions
-from median_spark.genes import GeneMap, GeneTable
-from median_spark.guard import DEFAULT_LIMITS, Limits
-from median_spark.matrices import UNIT_ENTRIES, ReadOptions, SourceFile, equal_contents, find_sources
+from median_spark.genes import GeneMap
+from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
+from median_spark.matrices import ReadOptions, SourceFile, equal_contents, find_sources
 from median_spark.results import check_result_target
-from median_spark.sizes import items_of
-
-_BYTES_PER_VALUE = 8
-_BYTES_PER_ENTRY = 40
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """How a conversion works; none of it changes a value.
-
-    Attributes
-    ----------
-    on_error : {"fail", "skip"}
-        Whether a source that cannot be converted ends the conversion, or is reported while the others are finished.
-    overwrite : bool
-        Reconvert up-to-date sources.
-    unit_entries : int or str
-        Most nonzero counts that a task reads at once, as a number, or as the memory they need (40 bytes each) such as
-        ``"512MB"``.
-    limits : Limits
-        Processor time, waiting time and memory that reading a source may use before that source fails.
-
-    Examples
-    --------
-    >>> import median_spark
-    >>> median_spark.ConvertOptions(on_error="skip", unit_entries="200MB").entries_per_unit
-    5000000
-    """
-
-    on_error: str = "fail"
-    overwrite: bool = False
-    unit_entries: int | str = UNIT_ENTRIES
-    limits: Limits = DEFAULT_LIMITS
-
-    def __post_init__(self) -> None:
-        if self.on_error not in {"fail", "skip"}:
-            message = f"on_error must be 'fail' or 'skip', not {self.on_error!r}"
-            raise UsageError(message)
-        _ = self.entries_per_unit
-
-    @property
-    def entries_per_unit(self) -> int:
-        """`unit_entries` as a number."""
-        return items_of(self.unit_entries, _BYTES_PER_ENTRY, "unit_entries")
-
-
-@dataclass(frozen=True)
-class MedianOptions:
-    """How medians are computed.
-
-    Attributes
-    ----------
-    compression : float
-        Compression of the digests, 20 to 1000: twice as much halves their error and doubles their size.
-    exact : bool
-        Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
-    window_rows : int or str
-        Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
-        while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
-        large for one window, because each is then merged from several.
-
-    Examples
-    --------
-    >>> import median_spark
-    >>> median_spark.MedianOptions(window_rows="96MB").values_per_window
-    12000000
-    """
-
-    compression: float = DEFAULT_COMPRESSION
-    exact: bool = True
-    window_rows: int | str = WINDOW_ROWS
-
-    def __post_init__(self) -> None:
-        check_compression(self.compression)
-        _ = self.values_per_window
-
-    @property
-    def values_per_window(self) -> int:
-        """`window_rows` as a number."""
-        return items_of(self.window_rows, _BYTES_PER_VALUE, "window_rows")
-
-
-@dataclass(frozen=True)
-class ResultOptions:
-    """What a result folder holds besides the medians.
-
-    Attributes
-    ----------
-    geneformer : GeneformerOptions
-        Choices about the dictionaries that a tokenizer loads.
-    gene_table : GeneTable or None
-        Names of the genes, for these dictionaries and the report; the expression table says which genes there are.
-    gene_map : GeneMap or None
-        The gene map that the matrices were converted with, for these dictionaries.
-    by_source : bool
-        Also write each source's medians, and compare them with the corpus's.
-    digest_pickles : str or None
-        Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
-
-    Examples
-    --------
-    >>> import median_spark
-    >>> median_spark.ResultOptions(by_source=True).by_source
-    True
-    """
-
-    geneformer: GeneformerOptions = field(default_factory=GeneformerOptions)
-    gene_table: GeneTable | None = None
-    gene_map: GeneMap | None = None
-    by_source: bool = False
-    digest_pickles: str | None = None
 
 
 @dataclass(frozen=True)
@@ -278,14 +165,13 @@ def prepare_medians(
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
     table = open_table(expression)
-    records = tuple(records_of(table, sources))
+    records = tuple(pooled_records(table, sources))
     if outputs.gene_map is not None:
         _check_gene_map(outputs.gene_map, records)
     if outputs.digest_pickles is not None:
         names = [record.source for record in records]
         folder = check_digest_folder(outputs.digest_pickles, names, target, overwrite=overwrite)
         outputs = replace(outputs, digest_pickles=folder)
-    require_uniform(table.location, records)
     return MediansPlan(table, records, tuple(table.failures()), target, options, outputs)
 
 
@@ -321,22 +207,23 @@ def prepare_run(
     return RunPlan(out, plan, target, options, outputs)
 
 
-def records_of(table: ExpressionTable, sources: Sequence[str] | None = None) -> list[SourceRecord]:
+def pooled_records(table: ExpressionTable, sources: Sequence[str] | None = None) -> list[SourceRecord]:
     """Return the records of some sources of a table, by default of all, ascending by name.
 
     Raises
     ------
     TableError
-        If the table lacks one of them.
+        If the table lacks one of them, or they cannot be pooled.
     """
     records = table.sources()
-    if sources is None:
-        return records
-    missing = sorted(set(sources) - {record.source for record in records})
-    if missing:
-        message = f"{table.location}: the table has no source {listed(missing)}"
-        raise TableError(message)
-    return [record for record in records if record.source in set(sources)]
+    if sources is not None:
+        missing = sorted(set(sources) - {record.source for record in records})
+        if missing:
+            message = f"{table.location}: the table has no source {listed(missing)}"
+            raise TableError(message)
+        records = [record for record in records if record.source in set(sources)]
+    require_uniform(table.location, records)
+    return records
 
 
 def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions) -> None:

@@ -9,10 +9,10 @@ from median_spark.digests import DEFAULT_COMPRESSION
 from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
+from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import SUFFIXES, ReadOptions
 from median_spark.matrices.options import read_options_of
 from median_spark.options import READING, Takes
-from median_spark.preparation import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -250,7 +250,9 @@ def median_options(args: argparse.Namespace) -> MedianOptions:
     return MedianOptions(args.compression, args.exact)
 
 
-def result_options(args: argparse.Namespace, gene_table: GeneTable | None, gene_map: GeneMap | None) -> ResultOptions:
+def result_options(
+    args: argparse.Namespace, gene_table: GeneTable | None = None, gene_map: GeneMap | None = None
+) -> ResultOptions:
     """Return what a result holds besides the medians."""
     return ResultOptions(geneformer_options(args), gene_table, gene_map, args.by_source, args.digest_pickles)
 

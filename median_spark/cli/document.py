@@ -48,7 +48,7 @@ def outcome_document(
     Parameters
     ----------
     summary
-        What people are told, for its warnings and notes.
+        Summary for people, which has the warnings and notes.
     conversion
         What a conversion did.
     result

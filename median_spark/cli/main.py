@@ -159,15 +159,20 @@ def _conclude(args: argparse.Namespace, summary: Summary, kept: str, document: d
     lines = summary.lines()
     log_summary(lines)
     if args.json:
-        say(document_text(args.name, **document).split("\n"), kept=kept)
+        _say_document(args, document, kept)
     elif not args.quiet:
         say_summary(lines, kept=kept)
 
 
+def _say_document(args: argparse.Namespace, content: dict[str, Any], kept: str | None = None) -> None:
+    say(document_text(args.name, **content).split("\n"), kept=kept)
+
+
 def _run(args: argparse.Namespace) -> int:
     reading = read_options(args)
-    outputs = result_options(args, reading.gene_table, reading.gene_map)
-    plan = prepare_run(args.inputs, args.out, reading, convert_options(args), median_options(args), outputs)
+    plan = prepare_run(
+        args.inputs, args.out, reading, convert_options(args), median_options(args), result_options(args)
+    )
     with _engine(args) as (spark, progress):
         from median_spark.spark.run import execute_run
 
@@ -248,7 +253,7 @@ def _inspect(args: argparse.Namespace) -> int:
     if inspection.problem is not None and not inspection.findings:
         raise inspection.problem
     if args.json:
-        say(document_text(args.name, **inspection_document(inspection)).split("\n"))
+        _say_document(args, inspection_document(inspection))
     else:
         say(inspection_text(inspection))
     return DONE if inspection.problem is None else UNUSABLE
@@ -273,7 +278,7 @@ def _verify(args: argparse.Namespace) -> int:
         gene_map=args.gene_map,
     )
     if args.json:
-        say(document_text(args.name, **verification_document(done)).split("\n"))
+        _say_document(args, verification_document(done))
     else:
         say(done.text().split("\n"))
     return SOME_FAILED if done.differences else DONE

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
-from median_spark.cli.summary import Line, Mark, Problems, Summary
+from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
 from median_spark.geneformer import DictionaryFigures
@@ -34,9 +34,7 @@ LEFT_OUT = {
 
 def inspection_text(inspection: Inspection) -> list[str]:
     """Return the findings of an inspection as lines of two columns."""
-    pairs = inspection.worded(Style.FLAGS)
-    width = max(len(field) for field, _ in pairs)
-    return [f"{field:<{width}}  {finding}" for field, finding in pairs]
+    return aligned([Line(field, finding) for field, finding in inspection.worded(Style.FLAGS)])
 
 
 def run_summary(conversion: Summary, result: Summary) -> Summary:

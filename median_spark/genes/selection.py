@@ -59,11 +59,7 @@ def select_genes(
     ids, mapped = called.ids, called.ids != ""
     versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
     if table is not None and versions_ignored:
-        try:
-            table = table.without_versions
-        except GeneTableError as error:
-            message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
-            raise InputError(message) from error
+        table = _without_versions(source, table)
     known, table_chosen = mapped, mapped
     if table is not None:
         table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
@@ -95,3 +91,11 @@ def select_genes(
         message = f"{source}: {why}"
         raise InputError(message, kind=kind)
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
+
+
+def _without_versions(source: str, table: GeneTable) -> GeneTable:
+    try:
+        return table.without_versions
+    except GeneTableError as error:
+        message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
+        raise InputError(message) from error

@@ -66,7 +66,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class _Progress:
-    """The child's last progress, told to the parent and to the system; a no-op outside a child."""
+    """The child's last progress, reported to the parent and to the system; a no-op outside a child."""
 
     def __init__(self) -> None:
         self._shared: mmap.mmap | None = None

@@ -1,8 +1,6 @@
 """Inspecting a matrix without reading its counts: what would be taken, its units of cells, what seems wrong."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,25 +40,6 @@ class SourceOutline:
     units: tuple[Unit, ...]
     warnings: tuple[str, ...]
     median_n_counts: float | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all but the names of the genes as plain JSON, for `from_json`: tables hold lists of genes apart."""
-        stored = {name: value for name, value in vars(self).items() if name != "genes"}
-        units = [asdict(unit) for unit in self.units]
-        return stored | {"row_counts": self.row_counts.as_json(), "warnings": list(self.warnings), "units": units}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any], genes: Texts) -> Self:
-        """Read what `as_json` returned, for the same genes."""
-        return cls(
-            **{
-                **stored,
-                "genes": genes,
-                "row_counts": RowCounts.from_json(stored["row_counts"]),
-                "units": tuple(Unit(**unit) for unit in stored["units"]),
-                "warnings": tuple(stored["warnings"]),
-            }
-        )
 
 
 def outline(matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:

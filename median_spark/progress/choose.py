@@ -21,7 +21,7 @@ from median_spark.progress.terminal import TerminalBar
 
 
 class BothReporters:
-    """Passes on to two reporters what it is told, such as the console and a log file."""
+    """Passes everything on to two reporters, such as the console and a log file."""
 
     def __init__(self, first: ProgressReporter, second: ProgressReporter) -> None:
         self._both = (first, second)

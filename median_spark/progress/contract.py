@@ -1,6 +1,6 @@
-"""What a progress reporter is told, and the one that says nothing.
+"""The interface of progress reporters, and the silent one.
 
-Knows nothing of Spark: whoever runs a job reports how many of its tasks are done.
+Knows nothing of Spark: the caller that runs a job reports how many of its tasks are done.
 """
 
 from collections.abc import Iterator
@@ -61,9 +61,9 @@ class StageState:
 
 
 class ProgressReporter(Protocol):
-    """Whoever is told how the work goes.
+    """Receives notes, the progress of a conversion, and the begin and end of each stage.
 
-    A reporter that also has the method of `StageReporter` is told how many tasks of a Spark job are done.
+    A reporter that also has the method of `StageReporter` receives the number of finished tasks of a Spark job.
     """
 
     def note(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """The metrics row of a result: what was computed, how long each stage took, and the bytes that went in and came out.
 
-Knows nothing of Spark: whoever runs a stage times it with a `Stopwatch` and says what is known of it.
+Knows nothing of Spark: the caller that runs a stage times it with a `Stopwatch` and adds its figures.
 """
 
 import time

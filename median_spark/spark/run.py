@@ -8,16 +8,9 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.errors import counted, listed
 from median_spark.expression import open_table
+from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ReadOptions
-from median_spark.preparation import (
-    ConvertOptions,
-    MedianOptions,
-    MediansPlan,
-    ResultOptions,
-    RunPlan,
-    prepare_run,
-    records_of,
-)
+from median_spark.preparation import MediansPlan, RunPlan, pooled_records, prepare_run
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ResultSummary
 from median_spark.spark.convert.convert import ConversionSummary, execute_conversion
@@ -109,6 +102,6 @@ def execute_run(plan: RunPlan, spark: SparkSession, progress: ProgressReporter) 
                 f"note: {table.location} also holds {counted(len(others), 'source')} of earlier runs that these "
                 f"medians leave out: {listed(others, 3)}; take them out of it with 'median-spark remove'"
             )
-        records, failures = tuple(records_of(table, names)), tuple(conversion.failures)
+        records, failures = tuple(pooled_records(table, names)), tuple(conversion.failures)
         medians = MediansPlan(table, records, failures, plan.target, plan.options, plan.outputs)
         return RunSummary(conversion, execute_medians(medians, spark, progress, conversion.stages))

@@ -3,7 +3,7 @@
 import sys
 
 from median_spark.cli import main
-from median_spark.preparation import MedianOptions
+from median_spark.job_options import MedianOptions
 
 defaults = MedianOptions.__init__.__defaults__
 MedianOptions.__init__.__defaults__ = (*defaults[:-1], int(sys.argv.pop(1)))

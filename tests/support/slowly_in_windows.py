@@ -5,7 +5,7 @@ import time
 
 from median_spark.cli import main
 from median_spark.digests import digest_sweep
-from median_spark.preparation import MedianOptions
+from median_spark.job_options import MedianOptions
 from median_spark.spark.medians import corpus
 
 

@@ -53,7 +53,7 @@ class Layer:
         """Whether there is something of this name, readable or not."""
         try:
             return self.held is not None
-        except InputError:  # who reads it is told why it cannot be
+        except InputError:  # reading it raises the reason
             return True
 
     @property

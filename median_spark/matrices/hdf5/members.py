@@ -149,7 +149,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _with_state(location: str, name: str) -> str:
-    """Return another file's name, and whether it is missing, where that can be told."""
+    """Return another file's name, and whether it is missing, where that is known."""
     if storage.is_local(location):
         try:
             missing = not (Path(location).parent / name).exists()

@@ -20,8 +20,9 @@ from median_spark.expression import (
     slow_marker,
 )
 from median_spark.guard import read_guarded
+from median_spark.job_options import ConvertOptions
 from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_of
-from median_spark.preparation import ConvertOptions, ConvertPlan, failures_text, prepare_conversion, stop_at_failures
+from median_spark.preparation import ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion

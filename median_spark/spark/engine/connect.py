@@ -1,6 +1,6 @@
 """The address of a Spark Connect server, and whether anything answers there.
 
-pyspark's client tries for ten minutes before it says that nobody is there; a mistyped port should be told at once.
+pyspark's client tries for ten minutes before it reports that no server answers, also where a port was mistyped.
 """
 
 import os

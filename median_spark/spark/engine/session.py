@@ -151,7 +151,7 @@ def _existing() -> SparkSession | None:
 
 
 def _provided() -> bool:
-    """Say whether whoever started this process has set Spark up: spark-submit, a Connect address, or a platform."""
+    """Say whether Spark was set up from outside this process: by spark-submit, a Connect address, or a platform."""
     return _on_databricks() or any(name in os.environ for name in ("PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"))
 
 

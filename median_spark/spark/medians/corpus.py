@@ -16,9 +16,9 @@ from median_spark.expression import (
     naming_changes,
     open_table,
     plan_sweeps,
-    require_uniform,
 )
-from median_spark.preparation import MedianOptions, records_of
+from median_spark.job_options import MedianOptions
+from median_spark.preparation import pooled_records
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, median_table
 from median_spark.spark.engine.session import active_session
@@ -96,7 +96,7 @@ def table_medians(
     """
     table = open_table(expression)
     job = CorpusJob(active_session(spark), table, options or MedianOptions(), progress or SilentProgress())
-    return job.medians_of(records_of(table, sources))
+    return job.medians_of(pooled_records(table, sources))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,6 @@ class CorpusJob:
         """Compute the medians of some sources of the table; see `table_medians`."""
         table, exact = self.table, self.options.exact
         watch = Stopwatch()
-        require_uniform(table.location, records)
         universe = table.universe(records)
         plan = self.plan(records, universe)
         if not plan.sweeps:

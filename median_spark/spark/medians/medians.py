@@ -8,7 +8,8 @@ from pyspark.sql import SparkSession
 
 from median_spark.expression import naming_changes
 from median_spark.geneformer import geneformer_dictionaries
-from median_spark.preparation import MedianOptions, MediansPlan, ResultOptions, prepare_medians
+from median_spark.job_options import MedianOptions, ResultOptions
+from median_spark.preparation import MediansPlan, prepare_medians
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.report import report_page
 from median_spark.results import ResultSummary, Stage, Stopwatch, figures_of, provenance_of, write_result

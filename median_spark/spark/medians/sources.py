@@ -27,7 +27,7 @@ from median_spark.digests import (
 )
 from median_spark.errors import MedianSparkError, OutputError, TableError, counted
 from median_spark.expression import ExpressionTable, SourceRecord, SweepPlan, rows_at_once
-from median_spark.preparation import ResultOptions
+from median_spark.job_options import ResultOptions
 from median_spark.results import (
     SourceComparison,
     SourceRatio,

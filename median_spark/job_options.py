@@ -1,0 +1,122 @@
+"""Options of the main jobs: how they work and what they write; `ReadOptions` has those that decide the values."""
+
+from dataclasses import dataclass, field
+
+from median_spark.digests import DEFAULT_COMPRESSION, check_compression
+from median_spark.errors import UsageError
+from median_spark.expression import WINDOW_ROWS
+from median_spark.geneformer import GeneformerOptions
+from median_spark.genes import GeneMap, GeneTable
+from median_spark.guard import DEFAULT_LIMITS, Limits
+from median_spark.matrices import UNIT_ENTRIES
+from median_spark.sizes import items_of
+
+_BYTES_PER_VALUE = 8
+_BYTES_PER_ENTRY = 40
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How a conversion works; none of it changes a value.
+
+    Attributes
+    ----------
+    on_error : {"fail", "skip"}
+        Whether a source that cannot be converted ends the conversion, or is reported while the others are finished.
+    overwrite : bool
+        Reconvert up-to-date sources.
+    unit_entries : int or str
+        Most nonzero counts that a task reads at once, as a number, or as the memory they need (40 bytes each) such as
+        ``"512MB"``.
+    limits : Limits
+        Processor time, waiting time and memory that reading a source may use before that source fails.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.ConvertOptions(on_error="skip", unit_entries="200MB").entries_per_unit
+    5000000
+    """
+
+    on_error: str = "fail"
+    overwrite: bool = False
+    unit_entries: int | str = UNIT_ENTRIES
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if self.on_error not in {"fail", "skip"}:
+            message = f"on_error must be 'fail' or 'skip', not {self.on_error!r}"
+            raise UsageError(message)
+        _ = self.entries_per_unit
+
+    @property
+    def entries_per_unit(self) -> int:
+        """`unit_entries` as a number."""
+        return items_of(self.unit_entries, _BYTES_PER_ENTRY, "unit_entries")
+
+
+@dataclass(frozen=True)
+class MedianOptions:
+    """How medians are computed.
+
+    Attributes
+    ----------
+    compression : float
+        Compression of the digests, 20 to 1000: twice as much halves their error and doubles their size.
+    exact : bool
+        Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
+    window_rows : int or str
+        Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
+        while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
+        large for one window, because each is then merged from several.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.MedianOptions(window_rows="96MB").values_per_window
+    12000000
+    """
+
+    compression: float = DEFAULT_COMPRESSION
+    exact: bool = True
+    window_rows: int | str = WINDOW_ROWS
+
+    def __post_init__(self) -> None:
+        check_compression(self.compression)
+        _ = self.values_per_window
+
+    @property
+    def values_per_window(self) -> int:
+        """`window_rows` as a number."""
+        return items_of(self.window_rows, _BYTES_PER_VALUE, "window_rows")
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What a result folder holds besides the medians.
+
+    Attributes
+    ----------
+    geneformer : GeneformerOptions
+        Choices about the dictionaries that a tokenizer loads.
+    gene_table : GeneTable or None
+        Names of the genes, for these dictionaries and the report; the expression table says which genes there are.
+    gene_map : GeneMap or None
+        The gene map that the matrices were converted with, for these dictionaries.
+    by_source : bool
+        Also write each source's medians, and compare them with the corpus's.
+    digest_pickles : str or None
+        Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.ResultOptions(by_source=True).by_source
+    True
+    """
+
+    geneformer: GeneformerOptions = field(default_factory=GeneformerOptions)
+    gene_table: GeneTable | None = None
+    gene_map: GeneMap | None = None
+    by_source: bool = False
+    digest_pickles: str | None = None
