@@ -11,7 +11,7 @@ from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.guard import beat, read_guarded
 from median_spark.verification.h5ads import H5ad
-from median_spark.verification.inside import DamagedTextError, OutsideError
+from median_spark.verification.inside import DamagedError, OutsideError
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
@@ -72,7 +72,7 @@ def _matrix_rows(
     try:
         with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
             return _rows_of(file, record, naming, genes)
-    except (OutsideError, DamagedTextError) as error:
+    except (OutsideError, DamagedError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
 

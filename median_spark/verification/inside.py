@@ -3,6 +3,7 @@
 An independent implementation, as in all verification: it shares nothing with the reading that it checks.
 """
 
+import math
 from typing import Any
 
 import h5py
@@ -64,10 +65,28 @@ def _require_own_data(dataset: h5py.Dataset) -> None:
     if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count() > 0:
         message = f"the data of '{dataset.name}' are not in the file itself; a matrix must be one file"
         raise OutsideError(message)
+    if properties.get_layout() == h5d.CHUNKED:
+        _require_whole_chunks(dataset, properties.get_nfilters())
 
 
-class DamagedTextError(Exception):
-    """A text with bytes after the NUL that ends it; the message does not name the file."""
+def _require_whole_chunks(dataset: h5py.Dataset, filters: int) -> None:
+    """Reject chunks that skipped all filters and are of another size than a chunk; HDF5 would read any memory."""
+    size = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
+    skipped = (1 << filters) - 1
+    short: list[int] = []
+
+    def note(chunk: h5d.StoreInfo) -> None:
+        if chunk.filter_mask & skipped == skipped and chunk.size < size:
+            short.append(chunk.size)
+
+    dataset.id.chunk_iter(note)
+    if short:
+        message = f"'{dataset.name}' has a chunk of {short[0]:,} bytes, where it must have {size:,}"
+        raise DamagedError(message)
+
+
+class DamagedError(Exception):
+    """Bytes that cannot be what a writer wrote; the message does not name the file."""
 
 
 def texts(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -78,7 +97,7 @@ def texts(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     for entry, text in enumerate(strings):
         if isinstance(text, bytes) and b"\0" in text:
             message = f"the text {text[:100]!r} at entry {entry:,} of a list has bytes after the NUL that ends it"
-            raise DamagedTextError(message)
+            raise DamagedError(message)
     return np.array(
         [text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text) for text in strings],
         dtype=object,

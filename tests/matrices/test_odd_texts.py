@@ -11,7 +11,7 @@ from reading import convert, refusal
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline_of
 from median_spark.matrices.hdf5.lists import first_damaged
-from median_spark.verification.inside import DamagedTextError, texts
+from median_spark.verification.inside import DamagedError, texts
 
 COUNTS = [[1, 0, 2], [3, 4, 0]]
 PADDINGS = {"term": h5t.STR_NULLTERM, "null": h5t.STR_NULLPAD, "space": h5t.STR_SPACEPAD}
@@ -102,7 +102,7 @@ class TestBytesAfterANul:
         assert first_damaged(strings[:3]) == first_damaged(strings[:0]) == first_damaged(np.array(["a"])) == -1
 
     def test_verification_calls_it_damage_too(self):
-        with pytest.raises(DamagedTextError, match="at entry 1 of a list has bytes after the NUL"):
+        with pytest.raises(DamagedError, match="at entry 1 of a list has bytes after the NUL"):
             texts(np.array([b"protein_coding", b"protein_coding\0\0\xff"]))
         assert texts(np.array([b"a\0", b"ab"])).tolist() == ["a", "ab"]
 

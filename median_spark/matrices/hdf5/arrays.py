@@ -12,7 +12,7 @@ from median_spark.guard import beat
 from median_spark.matrices.contract import Flags, Ints, Numbers, brief
 from median_spark.matrices.hdf5.files import compression_of, naming_damage, require_filters
 from median_spark.matrices.hdf5.row_blocks import RowBlock
-from median_spark.matrices.hdf5.sizes import most_bytes
+from median_spark.matrices.hdf5.sizes import most_bytes, require_whole_chunks
 from median_spark.matrices.hdf5.tiles import (
     MOST_INFLATED_BYTES,
     DamagedTileError,
@@ -60,6 +60,7 @@ class Grid:
             MOST_INFLATED_BYTES, most_bytes(dataset)
         )
         self._index = TileIndex(location, dataset, labels.name) if self.inflated else None
+        self._checked = self.inflated
 
     @property
     def text(self) -> str:
@@ -107,6 +108,10 @@ class Grid:
 
     def _slices(self, rows: Ints, first: int, last: int) -> Iterator[RowBlock]:
         """Read blocks of rows with h5py: whole rows of tiles, each block of about `_SLICE_BYTES`."""
+        if not self._checked:
+            with naming_damage(self._location, f"the index of {self._labels.name}'s tiles"):
+                require_whole_chunks(self._location, self._labels.name, self._dataset)
+            self._checked = True
         tile, row = self.tile[0], max(1, (last - first) * self.stored.itemsize)
         # Tiles are decompressed at once where the file can fill them, however wide they are.
         height = max(tile, _SLICE_BYTES // row // tile * tile)
@@ -132,6 +137,7 @@ class Vector:
         self.chunk: int = dataset.chunks[0] if dataset.chunks else 1
         self._index = TileIndex(location, dataset, self._name) if can_be_inflated(dataset) else None
         self._stream: Any = None
+        self._checked = self._index is not None
 
     def __len__(self) -> int:
         return int(self._dataset.shape[0])
@@ -150,6 +156,9 @@ class Vector:
         """Return the numbers ``start <= place < stop``; InputError if the file is damaged."""
         if self._index is None or stop <= start:
             with naming_damage(self._location, f"{self._name} from {start:,} to {stop:,}"):
+                if not self._checked:
+                    require_whole_chunks(self._location, self._name, self._dataset)
+                    self._checked = True
                 return np.asarray(self._dataset[start:stop]).astype(self.dtype, copy=False)
         first, last = start // self.chunk, -(-stop // self.chunk)
         tiles = np.empty((last - first, self.chunk), dtype=self.dtype)

@@ -10,7 +10,7 @@ from median_spark.errors import InputError
 from median_spark.guard import beat
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.hdf5.files import require_filters
-from median_spark.matrices.hdf5.sizes import file_bytes, require_strings
+from median_spark.matrices.hdf5.sizes import file_bytes, require_strings, require_whole_chunks
 from median_spark.matrices.tables import Table, as_strings
 
 _BLOCK_BYTES = 32 << 20
@@ -64,6 +64,7 @@ def read_list(
     if odd is not None:
         message = f"{location}: {what} must hold strings or numbers; it holds {odd}: name another one"
         raise InputError(message)
+    require_whole_chunks(location, what, dataset)
     first, last, _ = slice(first, last).indices(len(dataset))
     source = dataset if field is None else dataset.fields(field)
     if dtype.kind not in "OS":

@@ -28,6 +28,9 @@ _DENSEST = 1032
 _BOUNDED = {h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, 32004}
 """Filters that make at most `_DENSEST` bytes of one."""
 
+_KEEPING = {h5z.FILTER_SHUFFLE: 0, h5z.FILTER_FLETCHER32: 4}
+"""Filters that keep the size of a chunk, but for the bytes that they add."""
+
 
 def most_bytes(dataset: h5py.Dataset) -> int:
     """Return the most bytes that a dataset's values, or some that are read together, may take in memory."""
@@ -90,6 +93,32 @@ def require_strings(location: str, name: str, dataset: h5py.Dataset, number: int
             f"file has {file_bytes(dataset):,}; it is damaged, or these are no names"
         )
         raise InputError(message)
+
+
+def require_whole_chunks(location: str, name: str, dataset: h5py.Dataset) -> None:
+    """Reject chunks that are stored as they are but are not of a chunk's size: HDF5 fills the rest with any memory.
+
+    For datasets that h5py reads; those whose tiles are inflated here are checked tile by tile.
+    """
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() != h5d.CHUNKED:
+        return
+    filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
+    size = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
+
+    def check(chunk: h5d.StoreInfo) -> None:
+        applied = [filter_id for place, filter_id in enumerate(filters) if not chunk.filter_mask >> place & 1]
+        if not all(filter_id in _KEEPING for filter_id in applied):
+            return
+        wanted = size + sum(_KEEPING[filter_id] for filter_id in applied)
+        if chunk.size != wanted:
+            message = (
+                f"{location}: {name} has a chunk of {chunk.size:,} bytes at entry {chunk.chunk_offset[0]:,}, where it "
+                f"must have {wanted:,}; the file is damaged"
+            )
+            raise InputError(message)
+
+    dataset.id.chunk_iter(check)
 
 
 def number_of_tiles(dataset: h5py.Dataset) -> int:

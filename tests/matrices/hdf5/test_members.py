@@ -20,6 +20,7 @@ LOOM = ["matrix", "row_attrs/ensembl_id", "row_attrs/gene_type", "col_attrs/n_co
         "col_attrs/cell_id", "row_attrs", "col_attrs"]  # fmt: skip
 H5AD = ["X", "X/data", "X/indices", "X/indptr", "obs", "var", "obs/n_counts", "obs/filter_pass", "obs/_index",
         "var/ensembl_id", "var/gene_type", "var/gene_type/codes", "var/gene_type/categories"]  # fmt: skip
+GROUPS = {"row_attrs", "col_attrs", "X", "obs", "var", "var/gene_type"}
 PLACES = [("s.loom", place) for place in LOOM] + [("s.h5ad", place) for place in H5AD]
 
 
@@ -167,3 +168,29 @@ def test_what_the_refusal_says_to_do_makes_one_file_of_it(tmp_path, name, place,
         exec(advice, {"file": file})
     elsewhere.unlink()
     assert read(path)[1:] == expected
+
+
+def shorten_a_chunk(file, place, storage):
+    """Store a dataset again, its first chunk without filters and a byte short, which HDF5 does not notice."""
+    held = file[place]
+    values, dtype, attributes = held[()], held.id.get_type(), dict(held.attrs)
+    del file[place]
+    again = file.create_dataset(place, values.shape, dtype, chunks=values.shape, **storage)
+    again[...] = values
+    again.attrs.update(attributes)
+    size = values.size * dtype.get_size()
+    again.id.write_direct_chunk(
+        (0,) * values.ndim, bytes(size - 1), (1 << again.id.get_create_plist().get_nfilters()) - 1
+    )
+
+
+@pytest.mark.parametrize("storage", [{}, {"compression": "gzip"}, {"compression": "lzf", "shuffle": True}], ids=str)
+@pytest.mark.parametrize(("name", "place"), [held for held in PLACES if held[1] not in GROUPS])
+def test_a_chunk_that_is_short_is_refused(tmp_path, name, place, storage):
+    path = write(tmp_path / name)
+    with h5py.File(path, "r+") as file:
+        shorten_a_chunk(file, place, storage)
+    with pytest.raises(InputError, match=r"where (it must have|a tile has) [0-9,]+"):
+        read(path)
+    with pytest.raises(InputError, match=r"has a chunk of [0-9,]+ bytes"):
+        read_to_verify(path)
