@@ -7,6 +7,7 @@ import h5py
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.anndata.dense import Dense
+from median_spark.matrices.anndata.lists import find_lists
 from median_spark.matrices.anndata.sparse import ByCell, ByGene
 from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
@@ -85,7 +86,7 @@ class Layer:
                 "csr_matrix or csc_matrix, or X must be a dense dataset"
             )
             raise InputError(message)
-        return _SPARSE[kind](self.location, self.held, self.place)
+        return _SPARSE[kind](self.location, self.place, *find_lists(self.location, self.held, self.place))
 
     def holds_counts(self) -> bool:
         """Say whether some of its numbers could be counts; InputError if these cannot be read."""
