@@ -4,12 +4,12 @@ Knows the encodings of columns, which https://anndata.readthedocs.io/en/latest/f
 nothing of what they mean.
 """
 
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import numpy as np
 
 from median_spark.errors import InputError
-from median_spark.matrices.anndata.nodes import Array, Group, Node
+from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
 from median_spark.matrices.tables import Table, Values
 
@@ -18,7 +18,16 @@ _OLD_CATEGORIES = "__categories"
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
-class Frame(Table):
+class IndexedTable(Table, Protocol):
+    """A table with an index beside its columns; messages call it by its `name`."""
+
+    name: str
+
+    def index(self, first: int = 0, last: int | None = None) -> Texts:
+        """Return the index of the rows ``first <= row < last``, by default of all."""
+
+
+class Frame(IndexedTable):
     """One data frame; `name` is ``"obs"``, ``"var"`` or ``"raw.var"``, and its `columns` do not include the index."""
 
     def __init__(self, location: str, root: Group, held: Group | Array, name: str, axis: str, length: int) -> None:
@@ -53,18 +62,18 @@ class Frame(Table):
             categories = self._root.find(f"uns/{column}_categories")
             if not isinstance(categories, Array) or values.dtype.kind not in "iu":
                 return values, None
-            return self._chosen(column, categories, values, self._held)
+            return self._chosen(column, self._categories(column, categories), values, self._held)
         held = self._held.find(column)
         if isinstance(held, Group):
             return self._encoded(column, held, first, last)
         codes = self._check(column, held)
         if codes.attribute("categories") is None:
-            return codes.values(self.place(column), first, last, filled="0"), None
+            return codes.values(self.place(column), first, last, unstored=Unstored.LIKELY), None
         # A column of codes as anndata 0.7 wrote it.
         categories = self._held.find(f"{_OLD_CATEGORIES}/{column}")
         if not isinstance(categories, Array):
             categories = codes.referred("categories")
-        return self._chosen(column, categories, codes.values(self.place(column), first, last, filled="0"), codes)
+        return self._categorical(column, categories, codes, first, last)
 
     def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
         if isinstance(self._held, Array):
@@ -82,13 +91,13 @@ class Frame(Table):
         encoding = held.word("encoding-type")
         if encoding == "categorical":
             codes = self._check(column, held.find("codes"))
-            numbers = codes.values(self.place(column), first, last, filled="0")
-            return self._chosen(column, held.find("categories"), numbers, codes)
+            return self._categorical(column, held.find("categories"), codes, first, last)
         if encoding in _NULLABLE:
             values, mask = (self._check(column, held.find(part)) for part in ("values", "mask"))
             place = self.place(column)
-            numbers = values.values(place, first, last, filled="0")
-            return numbers, mask.values(place, first, last, filled="not missing").astype(np.bool_)
+            numbers = values.values(place, first, last, unstored=Unstored.LIKELY)
+            missing = mask.values(f"the mask of {place}", first, last, unstored=Unstored.LIKELY)
+            return numbers, missing.astype(np.bool_)
         kind = f"of encoding-type '{brief(encoding)}'" if encoding else "a group without attribute 'encoding-type'"
         return self.refuse(
             column, f"is {kind}; columns can be read that are arrays, categorical, {', '.join(_NULLABLE)}"
@@ -110,9 +119,17 @@ class Frame(Table):
     def _refuse_kind(self, column: str, kind: str) -> NoReturn:
         self.refuse(column, f"must be a dataset, or made of datasets; it is {kind}")
 
-    def _chosen(self, column: str, held: Node | None, codes: Numbers, of_codes: Array) -> Values:
-        """Read categories and return that of each code; a missing value has the code -1."""
-        categories = self._require_array(column, held).values(self.place(column))
+    def _categorical(self, column: str, held: Node | None, codes: Array, first: int, last: int | None) -> Values:
+        categories = self._categories(column, held)
+        # Of one category the code is 0, and -1 where a value is missing: that is never left out.
+        unstored = Unstored.CERTAIN if len(categories) == 1 else Unstored.LIKELY
+        return self._chosen(column, categories, codes.values(self.place(column), first, last, unstored=unstored), codes)
+
+    def _categories(self, column: str, held: Node | None) -> Numbers:
+        return self._require_array(column, held).values(self.place(column))
+
+    def _chosen(self, column: str, categories: Numbers, codes: Numbers, of_codes: Array) -> Values:
+        """Return the category of each code; a missing value has the code -1."""
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
             self.refuse(
                 column,

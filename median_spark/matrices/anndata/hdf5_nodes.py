@@ -4,7 +4,7 @@ from typing import Any
 
 import h5py
 
-from median_spark.matrices.anndata.nodes import Array, ArrayForm, Group, Node
+from median_spark.matrices.anndata.nodes import Array, ArrayForm, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers
 from median_spark.matrices.hdf5.arrays import AxisLabels, Grid, Vector
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
@@ -52,6 +52,10 @@ class Hdf5Group(Hdf5Node, Group):
         member = find_member(self._location, self._held, path)
         return None if member is None else _node(self._location, member)
 
+    def assumptions(self) -> list[str]:
+        """Return nothing: what an HDF5 file does not store is damage, or a tile of 0."""
+        return []
+
 
 class Hdf5Array(Hdf5Node, Array):
     """A dataset of an HDF5 file."""
@@ -64,9 +68,15 @@ class Hdf5Array(Hdf5Node, Array):
             return ArrayForm(self._held.dtype, self._held.shape)
 
     def values(
-        self, what: str, first: int = 0, last: int | None = None, *, field: str | None = None, filled: str = ""
+        self,
+        what: str,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        field: str | None = None,
+        unstored: Unstored = Unstored.DAMAGE,
     ) -> Numbers:
-        """Return some entries of a list; HDF5 stores all of them."""
+        """Return some entries of a list of strings, numbers or truth values; of records one `field`."""
         with naming_damage(self._location, what):
             require_filters(self._location, self._held)
             return read_list(self._location, self._held, what, first, last, field=field)
@@ -83,7 +93,7 @@ class Hdf5Array(Hdf5Node, Array):
             check_dataset(self._location, held)
         return _node(self._location, held)
 
-    def number_list(self) -> Vector:
+    def number_list(self, what: str, unstored: Unstored = Unstored.DAMAGE) -> Vector:
         """Return this list of numbers for reading by range."""
         return Vector(self._location, self._held)
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.anndata.dense import Dense
 from median_spark.matrices.anndata.lists import find_lists
 from median_spark.matrices.anndata.nodes import Array, Group
 from median_spark.matrices.anndata.sparse import ByCell, ByGene
-from median_spark.matrices.contract import brief
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, brief
 from median_spark.matrices.options import AUTO_LAYER
 from median_spark.options import LAYER
 
@@ -23,8 +24,24 @@ _SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
 """Kinds of sparse matrices by attribute 'encoding-type', and by 'h5sparse_format' of old files."""
 
 
-Storage = Dense | ByCell | ByGene
-"""Counts in one encoding, cells × genes; `text` names the encoding for people, the rest is `CountMatrix`'s."""
+class Storage(Protocol):
+    """Counts in one encoding, cells × genes; `text` names the encoding for people, the rest is `CountMatrix`'s."""
+
+    shape: tuple[int, int]
+    cells_per_tile: int
+    text: str
+
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+
+    def cell_totals(self, first: int, last: int) -> Floats:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Return the bytes of some cells in the file."""
+
+    def close(self) -> None:
+        """Close what reading has opened."""
 
 
 @dataclass(frozen=True)

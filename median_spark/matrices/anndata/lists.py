@@ -3,7 +3,7 @@
 import numpy as np
 
 from median_spark.errors import InputError
-from median_spark.matrices.anndata.nodes import Array, Group
+from median_spark.matrices.anndata.nodes import Array, Group, Unstored
 from median_spark.matrices.anndata.sparse import NumberList, SparseLists, refuse
 from median_spark.matrices.contract import Ints, brief
 
@@ -11,7 +11,10 @@ from median_spark.matrices.contract import Ints, brief
 def find_lists(location: str, group: Group, place: str) -> tuple[tuple[int, int], SparseLists]:
     """Return the shape of a sparse matrix, cells and genes, and its lists; InputError if something is missing."""
     shape = _find_shape(location, group, place)
-    data, indices = (_find(location, group, place, name) for name in ("data", "indices"))
+    kind = str(group.word("encoding-type") or group.word("h5sparse_format"))
+    width = shape[1] if kind.startswith("csr") else shape[0]
+    data = _find(location, group, place, "data", Unstored.DAMAGE)
+    indices = _find(location, group, place, "indices", Unstored.CERTAIN if width == 1 else Unstored.DAMAGE)
     entries = max(len(data), len(indices))
     return shape, SparseLists(data, indices, _find_indptr(location, group, place, max(shape), entries))
 
@@ -32,14 +35,14 @@ def _find_shape(location: str, group: Group, place: str) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _find(location: str, group: Group, place: str, name: str) -> NumberList:
+def _find(location: str, group: Group, place: str, name: str, unstored: Unstored) -> NumberList:
     held = group.find(name)
     kinds, wanted = ("iu", "whole numbers") if name == "indices" else ("iufb", "numbers")
     kind = "it has none"
     if isinstance(held, Array):
         form = held.form(f"'{name}' of {place}")
         if form.ndim == 1 and form.dtype.kind in kinds:
-            return held.number_list()
+            return held.number_list(f"'{name}' of {place}", unstored)
         kind = f"it is {brief(form.dtype)} with {form.ndim} dimensions"
     return refuse(location, place, f"must have a list of {wanted} '{name}'; {kind}")
 
@@ -59,4 +62,4 @@ def _find_indptr(location: str, group: Group, place: str, most_lines: int, entri
             place,
             f"has an indptr of {form.shape[0]:,} numbers, where its shape asks for at most {most_lines + 1:,}",
         )
-    return held.values(what, filled="" if entries else "no entry").astype(np.int64, copy=False)
+    return held.values(what, unstored=Unstored.DAMAGE if entries else Unstored.CERTAIN).astype(np.int64, copy=False)

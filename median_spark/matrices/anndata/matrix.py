@@ -9,8 +9,8 @@ import contextlib
 import numpy as np
 
 from median_spark.errors import InputError, counted, listed
-from median_spark.matrices.anndata.columns import Frame
-from median_spark.matrices.anndata.layers import MAIN, RAW, choose_layer, find_layers
+from median_spark.matrices.anndata.columns import Frame, IndexedTable
+from median_spark.matrices.anndata.layers import MAIN, RAW, Storage, choose_layer, find_layers
 from median_spark.matrices.anndata.nodes import Array, Group
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts, brief, like_ensembl
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
@@ -39,7 +39,7 @@ class AnnDataMatrix(TabledMatrix):
     container: str
     """What its kind of file is, and what it must be, for messages: ``"HDF5 file is no h5ad"``."""
     _rows: Frame
-    _cells: Frame
+    _cells: IndexedTable
 
     def __init__(
         self, location: str, root: Group, names: AttributeNames, layer: str, resources: contextlib.ExitStack
@@ -50,15 +50,9 @@ class AnnDataMatrix(TabledMatrix):
         self._wanted = layer
         self._closing = resources
         try:
-            self._check_contents()
-            self._layers = find_layers(location, root)
-            self._layer = choose_layer(location, self._layers, layer)
+            self._read()
             self.place = self._layer.place
-            self._counts = self._layer.open()
-            self._closing.callback(self._counts.close)
             self.shape = (self._counts.shape[1], self._counts.shape[0])
-            self._cells = self._frame("obs", "cells", self.shape[1])
-            self._rows = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
         except BaseException:
             self.close()
             raise
@@ -114,7 +108,11 @@ class AnnDataMatrix(TabledMatrix):
         return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
 
     def warnings(self) -> list[str]:
-        """Return what was chosen without being asked for: a layer other than X, or X where raw.X has more genes."""
+        """Return what was chosen without being asked for, and what was taken for 0."""
+        return [*self._layer_warnings(), *self._root.assumptions()]
+
+    def _layer_warnings(self) -> list[str]:
+        """Name a layer other than X, or X where raw.X has more genes."""
         if self._wanted != AUTO_LAYER:
             return []
         name = self._layer.name
@@ -162,25 +160,36 @@ class AnnDataMatrix(TabledMatrix):
             pairs += [(f"{frame.name} index", index), (f"{frame.name} columns", columns)]
         return pairs
 
+    def _read(self) -> None:
+        """Find the layers, open the one that is wanted, and find both data frames."""
+        self._check_contents()
+        self._layers = find_layers(self.location, self._root)
+        self._layer = choose_layer(self.location, self._layers, self._wanted)
+        counts = self._layer.open()
+        self._closing.callback(counts.close)
+        self._counts: Storage = counts
+        self._cells = self._frame(self._root, "obs", "cells", counts.shape[0])
+        self._rows = self._find_rows(self._root, counts.shape[1])
+
     def _check_contents(self) -> None:
-        held = self._contents()
+        held = self._root.names("its list of contents")
         if "obs" not in held or not {"var", "raw", "raw.var"} & set(held):
             has = listed(held, 8) or "nothing"
             message = f"{self.location}: this {self.container}: it must have 'obs', 'var' and 'X'; it has {has}"
             raise InputError(message)
 
-    def _contents(self) -> list[str]:
-        return self._root.names("its list of contents")
+    def _find_rows(self, root: Group, genes: int) -> Frame:
+        return self._frame(root, "raw.var" if self._layer.name == RAW else "var", "genes", genes)
 
-    def _frame(self, name: str, axis: str, length: int) -> Frame:
-        held = self._root.find(name.replace(".", "/"))
+    def _frame(self, root: Group, name: str, axis: str, length: int) -> Frame:
+        held = root.find(name.replace(".", "/"))
         if held is None:  # before version 0.7 anndata wrote raw.var at the root
-            held = self._root.find(name)
+            held = root.find(name)
         if not isinstance(held, (Group, Array)):
-            there = listed(self._contents(), 8)
+            there = listed(root.names("its list of contents"), 8)
             message = f"{self.location}: {name}, the data frame of its {axis}, is missing; it has {there}"
             raise InputError(message)
-        return Frame(self.location, self._root, held, name, axis, length)
+        return Frame(self.location, root, held, name, axis, length)
 
     def _holds_counts(self, layer: str) -> bool:
         """Say whether a layer that was not chosen looks like counts; one that cannot be read does not."""

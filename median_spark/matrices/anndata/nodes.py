@@ -6,6 +6,7 @@ The readers of this folder know only these classes, so that a file means the sam
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,17 @@ import numpy as np
 from median_spark.matrices.anndata.sparse import NumberList
 from median_spark.matrices.contract import Flags, Ints, Numbers
 from median_spark.matrices.hdf5.row_blocks import RowBlock
+
+
+class Unstored(Enum):
+    """How to take entries that a file does not store, where its format allows that: they stand for a fill value."""
+
+    DAMAGE = auto()
+    """No writer leaves them out."""
+    LIKELY = auto()
+    """Writers leave them out if all are 0, but they may have been lost: a warning says so."""
+    CERTAIN = auto()
+    """They can be nothing but 0."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,10 @@ class Group(Node):
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
 
+    @abstractmethod
+    def assumptions(self) -> list[str]:
+        """Return what was taken for 0 so far because the file does not store it, a sentence each."""
+
 
 class Array(Node):
     """An array of numbers or strings."""
@@ -89,12 +105,17 @@ class Array(Node):
 
     @abstractmethod
     def values(
-        self, what: str, first: int = 0, last: int | None = None, *, field: str | None = None, filled: str = ""
+        self,
+        what: str,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        field: str | None = None,
+        unstored: Unstored = Unstored.DAMAGE,
     ) -> Numbers:
         """Return some entries of a list of strings, numbers or truth values; of records one `field`.
 
-        `what` is what messages call it. `filled` says what entries that are not stored stand for; without it they are
-        damage, in formats that may leave them out.
+        `what` is what messages call it. Strings that are not stored are damage in any case.
         """
 
     @abstractmethod
@@ -106,8 +127,8 @@ class Array(Node):
         """Return what an attribute refers to, None in formats without references."""
 
     @abstractmethod
-    def number_list(self) -> NumberList:
-        """Return this list of numbers for reading by range."""
+    def number_list(self, what: str, unstored: Unstored = Unstored.DAMAGE) -> NumberList:
+        """Return this list of numbers for reading by range; `what` is what messages call it."""
 
     @abstractmethod
     def grid(self, place: str) -> Grid:
