@@ -9,6 +9,7 @@ from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.zarr.matrix import open_zarr
 from median_spark.storage import FileStat
 
 
@@ -68,6 +69,7 @@ class Format:
 FORMATS = (
     Format("loom", LoomMatrix, (".loom",)),
     Format("h5ad", H5adMatrix, (".h5ad",)),
+    Format("zarr", open_zarr, (".zarr",), marks=("zarr.json", ".zgroup")),
 )
 
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)
