@@ -1,6 +1,7 @@
 """Writing AnnData stores in zarr for tests: what `h5ads` writes, copied node by node, with whatever is to be wrong."""
 
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -58,12 +59,13 @@ def _copy(root, name, held, version, chunk, how):
 
 def _attributes(held):
     """Return the attributes of a node as JSON has them."""
-    return {name: value.tolist() if isinstance(value, np.ndarray) else _plain(value)
-            for name, value in held.attrs.items()}  # fmt: skip
+    return {name: _plain(held, value) for name, value in held.attrs.items()}
 
 
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(held, value):
+    if isinstance(value, h5py.Reference):  # to categories, as anndata 0.7 wrote it; a path in zarr
+        return held.file[value].name.lstrip("/")
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def metadata(path, node):
@@ -80,5 +82,6 @@ def change(path, node, **fields):
 
 def chunk_files(path, node):
     """Return the files of an array's chunks, ascending."""
-    return sorted(file for file in (Path(path) / node).rglob("*")
-                  if file.is_file() and file.name not in ("zarr.json", ".zarray", ".zattrs"))  # fmt: skip
+    files = [file for file in (Path(path) / node).rglob("*")
+             if file.is_file() and file.name not in ("zarr.json", ".zarray", ".zattrs")]  # fmt: skip
+    return sorted(files, key=lambda file: [int(number) for number in re.findall(r"\d+", str(file.relative_to(path)))])

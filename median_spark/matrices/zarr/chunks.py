@@ -5,6 +5,7 @@ zarr returns fill values for a chunk without a file, whether its writer left it 
 """
 
 import contextlib
+import lzma
 import math
 import warnings
 import zlib
@@ -34,7 +35,10 @@ _DENSEST = 1032
 _INDEX_ENTRY = 16
 """Bytes per chunk of a shard's index."""
 
-_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
+_DAMAGE = (
+    OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, EOFError,
+    lzma.LZMAError, zlib.error,
+)  # fmt: skip
 """What zarr and its codecs raise over damaged stores."""
 
 
@@ -112,20 +116,20 @@ class Chunks:
             absent = int(np.flatnonzero(self.sizes < 0)[0])
             message = (
                 f"{self._store.location}: {what} lacks {counted(missing, 'chunk')} of {self.sizes.size:,} "
-                f"('{brief(self._key(absent))}'), which zarr would read as {self._array.fill_value!r}: copy the store "
+                f"('{brief(self._key(absent))}'), which zarr would read as {self._filled}: copy the store "
                 "again from where it came, or, if its writer left out chunks of only that, write it again with "
                 "zarr.config.set({'array.write_empty_chunks': True})"
             )
             raise InputError(message, kind="missing chunks")
 
-    def assumption(self, what: str, first: int, last: int) -> str | None:
+    def assumption(self, what: str) -> str | None:
         """Return a sentence on files that are missing and taken for fill values, None if there are none."""
-        missing = self.missing(first, last)
+        missing = self.missing(0, self.shape[0])
         if not missing:
             return None
         return (
             f"{what}: {counted(missing, 'chunk')} of {self.sizes.size:,} {'is' if missing == 1 else 'are'} not in the "
-            f"store and {'was' if missing == 1 else 'were'} read as {self._array.fill_value!r}, for zarr leaves out "
+            f"store and {'was' if missing == 1 else 'were'} read as {self._filled}, for zarr leaves out "
             "chunks of only that; if files were lost, copy the store again"
         )
 
@@ -141,6 +145,10 @@ class Chunks:
         stops = np.minimum(starts + height, self.shape[0])
         overlap = np.minimum(stops, end) - np.maximum(starts, begin)
         return int((stored * (overlap / (stops - starts))).sum())
+
+    @property
+    def _filled(self) -> str:
+        return repr(np.asarray(self._array.fill_value).item())
 
     def _key(self, file: int) -> str:
         place = tuple(int(number) for number in np.unravel_index(file, self.sizes.shape))

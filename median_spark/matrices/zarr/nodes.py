@@ -15,9 +15,10 @@ from median_spark.matrices.integer_counts import numbers_hold_counts
 from median_spark.matrices.tables import as_strings
 from median_spark.matrices.zarr.arrays import ZarrGrid, ZarrVector
 from median_spark.matrices.zarr.chunks import Chunks, most_bytes, naming_damage, require_lines
+from median_spark.matrices.zarr.codecs import checked_blosc
 from median_spark.matrices.zarr.store import ListedStore
 
-_METADATA = {2: (".zgroup", ".zarray"), 3: ("zarr.json",)}
+_METADATA = {2: (".zarray", ".zgroup"), 3: ("zarr.json",)}
 """Names of the files that make a folder a node, by version of zarr."""
 
 _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_CHARACTERS = 16, 1 << 16
@@ -118,7 +119,7 @@ class ZarrArray(ZarrNode, Array):
         chunks = self._chunks(what)
         if unstored is Unstored.DAMAGE or dtype.kind in "OTUS":
             chunks.require_stored(what, first, last)
-        elif unstored is Unstored.LIKELY and (sentence := chunks.assumption(what, first, last)) is not None:
+        elif unstored is Unstored.LIKELY and (sentence := chunks.assumption(what)) is not None:
             self._assumptions.append(sentence)
         if dtype.kind in "OTUS":
             return self._strings(what, first, last, chunks.tile[0])
@@ -150,7 +151,7 @@ class ZarrArray(ZarrNode, Array):
         """Return this matrix of cells by genes for reading by blocks."""
         chunks = self._chunks(place)
         grid = ZarrGrid(self._store, self._held, chunks, place)
-        sentence = chunks.assumption(place, 0, self._held.shape[0])
+        sentence = chunks.assumption(place)
         if sentence is not None:
             self._assumptions.append(sentence)
         return grid
@@ -194,33 +195,24 @@ def open_root(store: ListedStore) -> ZarrGroup:
 
 def _node(store: ListedStore, path: str, version: int, assumptions: list[str]) -> Node | None:
     names = store.names_in(path)
-    if names.isdisjoint(_METADATA[version]):
+    file = next((name for name in _METADATA[version] if name in names), None)
+    if file is None:
         return None
     with naming_damage(store.location, f"'{brief(path) or '/'}'"):
-        # Consolidated metadata may be older than the arrays they describe.
+        described = json.loads(store.read_text(_joined(path, file)))
         how = {"store": store, "path": path, "mode": "r", "zarr_format": version}
-        held: Any
-        if ".zarray" in names or (version == 3 and _is_array(store, path)):
-            held = zarr.open_array(**how)
-            _refuse_pickles(store, path, held)
-            return ZarrArray(store, held, path, assumptions)
-        held = zarr.open_group(**how, use_consolidated=False)
-    return ZarrGroup(store, held, path, assumptions)
+        if file == ".zarray" or (version == 3 and described["node_type"] == "array"):
+            _refuse_pickles(store, path, described)
+            with checked_blosc():
+                return ZarrArray(store, zarr.open_array(**how), path, assumptions)
+        # Consolidated metadata may be older than the arrays that they describe.
+        return ZarrGroup(store, zarr.open_group(**how, use_consolidated=False), path, assumptions)
 
 
-def _is_array(store: ListedStore, path: str) -> bool:
-    described = json.loads(store.read_text(_joined(path, "zarr.json")))
-    return bool(described["node_type"] == "array")
-
-
-def _refuse_pickles(store: ListedStore, path: str, array: zarr.Array) -> None:
+def _refuse_pickles(store: ListedStore, path: str, described: Any) -> None:
     """Reject arrays that are unpickled: that runs whatever code a file holds."""
-    metadata = array.metadata
-    if metadata.zarr_format == 2:
-        codecs = [codec.get_config() for codec in (*(metadata.filters or ()), metadata.compressor) if codec is not None]
-    else:
-        codecs = [codec.to_dict() for codec in metadata.codecs]
-    if "pickle" in json.dumps(codecs, default=str).lower():
+    codecs = [described.get(name) for name in ("filters", "compressor", "codecs")]
+    if "pickle" in json.dumps(codecs).lower():
         message = f"{store.location}: '{brief(path)}' is stored as pickles, which may run any code: write it again"
         raise InputError(message)
 
