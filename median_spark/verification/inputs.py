@@ -1,7 +1,7 @@
 """Comparing the expression table with the matrices that it was converted from."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -16,6 +16,11 @@ from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
 from median_spark.verification.stored import StoredSource
+
+if TYPE_CHECKING:
+    from median_spark.verification.zarrs import Collection
+
+    Matrix = H5ad | Loom | Collection
 
 
 def check_inputs(
@@ -35,7 +40,7 @@ def check_inputs(
         source = sources[number]
         wanted = [genes[gene] for picked, gene in picks if picked == number]
         recorded = source.record["input"]
-        path, now = recorded["path"], storage.stat(recorded["path"])
+        path, now = recorded["path"], _state(recorded["path"])
         if now is None or (now.size, now.mtime_ns) != (recorded["size"], recorded["mtime_ns"]):
             state = "is not there any more" if now is None else "has changed since it was converted"
             done.differences.append(f"source '{source.name}': {path} {state}")
@@ -70,19 +75,31 @@ def _matrix_rows(
     """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
     location = record["input"]["path"]
     try:
+        if storage.kind(location) == "folder":
+            from median_spark.verification.zarrs import open_zarr  # zarr is an extra
+
+            return _rows_of(open_zarr(location, _layer(record)), record, naming, genes)
         with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
-            return _rows_of(file, record, naming, genes)
+            matrix = H5ad if location.lower().endswith(".h5ad") else Loom
+            return _rows_of(matrix(file, _layer(record)), record, naming, genes)
     except (OutsideError, DamagedError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
 
 
+def _state(location: str) -> storage.FileStat | None:
+    """Return the state of a file, or of all files of a folder."""
+    return storage.stat(location) or storage.folder_stat(location)
+
+
+def _layer(record: dict[str, Any]) -> str:
+    return str(record["parameters"].get("layer", "auto"))
+
+
 def _rows_of(
-    file: h5py.File, record: dict[str, Any], naming: Naming, genes: list[str]
+    matrix: "Matrix", record: dict[str, Any], naming: Naming, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     parameters, names = record["parameters"], record["parameters"]["names"]
-    layer = parameters.get("layer", "auto")
-    matrix = H5ad(file, layer) if record["input"]["path"].lower().endswith(".h5ad") else Loom(file, layer)
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
     types = matrix.types(names["gene_type"])
     if types is not None:
@@ -106,7 +123,7 @@ def _rows_of(
     return read
 
 
-def _passed(matrix: H5ad | Loom, name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
+def _passed(matrix: "Matrix", name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
     """Return which cells pass: those with 1 or True, or with one of the values that were chosen."""
     if not wanted:
         return np.asarray(matrix.numbers(name) == 1)
