@@ -11,6 +11,8 @@ from median_spark.matrices.options import AUTO_LAYER, AttributeNames
 _FORMATS: dict[str, Callable[[str, AttributeNames, str], CountMatrix]] = {
     ".loom": LoomMatrix,
     ".h5ad": H5adMatrix,
+    ".loom.gz": LoomMatrix,
+    ".h5ad.gz": H5adMatrix,
 }
 
 SUFFIXES = tuple(_FORMATS)

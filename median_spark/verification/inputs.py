@@ -82,7 +82,8 @@ def _rows_of(
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     parameters, names = record["parameters"], record["parameters"]["names"]
     layer = parameters.get("layer", "auto")
-    matrix = H5ad(file, layer) if record["input"]["path"].lower().endswith(".h5ad") else Loom(file, layer)
+    path = record["input"]["path"].lower().removesuffix(".gz")
+    matrix = H5ad(file, layer) if path.endswith(".h5ad") else Loom(file, layer)
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
     types = matrix.types(names["gene_type"])
     if types is not None:
