@@ -10,6 +10,7 @@ from median_spark.storage.converted import ScratchWriter as ScratchWriter
 from median_spark.storage.converted import open_converted as open_converted
 from median_spark.storage.converted import scratch_writer as scratch_writer
 from median_spark.storage.filesystems import resolve as resolve
+from median_spark.storage.gzipped import ForwardStream as ForwardStream
 from median_spark.storage.gzipped import open_forward as open_forward
 from median_spark.storage.leases import Lease as Lease
 from median_spark.storage.leases import locked as locked
