@@ -176,6 +176,6 @@ def lists_of(file: storage.ConvertedFile, stored: int) -> SparseLists:
     size = 8 * (int(footer["cells"]) + 1)
     indptr = np.frombuffer(file.read_at(size, file.size() - _FOOTER.itemsize - size), dtype=np.int64)
     entries, dtype = int(indptr[-1]), np.dtype(footer["count"].decode())
-    rows = _ScratchNumbers(file, 0, np.dtype(np.int32), entries, stored // 2)
-    counts = _ScratchNumbers(file, int(footer["counts_at"]), dtype, entries, stored - stored // 2)
+    rows = _ScratchNumbers(file, 0, entries, np.dtype(np.int32), stored // 2)
+    counts = _ScratchNumbers(file, int(footer["counts_at"]), entries, dtype, stored - stored // 2)
     return SparseLists(counts, rows, indptr)

@@ -6,16 +6,11 @@ names of all three, so that a folder may hold several matrices.
 """
 
 import contextlib
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from median_spark import storage
 from median_spark.errors import InputError
-
-TENX_MATRIX = re.compile(r"(?P<prefix>.*?)matrix\.mtx(\.gz)?", re.IGNORECASE)
-PARSE_MATRIX = re.compile(r"(?P<prefix>.*?)(DGE|count_matrix)\.mtx(\.gz)?", re.IGNORECASE)
-"""Names of files with the counts."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +18,25 @@ class Convention:
     """How one writer names the lists of genes and of cells, and turns the matrix."""
 
     writer: str
+    matrix: tuple[str, ...]
     genes: tuple[str, ...]
     cells: tuple[str, ...]
     genes_by_cells: bool
 
+    def prefixes(self, name: str) -> list[str]:
+        """Return what a file's name has before this convention's own name of the file of counts."""
+        plain = name.lower().removesuffix(".gz")
+        return [name[: len(plain) - len(one)] for one in self.matrix if plain.endswith(one)]
 
-TENX = Convention("10x", ("features.tsv", "genes.tsv"), ("barcodes.tsv",), genes_by_cells=True)
-PARSE = Convention("Parse", ("all_genes.csv",), ("cell_metadata.csv",), genes_by_cells=False)
+
+TENX = Convention("10x", ("matrix.mtx",), ("features.tsv", "genes.tsv"), ("barcodes.tsv",), genes_by_cells=True)
+PARSE = Convention(
+    "Parse", ("dge.mtx", "count_matrix.mtx"), ("all_genes.csv",), ("cell_metadata.csv",), genes_by_cells=False
+)
+
+
+TRIPLES_ENDINGS = tuple(f"{name}{gz}" for one in (TENX, PARSE) for name in one.matrix for gz in ("", ".gz"))
+"""Endings of the names of files with counts."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +56,31 @@ def find_files(location: str) -> TripleFiles:
     if name not in names:
         message = f"{location}: there is no such file"
         raise InputError(message)
-    parse, tenx = PARSE_MATRIX.fullmatch(name), TENX_MATRIX.fullmatch(name)
-    if parse is None and tenx is None:
-        message = (
-            f"{location}: not a matrix that can be read; the name of a file of triples must end in matrix.mtx (10x), "
-            "DGE.mtx or count_matrix.mtx (Parse), perhaps with .gz"
-        )
-        raise InputError(message)
-    if parse is not None and (tenx is None or _candidates(names, parse["prefix"], (*PARSE.genes, *PARSE.cells))):
-        return _files(location, names, parse["prefix"], PARSE)
-    prefix = tenx["prefix"] if tenx is not None else ""
-    return _files(location, names, prefix, TENX)
-
-
-def _files(location: str, names: list[str], prefix: str, convention: Convention) -> TripleFiles:
-    folder = location.rpartition("/")[0]
+    prefix, convention = _convention(name, names)
     genes = _one_of(location, names, prefix, convention.genes, "the list of its genes")
     cells = _one_of(location, names, prefix, convention.cells, "the list of its cells")
     return TripleFiles(location, f"{folder}/{genes}", f"{folder}/{cells}", convention)
 
 
-def _one_of(location: str, names: list[str], prefix: str, wanted: tuple[str, ...], what: str) -> str:
+def companions(name: str, beside: Collection[str]) -> list[str]:
+    """Return which of the files beside a file of counts belong to it, ascending."""
+    prefix, convention = _convention(name, beside)
+    return _candidates(beside, prefix, convention.genes + convention.cells)
+
+
+def _convention(name: str, beside: Collection[str]) -> tuple[str, Convention]:
+    """Return the prefix of a matrix's files, and the convention that they follow.
+
+    ``count_matrix.mtx`` is Parse's name, or 10x's with a prefix: what is beside it decides.
+    """
+    found = [(prefix, one) for one in (PARSE, TENX) for prefix in one.prefixes(name)]
+    for prefix, one in found:
+        if _candidates(beside, prefix, one.genes + one.cells):
+            return prefix, one
+    return found[0] if found else ("", TENX)
+
+
+def _one_of(location: str, names: Collection[str], prefix: str, wanted: tuple[str, ...], what: str) -> str:
     found = _candidates(names, prefix, wanted)
     if len(found) == 1:
         return found[0]
@@ -83,9 +94,9 @@ def _one_of(location: str, names: list[str], prefix: str, wanted: tuple[str, ...
     raise InputError(message)
 
 
-def _candidates(names: list[str], prefix: str, wanted: tuple[str, ...]) -> list[str]:
+def _candidates(names: Collection[str], prefix: str, wanted: tuple[str, ...]) -> list[str]:
     endings = {f"{prefix}{name}{gz}".lower() for name in wanted for gz in ("", ".gz")}
-    return [name for name in names if name.lower() in endings]
+    return sorted(name for name in names if name.lower() in endings)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +55,7 @@ class Triples:
 def read_header(location: str) -> Header:
     """Read the header of a file; InputError if it is none of a sparse matrix of numbers."""
     with open_text(location) as stream:
-        header, _ = _read_header(location, io.BufferedReader(stream, _BLOCK_BYTES))
+        header, _ = _read_header(location, _buffered(stream))
         file = storage.stat(location)
         size = file.size if file is not None else 0
         if header.entries > size * (_DENSEST if stream.gzipped else 1) // _SHORTEST_ENTRY:
@@ -70,7 +70,7 @@ def read_triples(location: str, header: Header) -> Iterator[Triples]:
     """
     with open_text(location) as stream:
         # pyarrow closes its file when it is done, and the header must not be read again.
-        text = io.BufferedReader(stream, _BLOCK_BYTES)
+        text = _buffered(stream)
         found, separator = _read_header(location, text)
         if found != header:
             message = f"{location}: this file changes while it is read"
@@ -86,7 +86,11 @@ def read_triples(location: str, header: Header) -> Iterator[Triples]:
             _refuse_number(location, header, f"{read:,}")
 
 
-def _read_header(location: str, text: io.BufferedReader[Any]) -> tuple[Header, str]:
+def _buffered(stream: storage.ForwardStream) -> io.BufferedReader:
+    return io.BufferedReader(stream, _BLOCK_BYTES)
+
+
+def _read_header(location: str, text: io.BufferedReader) -> tuple[Header, str]:
     """Read up to the first entry; return the header, and the sign between the fields of entries."""
     words = text.readline(_LONGEST_HEADER).decode("utf-8", "replace").lower().split()
     if len(words) != 5 or words[0] != "%%matrixmarket" or words[1] != "matrix":
@@ -124,7 +128,7 @@ def _read_header(location: str, text: io.BufferedReader[Any]) -> tuple[Header, s
     return Header(rows, columns, entries, words[3].endswith("integer")), separator
 
 
-def _batches(location: str, text: io.BufferedReader[Any], header: Header, separator: str) -> Iterator[pa.RecordBatch]:
+def _batches(location: str, text: io.BufferedReader, header: Header, separator: str) -> Iterator[pa.RecordBatch]:
     kind = _NUMBERS["integer" if header.whole else "real"]
     if not text.peek(1).strip():  # pyarrow reads no empty text
         return
