@@ -7,6 +7,7 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
+from median_spark.matrices.h5 import open_h5
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
 from median_spark.matrices.triples.files import TRIPLES_ENDINGS, companions
@@ -70,6 +71,7 @@ class Format:
 FORMATS = (
     Format("loom", LoomMatrix, (".loom", ".loom.gz")),
     Format("h5ad", H5adMatrix, (".h5ad", ".h5ad.gz")),
+    Format("10x", open_h5, (".h5", ".h5.gz")),
     Format("mtx", TriplesMatrix, TRIPLES_ENDINGS, companions=companions),
 )
 
