@@ -73,7 +73,7 @@ class TestFile:
                 "X/indptr",
                 "X must have a list of whole numbers 'indptr'; the file is damaged, or was not written as it should be",
             ),
-            ("X/data", "X must have a list of numbers 'data'; it has none; the file is damaged, or was not written by"),
+            ("X/data", "X must have a list of numbers 'data'; it has none; the file is damaged, or was not written"),
             ("obs/_index", "obs has no index: its attribute '_index' must name one of its columns"),
         ],
     )
