@@ -39,6 +39,11 @@ def fractions(counts: Numbers) -> Flags:
         return np.asarray((np.abs(counts - whole) > ROUNDING * whole) & (counts > 0))
 
 
+def are_counts(numbers: Numbers) -> bool:
+    """Say whether numbers, in one dimension, could all be counts: finite, not below 0, and whole."""
+    return bool(np.isfinite(numbers).all() and (numbers >= 0).all() and first_fraction(numbers) < 0)
+
+
 def dataset_holds_counts(location: str, dataset: h5py.Dataset) -> bool:
     """Say whether some numbers of a dataset of one or two dimensions could be counts.
 
@@ -54,6 +59,6 @@ def dataset_holds_counts(location: str, dataset: h5py.Dataset) -> bool:
         for begin in sorted({0, max(0, length // 2 - step // 2), max(0, length - step)}):
             beat()
             numbers = np.asarray(dataset[begin : begin + step]).ravel()
-            if not np.isfinite(numbers).all() or (numbers < 0).any() or first_fraction(numbers) >= 0:
+            if not are_counts(numbers):
                 return False
     return True
