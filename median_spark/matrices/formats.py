@@ -9,6 +9,8 @@ from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.parquet.matrix import ParquetMatrix
+from median_spark.matrices.soma.experiment import SomaMatrix
 from median_spark.storage import FileStat
 
 
@@ -68,6 +70,8 @@ class Format:
 FORMATS = (
     Format("loom", LoomMatrix, (".loom",)),
     Format("h5ad", H5adMatrix, (".h5ad",)),
+    Format("soma", SomaMatrix, (".soma",), marks=("__tiledb_group.tdb",)),
+    Format("counts_parquet", ParquetMatrix, (".parquet",), only_named=True),
 )
 
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)
