@@ -9,13 +9,17 @@ from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
-from median_spark.matrices.parquet.matrix import ParquetMatrix
+from median_spark.matrices.parquet.matrix import ParquetMatrix, is_other_table
 from median_spark.matrices.soma.experiment import SomaMatrix
 from median_spark.storage import FileStat
 
 
 def _none(_name: str, _beside: Collection[str]) -> list[str]:
     return []
+
+
+def _never(_path: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Format:
         Takes a file's name and those beside it; returns the names of the other files that belong to the matrix.
     only_named : bool
         Whether folders are searched for it only if they hold no other matrix.
+    ignored : callable
+        Says of a path in a searched folder that it is no matrix, whatever its ending.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Format:
     marks: tuple[str, ...] = ()
     companions: Callable[[str, Collection[str]], list[str]] = _none
     only_named: bool = False
+    ignored: Callable[[str], bool] = _never
 
     @property
     def has_companions(self) -> bool:
@@ -71,7 +78,7 @@ FORMATS = (
     Format("loom", LoomMatrix, (".loom",)),
     Format("h5ad", H5adMatrix, (".h5ad",)),
     Format("soma", SomaMatrix, (".soma",), marks=("__tiledb_group.tdb",)),
-    Format("counts_parquet", ParquetMatrix, (".parquet",), only_named=True),
+    Format("counts_parquet", ParquetMatrix, (".parquet",), only_named=True, ignored=is_other_table),
 )
 
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)

@@ -18,6 +18,19 @@ _OWN_PART = re.compile(r"/values/source=[^/]*/[^/]*\.parquet\Z", re.IGNORECASE)
 """Where an expression table keeps its parts."""
 
 
+_OTHER_TABLES = re.compile(
+    r"/metadata/[^/]*\Z|/gene_metadata\.parquet\Z|/values/source=|/genes/[0-9a-f]{16}\.parquet\Z|"
+    r"/(medians|digests|metrics|sources)\.parquet\Z",
+    re.IGNORECASE,
+)
+"""Tables beside matrices, as Tahoe-100M has them, and those of expression tables and results."""
+
+
+def is_other_table(path: str) -> bool:
+    """Say whether a Parquet file in a folder that is searched is a table that goes with matrices or comes of them."""
+    return _OTHER_TABLES.search(path) is not None
+
+
 class ParquetMatrix(TabledMatrix):
     """One Parquet file; the layer is the name of its column of counts, ``"auto"`` one of the usual names.
 
