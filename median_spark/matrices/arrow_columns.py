@@ -26,7 +26,10 @@ def is_readable(kind: pa.DataType) -> bool:
 
 
 def array_values(column: pa.ChunkedArray) -> Values:
-    """Return a column of a readable type as numbers, truth values or objects, and which entries are missing."""
+    """Return a column of a readable type as numbers, truth values or objects, and which entries are missing.
+
+    Raises ArrowInvalid if a code is beyond its dictionary.
+    """
     missing = np.asarray(column.is_null()) if column.null_count else None
     if pa.types.is_null(column.type):
         return np.full(len(column), np.nan), None
@@ -34,6 +37,7 @@ def array_values(column: pa.ChunkedArray) -> Values:
         whole = column.unify_dictionaries().combine_chunks()
         if isinstance(whole, pa.ChunkedArray):  # no chunk at all
             whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], column.type)
+        whole.validate(full=True)  # codes beyond the dictionary would give other values, or none
         values, _ = array_values(pa.chunked_array([whole.dictionary]))
         if not len(values):
             return np.full(len(column), "", dtype=object), missing

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, AttributeNames
-from median_spark.options import CELL_ID_ATTR, GENE_ID_ATTR, LAYER
+from median_spark.options import CELL_ID_ATTR, GENE_ID_ATTR, LAYER, Option
 
 LIST_GENES = "genes"
 LIST_COUNTS = ("expressions", "counts")
@@ -53,9 +53,9 @@ def find_columns(location: str, schema: pa.Schema, names: AttributeNames, layer:
         return CountColumns(gene, count, None)
     plain = [name for name in schema.names if name not in lists]
     chosen = (
-        _one(location, "genes", gene_given, LONG_GENES, plain, str(GENE_ID_ATTR)),
-        _one(location, "counts", count_given, LONG_COUNTS, plain, str(LAYER)),
-        _one(location, "cells", names.cell_id, LONG_CELLS, plain, str(CELL_ID_ATTR)),
+        _one(location, "genes", gene_given, LONG_GENES, plain, GENE_ID_ATTR),
+        _one(location, "counts", count_given, LONG_COUNTS, plain, LAYER),
+        _one(location, "cells", names.cell_id, LONG_CELLS, plain, CELL_ID_ATTR),
     )
     if None in chosen or len(set(chosen)) < len(chosen):
         message = (
@@ -71,7 +71,7 @@ def find_columns(location: str, schema: pa.Schema, names: AttributeNames, layer:
 
 
 def _one(
-    location: str, what: str, given: str | None, known: tuple[str, ...], there: list[str], option: str
+    location: str, what: str, given: str | None, known: tuple[str, ...], there: list[str], option: Option
 ) -> str | None:
     """Return the column that was given, or the only one of a known name; None if there is none."""
     if given is not None:

@@ -119,9 +119,13 @@ class ParquetMatrix(TabledMatrix):
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
         genes, cells = self.shape
+        storage = self._storage
+        numbered = storage.genes.texts is None and self._columns.gene in self._rows.columns
+        note = "; numbers, and no table of genes beside the file leads them to ids" if numbered else ""
         return [
-            ("format", f"Parquet, {self._storage.kind}"),
+            ("format", f"Parquet, {storage.kind}"),
             ("matrix", f"{self.place}: {genes:,} genes × {cells:,} cells, {self._table.groups:,} row groups"),
-            ("genes", f"column '{brief(self._columns.gene)}'; " + ", ".join(map(brief, self._rows.columns))),
+            ("genes", f"column '{brief(self._columns.gene)}'{note}"),
+            ("columns of genes", ", ".join(map(brief, self._rows.columns))),
             ("columns of cells", ", ".join(map(brief, self._cells.columns)) or "none"),
         ]

@@ -65,7 +65,8 @@ class SomaFrame(Table):
         ids, held = self._read(column, first, last)
         if len(ids) != last - first:
             self.refuse(column, f"has {len(ids):,} entries for {last - first:,} {self.axis}; the experiment is damaged")
-        return array_values(held)
+        with naming_damage(self.location, self.place(column)):
+            return array_values(held)
 
     def _read(self, column: str | None, first: int | None, last: int | None) -> tuple[Ints, Any]:
         """Return soma_joinid and a column of some rows, by default of all, in the order of soma_joinid."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from median_spark import storage
-from median_spark.errors import InputError
+from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import brief
 from median_spark.matrices.extras import import_extra
 
@@ -37,12 +37,15 @@ def open_experiment(location: str) -> Any:
     try:
         return soma.Experiment.open(location, context=context)
     except soma.DoesNotExistError as error:
-        if storage.kind(location) is None:
-            message = f"{location}: there is no such folder"
-        else:
-            message = f"{location}: this folder is no TileDB-SOMA experiment"
+        there = storage.kind(location) is not None
+        message = f"{location}: {'this folder is no TileDB-SOMA experiment' if there else 'there is no such folder'}"
         raise InputError(message) from error
-    except (soma.SOMAError, *_DAMAGE) as error:
+    except soma.SOMAError as error:
+        other = _other_object(soma, location, context)
+        reason = other or f"this TileDB-SOMA experiment cannot be opened ({brief(_first_line(error))})"
+        message = f"{location}: {reason}"
+        raise InputError(message) from error
+    except _DAMAGE as error:
         message = f"{location}: this TileDB-SOMA experiment cannot be opened ({brief(_first_line(error))})"
         raise InputError(message) from error
 
@@ -60,6 +63,18 @@ def naming_damage(location: str, what: str) -> Iterator[None]:
     except (soma.SOMAError, *_DAMAGE) as error:
         message = f"{location}: {what} cannot be read; the experiment is damaged ({brief(_first_line(error))})"
         raise InputError(message) from error
+
+
+def _other_object(soma: Any, location: str, context: Any) -> str | None:
+    """Say which other SOMA object is there, and what it holds; None if there is none that can be read."""
+    try:
+        with soma.open(location, context=context) as held:
+            if not hasattr(held, "keys") or str(held.soma_type) == "SOMAExperiment":
+                return None
+            names = listed(sorted(held.keys()), 8) or "nothing"
+            return f"this is a {held.soma_type} and no experiment: name what it holds, {names}"
+    except (soma.SOMAError, *_DAMAGE):
+        return None
 
 
 def _first_line(error: Exception) -> str:
