@@ -159,7 +159,8 @@ class TestLong:
         message = refusal(path, LONG)
         assert message.startswith("the rows of cell 'cell")
         assert message.endswith(
-            "do not follow each other, as those of each cell must in a table of an entry per row: sort it by 'cell', or "
+            "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', "
+            "cell_col='cell')"
             "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', cell_col='cell')"
         )
 
