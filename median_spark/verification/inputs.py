@@ -16,6 +16,8 @@ from median_spark.verification.inside import DamagedError, OutsideError, holds_i
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
+from median_spark.verification.parquets import Parquet
+from median_spark.verification.somas import Soma
 from median_spark.verification.stored import StoredSource
 from median_spark.verification.tenxs import Tenx, is_tenx
 from median_spark.verification.triples import Triples, beside
@@ -23,7 +25,7 @@ from median_spark.verification.triples import Triples, beside
 if TYPE_CHECKING:
     from median_spark.verification.zarrs import Collection
 
-    Matrix = H5ad | Loom | Tenx | Triples | Collection
+    Matrix = H5ad | Loom | Tenx | Triples | Parquet | Soma | Collection
 
 
 def check_inputs(
@@ -90,9 +92,17 @@ def _opened(record: dict[str, Any], closing: contextlib.ExitStack) -> "Matrix":
     location, parameters = record["input"]["path"], record["parameters"]
     layer, name = parameters.get("layer", "auto"), location.lower().removesuffix(".gz")
     if storage.kind(location) == "folder":
-        from median_spark.verification.zarrs import open_zarr  # zarr is an extra
+        if "__tiledb_group.tdb" not in storage.names_in(location):
+            from median_spark.verification.zarrs import open_zarr  # zarr is an extra
 
-        return open_zarr(location, layer)
+            return open_zarr(location, layer)
+        experiment = Soma(location, layer)
+        closing.callback(experiment.close)
+        return experiment
+    if name.endswith(".parquet"):
+        table = Parquet(location, layer, parameters["names"])
+        closing.callback(table.close)
+        return table
     if name.endswith(".mtx"):
         return Triples(location)
     stream = closing.enter_context(storage.open_random(location))
