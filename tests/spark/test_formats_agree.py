@@ -36,9 +36,15 @@ def in_anndata(counts, kind=scipy.sparse.csr_matrix):
 
 
 def loom(folder, name, counts):
-    loompy.create(
-        str(folder / f"{name}.loom"), counts, {"ensembl_id": np.array(IDS)}, {"CellID": np.array(cells_of(counts))}
-    )
+    cells = {"CellID": np.array(cells_of(counts))}
+    loompy.create(str(folder / f"{name}.loom"), counts, {"ensembl_id": np.array(IDS)}, cells)
+
+
+def h5ad(kind):
+    def write(folder, name, counts):
+        in_anndata(counts, kind).write_h5ad(folder / f"{name}.h5ad")
+
+    return write
 
 
 def zarr(version):
