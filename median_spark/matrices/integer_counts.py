@@ -42,6 +42,11 @@ def fractions(counts: Numbers) -> Flags:
         return np.asarray((np.abs(counts - whole) > ROUNDING * whole) & (counts > 0))
 
 
+def are_counts(numbers: Numbers) -> bool:
+    """Say whether numbers, in one dimension, could all be counts: finite, not below 0, and whole."""
+    return bool(np.isfinite(numbers).all() and (numbers >= 0).all() and first_fraction(numbers) < 0)
+
+
 def dataset_holds_counts(location: str, dataset: h5py.Dataset) -> bool:
     """Say whether some numbers of a dataset of one or two dimensions could be counts; see `numbers_hold_counts`."""
     if dataset.dtype.kind in "if":
@@ -68,6 +73,6 @@ def numbers_hold_counts(dtype: np.dtype[Any], shape: tuple[int, ...], read: Call
     for begin in sorted({0, max(0, length // 2 - step // 2), max(0, length - step)}):
         beat()
         numbers = read(begin, min(begin + step, length)).ravel()
-        if not np.isfinite(numbers).all() or (numbers < 0).any() or first_fraction(numbers) >= 0:
+        if not are_counts(numbers):
             return False
     return True

@@ -25,7 +25,7 @@ _SAMPLED_BY_GENE = 256
 
 def refuse(location: str, place: str, problem: str) -> NoReturn:
     """Reject a sparse matrix whose lists are missing or do not fit together."""
-    message = f"{location}: {place} {problem}; the file is damaged, or was not written by anndata"
+    message = f"{location}: {place} {problem}; the file is damaged, or was not written as it should be"
     raise InputError(message)
 
 
@@ -148,13 +148,20 @@ class ByCell(_Sparse):
         ends = np.maximum.accumulate(ends)
         return transposed(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
 
-    def cell_totals(self, first: int, last: int) -> Floats:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
-        from median_spark.matrices.loops.sparse import add_line_totals  # see above
+    def cell_totals(self, first: int, last: int, genes: Flags | None = None) -> Floats:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, or over some `genes`."""
+        from median_spark.matrices.loops.sparse import add_chosen_totals, add_line_totals  # see above
 
         totals, line = np.zeros(last - first, dtype=np.float64), first
         for start, stop in self._stretches(int(self._indptr[first]), int(self._indptr[last])):
-            line = add_line_totals(self._data.read(start, stop), start, self._indptr, line, first, totals)
+            counts = self._data.read(start, stop)
+            if genes is None:
+                line = add_line_totals(counts, start, self._indptr, line, first, totals)
+                continue
+            columns = self._read_indices(start, stop)
+            line, wrong = add_chosen_totals(columns, counts, start, self._indptr, line, first, genes, totals)
+            if wrong >= 0:
+                self._refuse_index("gene", int(columns[wrong]), start + wrong, self.shape[1])
         return totals
 
     def stored_bytes(self, first: int, last: int) -> int:
