@@ -121,6 +121,9 @@ class ScratchWriter:
         view = memoryview(room).cast("B")
         while view:
             filled = os.preadv(self._file, [view], offset)
+            if not filled:
+                message = f"{self._location}: what was written to scratch space is not there any more"
+                raise OSError(message)
             view, offset = view[filled:], offset + filled
 
     def _refuse(self) -> NoReturn:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
-from reading import assert_same, read
+from reading import assert_same, read, refusal
 from triples import matrix_text, write_parse, write_tenx
 
 from median_spark import storage
@@ -98,6 +98,22 @@ class TestWriters:
         write_tenx(tmp_path, counts)
         theirs = scanpy.read_10x_mtx(tmp_path, var_names="gene_ids")
         assert_same(read(tmp_path / "matrix.mtx.gz", EVERY_CELL), values(theirs.X.toarray().T, list(theirs.var_names)))
+
+
+class TestStores:
+    """A ``file:`` URI goes the way of the object stores."""
+
+    @pytest.mark.parametrize("gz", [True, False])
+    def test_10x(self, tmp_path, counts, expected, gz):
+        path = write_tenx(tmp_path, counts, prefix="GSM1_", gz=gz, ids=with_duplicates(GENES))
+        assert_same(read(f"file://{path}", EVERY_CELL), expected)
+        (source,) = find_sources([f"file://{tmp_path}/"])
+        assert source.name == "GSM1"
+
+    def test_a_missing_list_is_named(self, tmp_path):
+        path = Path(write_parse(tmp_path, [[1]]))
+        (tmp_path / "all_genes.csv").unlink()
+        assert refusal(f"file://{path}").startswith("the list of its genes is missing: there must be all_genes.csv")
 
 
 class TestOrder:
