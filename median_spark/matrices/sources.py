@@ -225,7 +225,7 @@ class _Search:
         for file, local in rest:
             found = format_of_file(file.path, self.formats)
             # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
-            if found is None or _is_hidden(file.path):
+            if found is None or _is_hidden(file.path) or found.ignored(file.path):
                 continue
             above, _, name = file.path.rpartition("/")
             beside = [by_path[f"{above}/{other}"] for other in found.companions(name, names_in[above])]

@@ -41,6 +41,7 @@ from median_spark.storage.paths import names_in as names_in
 from median_spark.storage.paths import read_buffer as read_buffer
 from median_spark.storage.paths import read_bytes as read_bytes
 from median_spark.storage.paths import read_files as read_files
+from median_spark.storage.paths import read_range as read_range
 from median_spark.storage.paths import remove as remove
 from median_spark.storage.paths import stat as stat
 from median_spark.storage.publishing import UNFINISHED as UNFINISHED

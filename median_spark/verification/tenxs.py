@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from median_spark.guard import beat
-from median_spark.verification.inside import DamagedError, holds, take, texts
+from median_spark.verification.inside import DamagedError, holds_in_file, take_from_file, texts
 
 _CELLS = 2_000
 """Cells that are read at a time."""
@@ -19,12 +19,14 @@ class Tenx:
     """An open 10x file; genes are the features of gene expression, of one genome if the layer names one."""
 
     def __init__(self, file: h5py.File, layer: str) -> None:
-        self._newer = holds(file, "matrix/features")
-        self._group = take(file, "matrix" if self._newer else layer if layer != "auto" else _only_genome(file))
-        features, self.cells = (int(extent) for extent in take(self._group, "shape")[()])
+        self._newer = holds_in_file(file, "matrix/features")
+        self._group = take_from_file(
+            file, "matrix" if self._newer else layer if layer != "auto" else _only_genome(file)
+        )
+        features, self.cells = (int(extent) for extent in take_from_file(self._group, "shape")[()])
         chosen = np.ones(features, dtype=np.bool_)
         if self._newer:
-            if holds(self._group, "features/feature_type"):
+            if holds_in_file(self._group, "features/feature_type"):
                 chosen &= self._texts("features/feature_type") == "Gene Expression"
             if layer != "auto":
                 chosen &= self._texts("features/genome") == layer
@@ -65,21 +67,21 @@ class Tenx:
         return np.concatenate([block @ counted for block in self._blocks()])
 
     def _has(self, name: str) -> bool:
-        return name in {"id", "name"} if not self._newer else holds(self._group, f"features/{name}")
+        return name in {"id", "name"} if not self._newer else holds_in_file(self._group, f"features/{name}")
 
     def _list(self, name: str) -> npt.NDArray[Any]:
         return self._texts(f"features/{name}" if self._newer else {"id": "genes", "name": "gene_names"}[name])
 
     def _texts(self, path: str) -> npt.NDArray[Any]:
-        return texts(take(self._group, path)[()])
+        return texts(take_from_file(self._group, path)[()])
 
     def _blocks(self) -> Iterator[sparse.csr_matrix]:
-        bounds = take(self._group, "indptr")[()].astype(np.int64)
+        bounds = take_from_file(self._group, "indptr")[()].astype(np.int64)
         for first in range(0, self.cells, _CELLS):
             beat()
             last = min(first + _CELLS, self.cells)
             begin, end = int(bounds[first]), int(bounds[last])
-            counts, genes = (take(self._group, name)[begin:end] for name in ("data", "indices"))
+            counts, genes = (take_from_file(self._group, name)[begin:end] for name in ("data", "indices"))
             within = bounds[first : last + 1] - begin
             shape = (last - first, self._features)
             yield sparse.csr_matrix((counts.astype(np.float64), genes, within), shape=shape)
@@ -87,8 +89,10 @@ class Tenx:
 
 def is_tenx(file: h5py.File) -> bool:
     """Say whether a file is 10x's, and no loom or h5ad by another name."""
-    return not (holds(file, "row_attrs") or holds(file, "obs"))
+    return not (holds_in_file(file, "row_attrs") or holds_in_file(file, "obs"))
 
 
 def _only_genome(file: h5py.File) -> str:
-    return next(str(name) for name in file if holds(file, f"{name}/genes") and holds(file, f"{name}/indptr"))
+    return next(
+        str(name) for name in file if holds_in_file(file, f"{name}/genes") and holds_in_file(file, f"{name}/indptr")
+    )
