@@ -184,6 +184,12 @@ class TestFeatures:
         with open_matrix(path, AttributeNames()) as matrix:
             assert matrix.gene_ids().tolist() == ["g\\xe9", "g\\xe8"]
 
+    def test_names_that_are_numbers_stay_as_they_are_written(self, tmp_path):
+        path = write_tenx(tmp_path, [[1, 2], [3, 4]], ids=["007", "1e3"], barcodes=["01", "1"])
+        with open_matrix(path, AttributeNames()) as matrix:
+            assert matrix.gene_ids().tolist() == ["007", "1e3"]
+            assert matrix.cell_ids().tolist() == ["01", "1"]
+
 
 class TestSources:
     def test_a_folder_of_several_matrices(self, tmp_path):
