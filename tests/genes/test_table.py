@@ -83,7 +83,7 @@ def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, fi
     assert (table.gene_types, table.gene_names) == (TYPES, NAMES)
     gene_map = read_gene_map(str(path))
     assert gene_map.ids == MAPPED
-    recorded = {"study": {"gene_map": gene_map.fingerprint()}}
+    recorded = {"study": {"parameters": {"gene_map": gene_map.fingerprint()}}}
     assert namings_of(recorded, str(path))[0].gene_map == MAPPED
 
 
