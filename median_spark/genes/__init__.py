@@ -4,7 +4,7 @@ Knows nothing of files other than the table and the map, and nothing of counts.
 """
 
 from median_spark.genes.coverage import coverage_warning, spelling_warnings
-from median_spark.genes.ids import is_no_id, like_ensembl
+from median_spark.genes.ids import has_version, is_no_id, like_ensembl
 from median_spark.genes.map import GeneMap, read_gene_map
 from median_spark.genes.row_ids import RowCounts
 from median_spark.genes.selection import GeneSelection, select_genes
@@ -17,6 +17,7 @@ __all__ = [
     "GeneTable",
     "RowCounts",
     "coverage_warning",
+    "has_version",
     "is_no_id",
     "like_ensembl",
     "read_gene_map",
