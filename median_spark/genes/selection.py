@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.errors import InputError, UsageError
+from median_spark.errors import GeneTableError, InputError, UsageError
 from median_spark.genes.coverage import why_none
+from median_spark.genes.ids import VERSION
 from median_spark.genes.map import GeneMap
-from median_spark.genes.matching import match_table
+from median_spark.genes.matching import Matched, match_table, words_of
 from median_spark.genes.row_ids import RowCounts, row_ids
 from median_spark.genes.table import GeneTable
-from median_spark.options import GENE_TABLE, GENE_TYPE_ATTR
+from median_spark.options import GENE_MAP, GENE_TABLE, GENE_TYPE_ATTR, STRIP_VERSION
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def select_genes(
     ids, mapped = called.ids, called.ids != ""
     versions_ignored, kinds = False, tuple[str, ...]()
     if table is not None:
-        matched = match_table(source, ids, table, may_respell=gene_map is None)
+        matched = _matched(source, ids, table, may_respell=gene_map is None)
         ids, table, versions_ignored, kinds = matched.ids, matched.table, matched.versions_ignored, matched.respelled
     known, table_chosen = mapped, mapped
     if table is not None:
@@ -95,3 +96,23 @@ def select_genes(
         message = f"{source}: {why}"
         raise InputError(message, kind=kind)
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
+
+
+def _matched(source: str, ids: npt.NDArray[np.str_], table: GeneTable, *, may_respell: bool) -> Matched:
+    """Match ids and gene table one to one; see `match_table`."""
+    try:
+        matched = match_table(ids, table, may_respell=may_respell)
+    except GeneTableError as error:
+        message = f"{source}: its ids are matched without versions, and those of the gene table have some: {error.text}"
+        raise InputError(message) from error
+    pair = matched.two_of_one(ids)
+    if pair is not None:
+        remedy = (
+            f"{STRIP_VERSION} sums them" if matched.respelled == (VERSION,) else f"{GENE_MAP:name} says which to take"
+        )
+        message = (
+            f"{source}: the gene table has none of its ids as they are, and '{pair[0]}' and '{pair[1]}' would both be "
+            f"'{pair[2]}' without {words_of(matched.respelled)}: {remedy}"
+        )
+        raise InputError(message, kind="two ids of one gene")
+    return matched
