@@ -78,7 +78,7 @@ def verify(
     provenance = document(result, "provenance.json")
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
     sources = [StoredSource(expression, recorded) for recorded in provenance["sources"]]
-    namings = namings_of({source.name: source.record["parameters"] for source in sources}, gene_map) if inputs else []
+    namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
     check_files(done, result, medians)
     check_totals(done, sources, medians)
     chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
