@@ -9,6 +9,9 @@ from median_spark.expression import open_table, require_uniform
 from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, open_matrix
+from median_spark.matrices.chosen_cells import of_location
+from median_spark.matrices.known_layouts import AUTO_LAYOUT
+from median_spark.matrices.layouts import open_source, resembles
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 from median_spark.results import layout, read_provenance, read_summary
@@ -190,8 +193,13 @@ def _description(location: str, options: ReadOptions) -> Iterator[tuple[str, str
 
 
 def _outline(location: str, options: ReadOptions) -> Iterator[tuple[str, str]]:
-    with open_matrix(location, options.names, options.layer) as matrix:
-        outline = check(matrix, options)
+    options = of_location(location, options)
+    with open_source(location, options) as source:
+        if source.layout is not None:
+            yield "layout", f"{source.layout.name}, {source.layout.text}"
+        elif options.layout == AUTO_LAYOUT and (resembled := resembles(source.matrix)) is not None:
+            yield "layout", f"none that is known; it resembles {resembled}"
+        outline = check(source)
         yield from _row_counts(outline.row_counts)
         yield "cells passing", f"{outline.cells_passed:,} of {outline.cells:,}"
         for warning in outline.warnings:

@@ -11,6 +11,7 @@ from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOpt
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import SUFFIXES, ReadOptions
+from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
 from median_spark.options import READING, Takes
 from median_spark.storage import without_secrets
@@ -162,7 +163,7 @@ def _at_least_one(text: str) -> int:
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices; a gene table and a gene map are read."""
     values = {option.name: getattr(args, option.name) for option in READING}
-    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value)})
+    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value) or None})
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -173,17 +174,21 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
             groups[option.group] = parser.add_argument_group(option.group)
         group = groups[option.group]
         default = getattr(defaults.names if option.owner == "AttributeNames" else defaults, option.field)
+        text = option.help.replace("%(default)s", str(default))
         if option.takes is Takes.NOTHING:
-            group.add_argument(option.flag, action="store_true", help=option.help)
+            group.add_argument(option.flag, action="store_true", default=None, help=option.help)
         elif option.takes is Takes.TYPES:
             group.add_argument(option.flag, nargs="+", default=list(default), metavar=option.metavar,
                                help=option.help.replace("%(default)s", ",".join(default)))  # fmt: skip
         elif option.takes is Takes.VALUES:
             group.add_argument(option.flag, nargs="+", action="extend", default=list(default), metavar=option.metavar,
                                help=option.help)  # fmt: skip
-        else:
-            group.add_argument(option.flag, type=float if option.takes is Takes.NUMBER else str, default=default,
-                               metavar=option.metavar, help=option.help)  # fmt: skip
+        elif option.takes is Takes.NUMBER:
+            group.add_argument(option.flag, type=float, default=default, metavar=option.metavar, help=option.help)
+        elif option.takes is Takes.LAYOUT:
+            group.add_argument(option.flag, choices=LAYOUT_NAMES, metavar=option.metavar, help=text)
+        else:  # what is not given is None, for layouts decide it
+            group.add_argument(option.flag, metavar=option.metavar, help=text)
 
 
 def _add_digests(parser: argparse.ArgumentParser) -> None:

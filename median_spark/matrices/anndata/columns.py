@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from median_spark.errors import InputError
 from median_spark.matrices.contract import Numbers, Texts, brief
@@ -15,7 +16,7 @@ from median_spark.matrices.hdf5.files import naming_damage
 from median_spark.matrices.hdf5.lists import Hdf5Table
 from median_spark.matrices.hdf5.members import check_dataset, find_member, small_attribute, text_attribute
 from median_spark.matrices.hdf5.sizes import require_strings
-from median_spark.matrices.tables import Values
+from median_spark.matrices.tables import Values, as_strings
 
 _OLD_CATEGORIES = "__categories"
 
@@ -71,6 +72,33 @@ class Frame(Hdf5Table):
                     return values, None
             return self._chosen(column, categories, values, codes)
 
+    def series(self, column: str, first: int, last: int) -> pd.Series:
+        """Return the entries ``first <= entry < last`` of a column, of the type that anndata gives it in pandas."""
+        with naming_damage(self.location, self.place(column)):
+            held = find_member(self.location, self._held, column) if isinstance(self._held, h5py.Group) else None
+            encoding = text_attribute(self.location, held, "encoding-type") if isinstance(held, h5py.Group) else None
+            if encoding == "categorical":
+                codes, categories = (find_member(self.location, held, part) for part in ("codes", "categories"))
+                self._check(column, codes)
+                kept = self._read(column, codes, first, last)
+                names = self._categories(column, categories, kept)
+                ordered = bool(small_attribute(self.location, held, "ordered"))
+                texts = as_strings(names) if names.dtype.kind in "OSU" else names
+                if len(set(texts.tolist())) < len(texts):
+                    self.refuse(column, "has a category twice; the file is damaged")
+                return pd.Series(pd.Categorical.from_codes(kept, texts, ordered=ordered))
+        if encoding not in _NULLABLE:
+            return super().series(column, first, last)
+        values, missing = self.values(column, first, last)
+        missing = np.zeros(len(values), dtype=np.bool_) if missing is None else missing
+        if values.dtype.kind in "iu":
+            return pd.Series(pd.arrays.IntegerArray(values, missing))
+        if values.dtype.kind == "b":
+            return pd.Series(pd.arrays.BooleanArray(values, missing))
+        texts = as_strings(values).astype(np.object_)
+        texts[missing] = pd.NA
+        return pd.Series(texts, dtype="string")
+
     def _find_columns(self) -> tuple[str | None, list[str]]:
         if isinstance(self._held, h5py.Dataset):
             names = self._held.dtype.names or ()
@@ -113,8 +141,8 @@ class Frame(Hdf5Table):
                 check_dataset(self.location, categories)
         return categories
 
-    def _chosen(self, column: str, held: Any, codes: Numbers, of_codes: h5py.Dataset) -> Values:
-        """Read categories and return that of each code; a missing value has the code -1."""
+    def _categories(self, column: str, held: Any, codes: Numbers) -> Numbers:
+        """Read the categories of some codes, and check that they fit."""
         self._require_list(column, held)
         categories = self._read(column, held)
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
@@ -129,6 +157,11 @@ class Frame(Hdf5Table):
                 f"has the codes {codes.min()} to {codes.max()}, where it has {len(categories):,} categories; "
                 "the file is damaged",
             )
+        return categories
+
+    def _chosen(self, column: str, held: Any, codes: Numbers, of_codes: h5py.Dataset) -> Values:
+        """Read categories and return that of each code; a missing value has the code -1."""
+        categories = self._categories(column, held, codes)
         missing = np.asarray(codes < 0)
         if not len(categories):
             return np.full(len(codes), "", dtype=object), missing

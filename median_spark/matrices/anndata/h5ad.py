@@ -35,6 +35,7 @@ class H5adMatrix(TabledMatrix):
     'counts' holds counts. InputError if it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
     """
 
+    format = "h5ad"
     cell_attribute = "obs column"
     _rows: Frame
     _cells: Frame
@@ -107,6 +108,16 @@ class H5adMatrix(TabledMatrix):
     def stored_bytes(self, first: int, last: int) -> int:
         """Return the bytes of some cells in the file."""
         return self._counts.stored_bytes(first, last)
+
+    def file_attributes(self) -> list[str]:
+        """Return the names in uns."""
+        group = find_member(self.location, self._file, "uns")
+        with naming_damage(self.location, "the group 'uns'"):
+            return sorted(group) if isinstance(group, h5py.Group) else []
+
+    def layers(self) -> list[str]:
+        """Return the names of all layers."""
+        return list(self._layers)
 
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""
