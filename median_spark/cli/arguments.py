@@ -126,6 +126,8 @@ def _verify(parser: argparse.ArgumentParser) -> None:
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
     parser.add_argument("--gene-map", metavar="FILE",
                         help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
+    parser.add_argument("--cell-list", metavar="FILE",
+                        help="with --inputs: the list of cells that the matrices were converted with")  # fmt: skip
     _add_json(parser)
     _add_debug(parser)
 
@@ -163,7 +165,9 @@ def _at_least_one(text: str) -> int:
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices; a gene table and a gene map are read."""
     values = {option.name: getattr(args, option.name) for option in READING}
-    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value) or None})
+    return read_options_of(
+        values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value) or None}
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

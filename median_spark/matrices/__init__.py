@@ -1,8 +1,11 @@
 """Reading count matrices into GeneValues; see `median_spark.matrices.formats` for what a format is."""
 
+from median_spark.matrices.cell_list import CellList, read_cell_list
+from median_spark.matrices.cell_query import CellQuery
 from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.formats import SUFFIXES, open_matrix
+from median_spark.matrices.layouts import AppliedLayout, current, open_source
 from median_spark.matrices.options import AttributeNames, ReadOptions
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
@@ -11,7 +14,10 @@ from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 __all__ = [
     "SUFFIXES",
     "UNIT_ENTRIES",
+    "AppliedLayout",
     "AttributeNames",
+    "CellList",
+    "CellQuery",
     "CountMatrix",
     "Entries",
     "FoundSources",
@@ -19,11 +25,14 @@ __all__ = [
     "SourceFile",
     "SourceOutline",
     "Unit",
+    "current",
     "equal_contents",
     "find_sources",
     "open_matrix",
+    "open_source",
     "outline",
     "outline_of",
+    "read_cell_list",
     "read_unit",
     "select_rows",
     "values_of",

@@ -17,10 +17,10 @@ from median_spark import storage
 from median_spark.errors import InputError, listed
 
 ID_COLUMNS = (
-    "cell", "cell_id", "cellid", "cell_label", "obs_names", "barcode", "barcodes", "cell_barcode", "index", "_index", "",
-    "unnamed: 0", "__index_level_0__",
+    "cell", "cell_id", "cellid", "cell_label", "obs_names", "barcode", "barcodes", "cell_barcode", "index", "_index",
+    "", "unnamed: 0", "__index_level_0__",
 )  # fmt: skip
-"""Names of columns of cell ids in lower case, the first present is taken; an R index has none, pandas' the last ones."""
+"""Columns of cell ids in lower case, the first present is taken; R leaves row names without one."""
 
 SOURCE_COLUMN = "source"
 """Name of the column with the source of each cell."""
@@ -52,12 +52,10 @@ class CellList:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the content: the same for lists of the same cells, in whatever order."""
-        columns = {"cell": self.ids} | ({"source": self.sources} if self.sources is not None else {})
-        rows = pa.table(columns).sort_by([(name, "ascending") for name in columns])
-        digest = hashlib.sha256()
-        for batch in rows.to_batches(max_chunksize=1 << 16):
-            digest.update(repr(list(batch.to_pydict().values())).encode())
-        return digest.hexdigest()[:16]
+        rows = self.ids.to_pylist()
+        if self.sources is not None:
+            rows = [f"{cell}\t{source}" for cell, source in zip(rows, self.sources.to_pylist(), strict=True)]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
 
     def of_source(self, name: str) -> "CellList":
         """Return the cells of one source of a list that names sources."""
@@ -70,7 +68,7 @@ class CellList:
 
 
 def read_cell_list(location: str) -> CellList:
-    """Read a list of cells from a CSV, TSV or Parquet file; text may be gzipped.
+    r"""Read a list of cells from a CSV, TSV or Parquet file; text may be gzipped.
 
     The column of ids is the first of `ID_COLUMNS` that is there, in any case, or that of R's row names. A column
     ``source`` says which source each cell is of: the source's name, as the table of sources and ``inspect`` show it.
@@ -89,7 +87,7 @@ def read_cell_list(location: str) -> CellList:
     --------
     >>> from pathlib import Path
     >>> import median_spark
-    >>> _ = Path("cells.csv").write_text("cell_id\\nAAACCTGA-1\\nAAACCTGC-1\\n")
+    >>> _ = Path("cells.csv").write_text("cell_id\nAAACCTGA-1\nAAACCTGC-1\n")
     >>> len(median_spark.read_cell_list("cells.csv"))
     2
     """
@@ -104,8 +102,8 @@ def read_cell_list(location: str) -> CellList:
     column = next((by_name[name] for name in ID_COLUMNS if name in by_name), None)
     if column is None:
         message = (
-            f"{location}: the list of cells has no column of cell ids, which must be named {listed(list(ID_COLUMNS[:4]))} "
-            f"or {ID_COLUMNS[5]}; it has {listed(table.column_names, 8)}"
+            f"{location}: the list of cells has no column of cell ids: one must be named "
+            f"{listed(list(ID_COLUMNS[:4]))} or '{ID_COLUMNS[5]}'; it has {listed(table.column_names, 8)}"
         )
         raise InputError(message)
     wanted = {"cell": column} | ({"source": by_name[SOURCE_COLUMN]} if SOURCE_COLUMN in by_name else {})
@@ -143,14 +141,18 @@ def _text(content: pa.Buffer) -> pa.Table:
         raise ValueError(message)
     known = {*ID_COLUMNS, SOURCE_COLUMN}
     names = [name for name in header if name.lower() in known]
-    return pa_csv.read_csv(
-        _open(content),
-        read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1),
-        parse_options=pa_csv.ParseOptions(delimiter=separator),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=False
-        ),
-    ) if names else pa.table({name: pa.array([], pa.string()) for name in header})
+    return (
+        pa_csv.read_csv(
+            _open(content),
+            read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1),
+            parse_options=pa_csv.ParseOptions(delimiter=separator),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=False
+            ),
+        )
+        if names
+        else pa.table({name: pa.array([], pa.string()) for name in header})
+    )
 
 
 def _open(content: pa.Buffer) -> pa.NativeFile | io.BytesIO:

@@ -92,7 +92,9 @@ class CellQuery:
             )
         except Exception as error:  # what operators of pandas raise has no common class; all of it is about the query
             kinds = ", ".join(f"'{name}' holds {_kind(columns[name])}" for name in self.names)
-            message = f"{location}: the query of cells ({self._shown}) cannot be evaluated ({_first_line(error)}): {kinds}"
+            message = (
+                f"{location}: the query of cells ({self._shown}) cannot be evaluated ({_first_line(error)}): {kinds}"
+            )
             raise InputError(message, kind="query not evaluated") from error
         sound = isinstance(answer, pd.Series) and answer.dtype in (np.dtype(bool), pd.BooleanDtype())
         if not sound and isinstance(answer, pd.Series) and answer.dtype == object:

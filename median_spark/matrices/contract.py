@@ -45,6 +45,7 @@ class Entries:
 class CountMatrix(Protocol):
     """A matrix of counts, genes (rows) by cells, open for reading; formats subclass it."""
 
+    _names: AttributeNames
     location: str
     format: str = ""
     """Name of the format, which layouts are recognised by: ``"loom"``, ``"h5ad"``."""
@@ -105,7 +106,9 @@ class CountMatrix(Protocol):
         """Count the rows with a count other than 0 for each cell in ``first <= cell < last``, shape (last - first,)."""
         detected = np.zeros(last - first, dtype=np.int64)
         rows, step = np.arange(self.shape[0]), self.cells_per_tile()
-        wanted = max(1, int(_ENTRIES_AT_ONCE * BYTES_PER_ENTRY * (last - first)) // max(1, self.stored_bytes(first, last)))
+        wanted = max(
+            1, int(_ENTRIES_AT_ONCE * BYTES_PER_ENTRY * (last - first)) // max(1, self.stored_bytes(first, last))
+        )
         step = max(step, wanted // step * step)
         for begin in range(first, last, step):
             end = min(begin + step, last)

@@ -62,8 +62,8 @@ class Layout:
 
 
 _ANNDATA = ("h5ad", "zarr")
-_SUMMED = {"compute_n_counts": True}
-_EVERY_CELL = {"no_cell_filter": True}
+_SUMMED: Mapping[str, object] = {"compute_n_counts": True}
+_EVERY_CELL: Mapping[str, object] = {"no_cell_filter": True}
 
 # The terms that CELLxGENE itself normalises for gene length (ASSAYS_FOR_GENE_LENGTH_NORMALIZATION of its data portal).
 _FULL_LENGTH = {"EFO:0008930": "Smart-seq", "EFO:0008931": "Smart-seq2", "EFO:0700016": "Smart-seq v4"}
@@ -91,7 +91,7 @@ LAYOUTS = (
         formats=_ANNDATA,
         cells=("is_primary_data",),
         file=("schema_version",),
-        implies={"gene_id_attr": "index", "filter_attr": "is_primary_data"} | _SUMMED,
+        implies={"gene_id_attr": "index", "filter_attr": "is_primary_data", **_SUMMED},
         counts_in=("raw.X", "X"),
         full_length_in="assay_ontology_term_id",
         full_length=_FULL_LENGTH,
@@ -101,7 +101,7 @@ LAYOUTS = (
         "scBaseCount",
         formats=_ANNDATA,
         cells=("umi_count_Unique", "gene_count_Unique"),
-        implies={"gene_id_attr": "index", "n_counts_attr": "umi_count_Unique", "layer": "X"} | _EVERY_CELL,
+        implies={"gene_id_attr": "index", "n_counts_attr": "umi_count_Unique", "layer": "X", **_EVERY_CELL},
     ),
     Layout(
         "tahoe",
@@ -123,7 +123,7 @@ LAYOUTS = (
         formats=("loom", "h5ad"),
         cells=("n_molecules", "fragments_per_molecule"),
         rows=("ensembl_ids",),
-        implies={"gene_id_attr": "ensembl_ids", "strip_version": True} | _SUMMED,
+        implies={"gene_id_attr": "ensembl_ids", "strip_version": True, **_SUMMED},
         filter_if_there="emptydrops_IsCell",
     ),
     Layout(
@@ -132,10 +132,14 @@ LAYOUTS = (
         formats=("loom",),
         rows=("ensembl_ids",),
         layers=("estimated_counts",),
-        implies={"gene_id_attr": "ensembl_ids", "strip_version": True, "layer": "estimated_counts"}
-        | {"allow_non_integer": True}
-        | _SUMMED
-        | _EVERY_CELL,
+        implies={
+            "gene_id_attr": "ensembl_ids",
+            "strip_version": True,
+            "layer": "estimated_counts",
+            "allow_non_integer": True,
+            **_SUMMED,
+            **_EVERY_CELL,
+        },
     ),
     Layout(
         "allen",
@@ -144,7 +148,7 @@ LAYOUTS = (
         cells=("cell_barcode", "library_label"),
         rows=("gene_symbol",),
         ending="-raw.h5ad",
-        implies={"gene_id_attr": "index", "layer": "X"} | _SUMMED | _EVERY_CELL,
+        implies={"gene_id_attr": "index", "layer": "X", **_SUMMED, **_EVERY_CELL},
     ),
     Layout(
         "allen-log2",
@@ -161,7 +165,7 @@ LAYOUTS = (
         formats=("loom",),
         rows=("Accession",),
         layers=("spliced", "unspliced"),
-        implies={"gene_id_attr": "Accession", "strip_version": True} | _SUMMED | _EVERY_CELL,
+        implies={"gene_id_attr": "Accession", "strip_version": True, **_SUMMED, **_EVERY_CELL},
     ),
     Layout(
         "scenic",
@@ -169,7 +173,7 @@ LAYOUTS = (
         formats=("loom",),
         cells=("nGene", "nUMI"),
         rows=("Gene",),
-        implies={"gene_id_attr": "Gene"} | _SUMMED | _EVERY_CELL,
+        implies={"gene_id_attr": "Gene", **_SUMMED, **_EVERY_CELL},
         needs_gene_map=True,
     ),
     Layout(
@@ -177,12 +181,12 @@ LAYOUTS = (
         "scanpy, after quality control",
         formats=_ANNDATA,
         cells=("total_counts", "n_genes_by_counts"),
-        implies=_SUMMED | _EVERY_CELL,
+        implies={**_SUMMED, **_EVERY_CELL},
         counts_in=("counts", "raw.X", "X"),
         counts_looked_for=True,
     ),
 )
-"""Every layout. A source that has the marks of several is of the first of them: the order is from specific to general."""
+"""Every layout, from specific to general: a source that has the marks of several is of the first of them."""
 
 LAYOUT_NAMES = (AUTO_LAYOUT, NO_LAYOUT, *(layout.name for layout in LAYOUTS))
 """What ``--layout`` takes."""

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
+
 from median_spark.errors import InputError, counted, listed
-from median_spark.matrices.contract import CountMatrix, like_ensembl
+from median_spark.matrices.contract import CountMatrix, Flags, like_ensembl
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.known_layouts import AUTO_LAYOUT, LAYOUTS, NO_LAYOUT, Layout
 from median_spark.matrices.options import ReadOptions
-from median_spark.options import GENE_MAP, LAYOUT, READING, Takes
+from median_spark.options import CELLS, GENE_MAP, LAYOUT, READING, Takes
 
 _FILTER = ("filter_attr", "filter_value", "no_cell_filter")
 _TOTALS = ("n_counts_attr", "compute_n_counts")
@@ -59,7 +61,9 @@ class AppliedLayout:
         if document is None:
             return None
         implied = document["implied"].items()
-        return cls(document["name"], {name: tuple(value) if isinstance(value, list) else value for name, value in implied})
+        return cls(
+            document["name"], {name: tuple(value) if isinstance(value, list) else value for name, value in implied}
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ def open_source(location: str, options: ReadOptions) -> Iterator[OpenSource]:
             yield OpenSource(matrix, options, None)
             return
         _require_counts(matrix, layout)
-        implied = {} if options.layout == AUTO_LAYOUT and _suffices(matrix, options) else _implied(matrix, layout, options)
+        implied = (
+            {} if options.layout == AUTO_LAYOUT and _suffices(matrix, options) else _implied(matrix, layout, options)
+        )
         completed = _completed(options, implied)
         applied = AppliedLayout(layout.name, implied)
         _require_gene_map(matrix, layout, completed)
@@ -129,8 +135,8 @@ def resembles(matrix: CountMatrix) -> str | None:
     return f"{layout.name} ({layout.title}), but it lacks {' and '.join(missing)}"
 
 
-def layout_warnings(matrix: CountMatrix, name: str | None) -> list[str]:
-    """Return what users should know about a source because of its layout."""
+def layout_warnings(matrix: CountMatrix, name: str | None, passed: Flags) -> list[str]:
+    """Return what users should know about the cells that pass because of the layout of a source."""
     layout = _by_name(name) if name is not None else None
     if layout is None or not layout.full_length or layout.full_length_in not in matrix.attributes("cell"):
         return []
@@ -139,13 +145,15 @@ def layout_warnings(matrix: CountMatrix, name: str | None) -> list[str]:
         last = min(first + _CELLS_AT_ONCE, matrix.shape[1])
         values = matrix.cell_values(layout.full_length_in, first, last)
         for term in cells:
-            cells[term] += int((values == term).sum())
-    held = [f"{counted(number, 'cell')} of {layout.full_length[term]}" for term, number in cells.items() if number]
+            cells[term] += int(((values == term).to_numpy(dtype=np.bool_) & passed[first:last]).sum())
+    held = {term: number for term, number in cells.items() if number}
     if not held:
         return []
+    assays = " and ".join(f"{counted(number, 'cell')} of {layout.full_length[term]}" for term, number in held.items())
+    others = CELLS.given(f"{layout.full_length_in} not in {list(held)}")
     return [
-        f"it holds {' and '.join(held)}, whose counts grow with the length of a gene: they must be normalised for length "
-        "before they are compared with those of other assays, or be left out"
+        f"it holds {assays}, whose counts grow with the length of a gene: they must be normalised for length before they "
+        f"are compared with those of other assays; {others} leaves them out"
     ]
 
 
@@ -213,9 +221,8 @@ def _implied(matrix: CountMatrix, layout: Layout, options: ReadOptions) -> dict[
         chosen = next((name for name in layout.counts_in if name in matrix.layers() and name in looking_like), None)
         implied |= {"layer": chosen} if chosen is not None else {}
     given = {option.name for option in READING if option.field in _given(options)}
-    if {"cells", "cell_list"} & {name for name in ("cells", "cell_list") if getattr(options, name) is not None}:
-        if "no_cell_filter" not in given:
-            given |= set(_FILTER)
+    if not options.cell_filter:  # also where a query or a list replaces the filter
+        given |= set(_FILTER)
     for group in (_FILTER, _TOTALS):
         if given & set(group):
             given |= set(group)

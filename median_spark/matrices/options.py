@@ -185,13 +185,16 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         _take_defaults(self, _DEFAULTS)
-        if isinstance(self.cells, str):
-            object.__setattr__(self, "cells", CellQuery(self.cells))
+        query: object = self.cells
+        if isinstance(query, str):
+            object.__setattr__(self, "cells", CellQuery(query))
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
             message = f"{TARGET_SUM:name} must be a number above 0, not {self.target_sum}"
             raise UsageError(message)
         if self.layout not in LAYOUT_NAMES:
-            message = f"{LAYOUT:name} must be one of {listed(list(LAYOUT_NAMES), len(LAYOUT_NAMES))}, not '{self.layout}'"
+            message = (
+                f"{LAYOUT:name} must be one of {listed(list(LAYOUT_NAMES), len(LAYOUT_NAMES))}, not '{self.layout}'"
+            )
             raise UsageError(message)
         self._check_filter()
         # What a layout says of its ids is no reason to read the table otherwise for one source than for another.
@@ -235,7 +238,6 @@ class ReadOptions:
             "layer": self.layer,
             "allow_non_integer": self.allow_non_integer,
         }
-
 
     def of_source(self, name: str) -> "ReadOptions":
         """Return the options for one source: of a list that names sources, only its own cells."""

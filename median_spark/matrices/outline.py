@@ -8,8 +8,8 @@ from median_spark.errors import counted
 from median_spark.genes import RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells, require_passing
-from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.chosen_cells import listed_in
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.layouts import AppliedLayout, layout_warnings, open_source
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, refuse_fractions, select_rows
@@ -65,7 +65,7 @@ def outline(
         refuse_fractions(matrix, selection, sample.entries, sample.first)
     warnings = [
         *(matrix.warnings() if layout is None or "layer" not in layout.implied else ()),
-        *layout_warnings(matrix, layout.name if layout is not None else None),
+        *layout_warnings(matrix, layout.name if layout is not None else None, passed),
         coverage_warning(
             selection.row_counts,
             matrix.gene_ids(),
