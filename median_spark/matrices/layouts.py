@@ -4,6 +4,7 @@ Recognition is never a guess: a source has a layout if it has all of its marks. 
 source that can be read with the options as they are is read so.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from median_spark.errors import InputError, counted, listed
-from median_spark.matrices.contract import CountMatrix, Flags, like_ensembl
+from median_spark.matrices.contract import CountMatrix, Flags, brief, like_ensembl
 from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.known_layouts import AUTO_LAYOUT, LAYOUTS, NO_LAYOUT, Layout
 from median_spark.matrices.options import ReadOptions
@@ -94,7 +95,7 @@ def open_source(location: str, options: ReadOptions) -> Iterator[OpenSource]:
         completed = _completed(options, implied)
         applied = AppliedLayout(layout.name, implied)
         _require_gene_map(matrix, layout, completed)
-        if completed.layer in {options.layer, matrix.place}:
+        if completed.layer == options.layer or _is_open(matrix, completed.layer):
             matrix.use_names(completed.names)
             yield OpenSource(matrix, completed, applied)
             return
@@ -150,10 +151,10 @@ def layout_warnings(matrix: CountMatrix, name: str | None, passed: Flags) -> lis
     if not held:
         return []
     assays = " and ".join(f"{counted(number, 'cell')} of {layout.full_length[term]}" for term, number in held.items())
-    others = CELLS.given(f"{layout.full_length_in} not in {list(held)}")
+    others = CELLS.given(f"{layout.full_length_in} not in {json.dumps(list(held))}")
     return [
-        f"it holds {assays}, whose counts grow with the length of a gene: they must be normalised for length before they "
-        f"are compared with those of other assays; {others} leaves them out"
+        f"it holds {assays}, whose counts grow with the length of a gene: they must be normalised for length before "
+        f"they are compared with those of other assays; {others} leaves them out"
     ]
 
 
@@ -217,8 +218,10 @@ def _implied(matrix: CountMatrix, layout: Layout, options: ReadOptions) -> dict[
         there = layout.filter_if_there in matrix.attributes("cell")
         implied |= {"filter_attr": layout.filter_if_there} if there else {"no_cell_filter": True}
     if layout.counts_in:
-        looking_like = {*matrix.count_layers(), matrix.place} if layout.counts_looked_for else set(matrix.layers())
-        chosen = next((name for name in layout.counts_in if name in matrix.layers() and name in looking_like), None)
+        held = set(matrix.layers())
+        if layout.counts_looked_for:
+            held &= {*matrix.count_layers(), *(name for name in held if _is_open(matrix, name))}
+        chosen = next((name for name in layout.counts_in if name in held), None)
         implied |= {"layer": chosen} if chosen is not None else {}
     given = {option.name for option in READING if option.field in _given(options)}
     if not options.cell_filter:  # also where a query or a list replaces the filter
@@ -227,6 +230,10 @@ def _implied(matrix: CountMatrix, layout: Layout, options: ReadOptions) -> dict[
         if given & set(group):
             given |= set(group)
     return {name: value for name, value in implied.items() if name not in given}
+
+
+def _is_open(matrix: CountMatrix, layer: str) -> bool:
+    return matrix.place in {layer, f"layer '{brief(layer)}'"}
 
 
 def _given(options: ReadOptions) -> frozenset[str]:
