@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problems:
-    """Lines about things that are wrong, of which only the first are shown if there are many.
+    """Lines about things that are wrong, or to look at, of which only the first are shown if there are many.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Summary:
     genes : list of Line
         A few genes, shown only if all lines fit with them.
     problems : list of Problems
-        Warnings and failures.
+        Layouts, warnings and failures.
     page : str
         Path of the report page, the last line; empty where there is none.
     """

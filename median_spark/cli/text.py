@@ -63,8 +63,6 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
         Line("sources", f"{len(done.converted):,} converted, {len(done.unchanged):,} unchanged"),
         Line("cells", f"{passed:,} of {cells:,} pass, {counted(sum(record.values for record in records), 'value')}"),
         *_left_out(done),
-        *_layouts(done),
-        *_listed_cells(done),
     ]
     summed = sum(record.row_counts.summed_rows for record in records)
     if summed:
@@ -75,6 +73,9 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
         for warning in record.warnings
     ]
     problems = [
+        Problems(
+            [*_listed_cells(done), *_layouts(done)], f"{result}/report.html" if result else "the output of --json"
+        ),
         Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
         Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
     ]

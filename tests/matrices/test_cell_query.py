@@ -183,7 +183,7 @@ def test_a_query_that_chooses_no_cell_says_what_there_is(h5ad, tmp_path):
     message = refused.value.worded(Style.FLAGS)
     late, primary = (columns()["stage"] == "late").sum(), columns()["is_primary_data"].sum()
     assert "chooses none of its 300 cells: " in message
-    assert f"'stage' holds 'late' ({late} cells), 'early' ({CELLS - late} cells); 'batch' holds -3 to 3; " in message
+    assert f"'stage' holds 'early' ({CELLS - late} cells), 'late' ({late} cells); 'batch' holds -3 to 3; " in message
     assert f"'is_primary_data' holds True ({primary} cells), False" in message
 
 
