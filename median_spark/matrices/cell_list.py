@@ -40,18 +40,23 @@ class CellList:
         Cell ids.
     sources : pyarrow.StringArray or None
         Source of each, where the list says so.
+    whole : str
+        Fingerprint of the list that this is a part of; empty for a whole list.
     """
 
     path: str
     ids: pa.StringArray
     sources: pa.StringArray | None = None
+    whole: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the content: the same for lists of the same cells, in whatever order."""
+        """A digest of the content of the whole list: the same for lists of the same cells, in whatever order."""
+        if self.whole:
+            return self.whole
         rows = self.ids.to_pylist()
         if self.sources is not None:
             rows = [f"{cell}\t{source}" for cell, source in zip(rows, self.sources.to_pylist(), strict=True)]
@@ -59,7 +64,7 @@ class CellList:
 
     def of_source(self, name: str) -> "CellList":
         """Return the cells of one source of a list that names sources."""
-        return replace(self, ids=self.ids.filter(pc.equal(self.sources, name)), sources=None)
+        return replace(self, ids=self.ids.filter(pc.equal(self.sources, name)), sources=None, whole=self.fingerprint)
 
     def places(self, cell_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
         """Return where in the list each cell is, -1 where it is not, shape (cells,)."""

@@ -59,11 +59,10 @@ def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tabl
     assert_medians(tmp_path / "out/medians", held)
     names = {record.layout.name for record in done.conversion.records}
     assert names == set(WRITERS)
-    lines = [line.text for line in conversion_summary(done.conversion, "x").figures]
-    assert "optimus, 1 source: read as with --strip-version --gene-id-attr ensembl_ids --filter-attr " in "\n".join(
-        lines
-    )
-    assert sum("2 sources" in line for line in lines) >= 1
+    lines = [line.finding for line in conversion_summary(done.conversion, "x").problems[0].lines]
+    optimus_lines = [line for line in lines if line.startswith("optimus, 1 source: read as with --strip-version ")]
+    assert len(optimus_lines) == 2  # with and without a filter
+    assert "geneformer, 2 sources: read with the options given" in lines
     provenance = json.loads((tmp_path / "out/medians/provenance.json").read_text())
     recorded = {source["source"]: source["layout"] for source in provenance["sources"]}
     assert recorded["plate1_filt"]["implied"]["filter_value"] == ["full"]
