@@ -74,7 +74,9 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
     ]
     problems = [
         Problems(
-            [*_listed_cells(done), *_layouts(done)], f"{result}/report.html" if result else "the output of --json"
+            [*_listed_cells(done), *_layouts(done)],
+            f"{result}/report.html" if result else "the output of --json",
+            needed=False,
         ),
         Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
         Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),

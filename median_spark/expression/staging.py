@@ -10,7 +10,7 @@ from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
 from median_spark.guard import DEFAULT_LIMITS, Limits, beat, read_guarded
-from median_spark.matrices import ReadOptions, Unit, values_of
+from median_spark.matrices import ReadOptions, Unit, matrix_stat, values_of
 from median_spark.storage import FileStat
 
 
@@ -105,7 +105,7 @@ def slow_marker(staging: Staging, conversion: str) -> Iterator[Callable[[], None
 
 def reason_of(error: InputError, file: FileStat) -> str:
     """Return why a source cannot be read: if its file has changed meanwhile, that alone is the reason."""
-    if storage.stat(file.path) == file:
+    if matrix_stat(file.path) == file:
         return error.text
     return f"{file.path}: this file was changed while it was being read; convert it again"
 

@@ -4,7 +4,7 @@ from median_spark.matrices.cell_list import CellList, read_cell_list
 from median_spark.matrices.cell_query import CellQuery
 from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
-from median_spark.matrices.formats import SUFFIXES, open_matrix
+from median_spark.matrices.formats import ENDINGS, FORMATS, Format, matrix_at, matrix_stat, open_matrix
 from median_spark.matrices.layouts import AppliedLayout, current, open_source
 from median_spark.matrices.options import AttributeNames, ReadOptions
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of
@@ -12,7 +12,8 @@ from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
 __all__ = [
-    "SUFFIXES",
+    "ENDINGS",
+    "FORMATS",
     "UNIT_ENTRIES",
     "AppliedLayout",
     "AttributeNames",
@@ -20,6 +21,7 @@ __all__ = [
     "CellQuery",
     "CountMatrix",
     "Entries",
+    "Format",
     "FoundSources",
     "ReadOptions",
     "SourceFile",
@@ -28,6 +30,8 @@ __all__ = [
     "current",
     "equal_contents",
     "find_sources",
+    "matrix_at",
+    "matrix_stat",
     "open_matrix",
     "open_source",
     "outline",

@@ -47,8 +47,8 @@ class CountMatrix(Protocol):
 
     _names: AttributeNames
     location: str
-    format: str = ""
-    """Name of the format, which layouts are recognised by: ``"loom"``, ``"h5ad"``."""
+    format_name: str = ""
+    """Name of its `Format`, which `open_matrix` sets."""
     shape: tuple[int, int]
     place: str
     """Where in the file the counts are, for messages: ``"the matrix"``, ``"raw.X"``."""

@@ -21,7 +21,7 @@ class Layout:
     title : str
         Name for people.
     formats : tuple of str
-        Formats, by `CountMatrix.format`.
+        Formats, by the name of their `Format`.
     cells, rows, file, layers : tuple of str
         Marks: attributes of cells, of rows and of the whole file (uns of AnnData, global attributes of a loom), and
         layers.
@@ -39,6 +39,8 @@ class Layout:
         Whether its rows are named by symbols.
     full_length : mapping of str to str
         Terms of `full_length_in`, an attribute of cells, to names of assays whose counts grow with a gene's length.
+    opened_by_names : bool
+        Whether names of attributes decide how a source of the format is opened.
     replaced_by : str
         Ending of the file to use instead of one of this layout, which holds no counts.
     """
@@ -58,6 +60,7 @@ class Layout:
     needs_gene_map: bool = False
     full_length_in: str = ""
     full_length: Mapping[str, str] = field(default_factory=dict)
+    opened_by_names: bool = False
     replaced_by: str = ""
 
 
@@ -175,6 +178,35 @@ LAYOUTS = (
         rows=("Gene",),
         implies={"gene_id_attr": "Gene", **_SUMMED, **_EVERY_CELL},
         needs_gene_map=True,
+    ),
+    Layout(
+        "parse",
+        "Parse folder",
+        formats=("mtx",),
+        cells=("tscp_count",),
+        rows=("gene_id",),
+        implies={"gene_id_attr": "gene_id", "n_counts_attr": "tscp_count", **_EVERY_CELL},
+    ),
+    Layout(
+        "10x",
+        "10x: .h5 of any Cell Ranger, folder of triples",
+        formats=("10x", "mtx"),
+        rows=("id",),
+        implies={"gene_id_attr": "id", **_SUMMED, **_EVERY_CELL},
+    ),
+    Layout(
+        "tahoe-parquet",
+        "Tahoe-100M, Parquet",
+        formats=("counts_parquet",),
+        cells=("BARCODE_SUB_LIB_ID",),
+        implies={"cell_id_attr": "BARCODE_SUB_LIB_ID", **_SUMMED, **_EVERY_CELL},
+        opened_by_names=True,
+    ),
+    Layout(
+        "count-table",
+        "long count table, Parquet",
+        formats=("counts_parquet",),
+        implies={**_SUMMED, **_EVERY_CELL},
     ),
     Layout(
         "scanpy",

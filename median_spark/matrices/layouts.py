@@ -95,7 +95,7 @@ def open_source(location: str, options: ReadOptions) -> Iterator[OpenSource]:
         completed = _completed(options, implied)
         applied = AppliedLayout(layout.name, implied)
         _require_gene_map(matrix, layout, completed)
-        if completed.layer == options.layer or _is_open(matrix, completed.layer):
+        if not layout.opened_by_names and (completed.layer == options.layer or _is_open(matrix, completed.layer)):
             matrix.use_names(completed.names)
             yield OpenSource(matrix, completed, applied)
             return
@@ -106,7 +106,7 @@ def open_source(location: str, options: ReadOptions) -> Iterator[OpenSource]:
 def lacking(matrix: CountMatrix, layout: Layout) -> list[str]:
     """Return the marks of a layout that a source lacks, for people."""
     missing = []
-    if matrix.format not in layout.formats:
+    if matrix.format_name not in layout.formats:
         missing.append(f"the format {' or '.join(layout.formats)}")
     if not matrix.location.lower().endswith(layout.ending):
         missing.append(f"a name that ends in {layout.ending}")
@@ -126,8 +126,8 @@ def resembles(matrix: CountMatrix) -> str | None:
     for layout in LAYOUTS:
         missing = lacking(matrix, layout)
         marks = len(layout.cells) + len(layout.rows) + len(layout.file) + len(layout.layers) + bool(layout.ending)
-        absent = len(missing) - (matrix.format not in layout.formats)
-        share = (marks - absent) / marks
+        absent = len(missing) - (matrix.format_name not in layout.formats)
+        share = (marks - absent) / max(1, marks)
         if missing and marks - absent >= _FEWEST_MARKS and (best is None or share > best[0]):
             best = share, layout, missing
     if best is None:

@@ -75,7 +75,6 @@ class LoomMatrix(TabledMatrix):
     InputError if it is missing, cut off, no HDF5, or has no two-dimensional numeric ``matrix``, or no such layer.
     """
 
-    format = "loom"
     cell_attribute = "column attribute"
 
     def __init__(self, location: str, names: AttributeNames, layer: str) -> None:

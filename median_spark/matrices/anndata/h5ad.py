@@ -35,7 +35,6 @@ class H5adMatrix(TabledMatrix):
     'counts' holds counts. InputError if it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
     """
 
-    format = "h5ad"
     cell_attribute = "obs column"
     _rows: Frame
     _cells: Frame

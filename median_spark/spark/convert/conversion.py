@@ -18,6 +18,7 @@ from median_spark.expression import (
     UnitRecord,
     committed_name,
 )
+from median_spark.matrices import matrix_stat
 from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
 from median_spark.spark.convert.pending import PendingSource
@@ -205,7 +206,7 @@ class Conversion:
 
     def _changed(self, source: PendingSource) -> str | None:
         file = source.source.file
-        if storage.stat(file.path) == file:
+        if matrix_stat(file.path) == file:
             return None
         return f"{file.path}: this file was changed while it was being read; convert it again"
 
