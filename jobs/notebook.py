@@ -73,7 +73,7 @@ from median_spark import AttributeNames, ReadOptions, find_sources, inspect, rea
 
 reading = ReadOptions(
     names=AttributeNames(),  # AttributeNames(n_counts="nCount_RNA") where a file calls it so
-    filter_values=(),  # ("full",) where filter_pass holds texts, and cells of good quality have this one
+    cells=None,  # "n_genes >= 200 and tissue == 'lung'" takes these cells and not those that pass the filter
     gene_table=read_gene_table(gene_table) if gene_table else None,
 )
 sources = find_sources([corpus])

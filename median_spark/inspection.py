@@ -114,7 +114,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     location = storage.canonical(path)
     kind = storage.kind(location)
     if kind == "file":
-        return _examine_matrix(location, options or ReadOptions())
+        return _examine_matrix(location, of_location(location, options or ReadOptions()))
     held = set(storage.names_in(location))
     if "format.json" in held:
         return _gathered(location, _table(location))
@@ -124,7 +124,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
         return _examine_run(location, held)
     matrix = matrix_at(location, held)
     if matrix is not None:
-        return _examine_matrix(matrix, options or ReadOptions())
+        return _examine_matrix(matrix, of_location(matrix, options or ReadOptions()))
     what = "there is no such file or folder" if kind == "nothing" else "this folder holds none of these"
     message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
     return Inspection((), InputError(message))
@@ -196,7 +196,6 @@ def _description(location: str, options: ReadOptions) -> Iterator[tuple[str, str
 
 
 def _outline(location: str, options: ReadOptions) -> Iterator[tuple[str, str]]:
-    options = of_location(location, options)
     with open_source(location, options) as source:
         if source.layout is not None:
             yield "layout", f"{source.layout.name}, {source.layout.text}"

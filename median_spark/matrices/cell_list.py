@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -68,8 +69,12 @@ class CellList:
 
     def places(self, cell_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
         """Return where in the list each cell is, -1 where it is not, shape (cells,)."""
-        places = pc.index_in(pa.array(cell_ids, pa.string()), value_set=self.ids)
-        return np.asarray(pc.fill_null(places, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+        return np.asarray(self._index.get_indexer(cell_ids.astype(np.object_)), dtype=np.int64)
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        """The ids, hashed once for all cells that are looked up."""
+        return pd.Index(self.ids.to_numpy(zero_copy_only=False))
 
 
 def read_cell_list(location: str) -> CellList:
