@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
 
 from median_spark import storage
 from median_spark.errors import TableError
@@ -38,6 +39,12 @@ def queried(matrix: _Matrix, query: str, cells: npt.NDArray[np.str_]) -> npt.NDA
     frame.index = pd.Index(cells.astype(object))
     answer = frame.eval(query, engine="python")
     return np.array([value is not pd.NA and bool(value) for value in answer.tolist()], dtype=np.bool_)
+
+
+def detected_in(counts: sparse.csc_matrix) -> npt.NDArray[np.int64]:
+    """Return how many genes have a count in each cell of a matrix of cells by genes."""
+    counts.sum_duplicates()
+    return np.asarray((counts != 0).sum(axis=1)).ravel()
 
 
 class Cells:
