@@ -12,6 +12,7 @@ from median_spark.errors import InputError, UsageError
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.inspection import examine
 from median_spark.matrices import (
+    FORMATS,
     AppliedLayout,
     AttributeNames,
     ReadOptions,
@@ -107,9 +108,9 @@ def test_what_a_layout_implies_gives_the_same_when_it_is_given(name, writer, tmp
     assert current(AppliedLayout(name, implied))
 
 
-def test_every_layout_of_these_formats_has_a_writer_here():
-    here = {layout.name for layout in LAYOUTS if {"loom", "h5ad"} & set(layout.formats)}
-    assert here == {*WRITERS, "allen-log2"}
+def test_every_layout_has_a_writer_here():
+    assert {layout.name for layout in LAYOUTS} == {*WRITERS, "allen-log2"}
+    assert {name for layout in LAYOUTS for name in layout.formats} == {one.name for one in FORMATS}
     assert len(set(LAYOUT_NAMES)) == len(LAYOUT_NAMES)
     assert all(option in {each.name for each in READING} for layout in LAYOUTS for option in layout.implies)
 

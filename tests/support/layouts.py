@@ -10,6 +10,11 @@ import loompy
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from parquets import gene_numbers, write_gene_table, write_lists, write_long
+from somas import write_joined
+from tenx import write_old_tenx_h5, write_tenx_h5
+from triples import write_parse, write_tenx
+from zarrs import copy_h5ad
 
 GENES, CELLS = 23, 31
 IDS = [f"ENSG{number:011d}" for number in range(GENES)]
@@ -166,9 +171,63 @@ def scanpy(folder, seed=12):
     return path, expected(counts, cells)
 
 
+def cellxgene_zarr(folder, seed=14):
+    path, values = cellxgene(folder, seed, raw=False)
+    copy_h5ad(path, folder / "cellxgene.zarr")
+    path.unlink()
+    return folder / "cellxgene.zarr", values
+
+
+def census(folder, seed=15):
+    counts, primary = small_counts(seed), np.arange(CELLS) % 3 > 0
+    numbers = np.arange(CELLS) + 40
+    write_joined(folder / "census.soma", counts.T, numbers, np.arange(GENES), obs={"is_primary_data": primary})
+    return folder / "census.soma", expected(counts, numbers.astype(str), primary)
+
+
+def barcodes(folder):
+    return [f"{folder.name}-{number}" for number in range(CELLS)]
+
+
+def tenx(folder, seed=16):
+    counts, path = small_counts(seed), folder / "filtered_feature_bc_matrix.h5"
+    return write_tenx_h5(path, counts.T, barcodes=barcodes(folder)), expected(counts, barcodes(folder))
+
+
+def old_tenx(folder, seed=17):
+    counts, path = small_counts(seed), folder / "old.h5"
+    return write_old_tenx_h5(path, {"GRCh38": counts.T}, barcodes=barcodes(folder)), expected(counts, barcodes(folder))
+
+
+def tenx_folder(folder, seed=18):
+    counts, path = small_counts(seed), folder / "tenx"
+    return write_tenx(path, counts.T, barcodes=barcodes(path)), expected(counts, barcodes(path))
+
+
+def parse(folder, seed=19):
+    counts = small_counts(seed)
+    totals = counts.sum(axis=1) + 4
+    cells = [f"01_01_{number:02d}" for number in range(CELLS)]
+    path = write_parse(folder / "parse", counts.T, columns={"tscp_count": totals.tolist()})
+    return path, expected(counts, cells, totals=totals)
+
+
+def tahoe_parquet(folder, seed=20):
+    counts = small_counts(seed)
+    write_gene_table(folder / "tahoe" / "metadata" / "gene_metadata.parquet", GENES)
+    path = write_lists(folder / "tahoe" / "data" / "train-0.parquet", counts.T, gene_numbers(GENES), drug=["x"] * CELLS)
+    return path, expected(counts, [f"cell{number}" for number in range(CELLS)])
+
+
+def count_table(folder, seed=21):
+    counts = small_counts(seed)
+    path = write_long(folder / "long.parquet", counts.T, n_counts=None, filter_pass=None)
+    return path, expected(counts, [f"cell{number}" for number in range(CELLS)])
+
+
 WRITERS = {
     "geneformer": (geneformer, geneformer_h5ad),
-    "cellxgene": (cellxgene, lambda folder: cellxgene(folder, 13, raw=False)),
+    "cellxgene": (cellxgene, lambda folder: cellxgene(folder, 13, raw=False), cellxgene_zarr),
     "scbasecount": (scbasecount,),
     "tahoe": (tahoe,),
     "optimus": (optimus, optimus_sn),
@@ -177,5 +236,10 @@ WRITERS = {
     "velocyto": (velocyto,),
     "scenic": (scenic,),
     "scanpy": (scanpy,),
+    "census": (census,),
+    "10x": (tenx, old_tenx, tenx_folder),
+    "parse": (parse,),
+    "tahoe-parquet": (tahoe_parquet,),
+    "count-table": (count_table,),
 }
-"""Writers of every layout that h5ad and loom files have."""
+"""Writers of every layout."""
