@@ -44,8 +44,8 @@ def test_every_option_of_reading_is_a_field_and_one_of_the_reader():
     owners = {"ReadOptions": ReadOptions, "AttributeNames": AttributeNames, "": ReadOptions}
     named = {(option.owner or "ReadOptions", option.field) for option in READING}
     assert all(option.field in {field.name for field in fields(owners[option.owner])} for option in READING)
-    both = {("AttributeNames", field.name) for field in fields(AttributeNames)}
-    both |= {("ReadOptions", field.name) for field in fields(ReadOptions) if field.name != "names"}
+    both = {("AttributeNames", field.name) for field in fields(AttributeNames) if field.name != "given"}
+    both |= {("ReadOptions", field.name) for field in fields(ReadOptions) if field.name not in {"names", "given"}}
     assert named == both
     assert [option.name for option in READING] == [name for name in OPTIONS if name != "unit_entries"]
 

@@ -12,6 +12,7 @@ from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOpt
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ENDINGS, ReadOptions
+from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
 from median_spark.options import GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
@@ -128,6 +129,8 @@ def _verify(parser: argparse.ArgumentParser) -> None:
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
     parser.add_argument("--gene-map", metavar="FILE",
                         help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
+    parser.add_argument("--cell-list", metavar="FILE",
+                        help="with --inputs: the list of cells that the matrices were converted with")  # fmt: skip
     _add_json(parser)
     _add_debug(parser)
 
@@ -165,7 +168,9 @@ def _at_least_one(text: str) -> int:
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices; a gene table and a gene map are read."""
     values = {option.name: getattr(args, option.name) for option in READING}
-    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value)})
+    return read_options_of(
+        values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value) or None}
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -176,19 +181,23 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
             groups[option.group] = parser.add_argument_group(option.group)
         group = groups[option.group]
         default = getattr(defaults.names if option.owner == "AttributeNames" else defaults, option.field)
+        text = option.help.replace("%(default)s", str(default))
         if option.takes is Takes.NOTHING:
-            group.add_argument(option.flag, action="store_true", help=option.help)
+            group.add_argument(option.flag, action="store_true", default=None, help=option.help)
         elif option.takes is Takes.GENE_TABLE:
-            group.add_argument(option.flag, nargs="+", action="extend", metavar=option.metavar, help=option.help)
+            group.add_argument(option.flag, action="append", metavar=option.metavar, help=option.help)
         elif option.takes is Takes.TYPES:
             group.add_argument(option.flag, nargs="+", default=list(default), metavar=option.metavar,
                                help=option.help.replace("%(default)s", ",".join(default)))  # fmt: skip
         elif option.takes is Takes.VALUES:
             group.add_argument(option.flag, nargs="+", action="extend", default=list(default), metavar=option.metavar,
                                help=option.help)  # fmt: skip
-        else:
-            group.add_argument(option.flag, type=float if option.takes is Takes.NUMBER else str, default=default,
-                               metavar=option.metavar, help=option.help)  # fmt: skip
+        elif option.takes is Takes.NUMBER:
+            group.add_argument(option.flag, type=float, default=default, metavar=option.metavar, help=option.help)
+        elif option.takes is Takes.LAYOUT:
+            group.add_argument(option.flag, choices=LAYOUT_NAMES, metavar=option.metavar, help=text)
+        else:  # what is not given is None, for layouts decide it
+            group.add_argument(option.flag, metavar=option.metavar, help=text)
 
 
 def _add_digests(parser: argparse.ArgumentParser) -> None:

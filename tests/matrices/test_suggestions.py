@@ -14,7 +14,7 @@ from median_spark.cli.arguments import _COMMANDS as COMMANDS
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.genes import GeneTable
 from median_spark.inspection import examine
-from median_spark.matrices import ReadOptions, open_matrix
+from median_spark.matrices import ReadOptions, open_source
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 
@@ -39,8 +39,8 @@ def usable_with(path, remedies, folder, *before):
     for value in values:
         chosen = [word.replace("VALUE", value.strip("'")) for word in words]
         options = read_options(build_parser(dict.fromkeys(COMMANDS)).parse_args(["inspect", path, *before, *chosen]))
-        with open_matrix(path, options.names, options.layer) as matrix:
-            check(matrix, options)  # it raises where the matrix cannot be used
+        with open_source(path, options) as source:
+            check(source)  # it raises where the matrix cannot be used
 
 
 FILTERS = {
