@@ -18,7 +18,7 @@
 # MAGIC | parameter | meaning |
 # MAGIC |---|---|
 # MAGIC | `corpus` | folder searched for `.loom` and `.h5ad` at any depth; empty: a small demo corpus is written |
-# MAGIC | `gene_table` | GTF or CSV, or several with commas between them; empty: the genes are those that the files hold |
+# MAGIC | `gene_table` | GTF or CSV, several with commas between them; empty: the genes are those that the files hold |
 # MAGIC | `out` | folder for the expression table and the result; the same one resumes or updates an earlier run |
 # MAGIC | `unit_memory` | memory for the counts that a task reads at once |
 # MAGIC | `window_memory` | memory for the values that a task holds at once; it needs as much again while it works |
