@@ -22,8 +22,9 @@ GENES = 40
 STUDIES = {"a": random_counts(np.random.default_rng(3), GENES, 60, density=0.3),
            "b": random_counts(np.random.default_rng(4), GENES, 25, density=0.6)}  # fmt: skip
 IDS = [f"ENSG{gene:011d}" for gene in range(GENES)]
-FILES = ("medians.parquet", "medians.csv", "digests.parquet", "geneformer/gene_median_dictionary.pkl",
-         "geneformer/token_dictionary.pkl")  # fmt: skip
+FILES = ("medians.csv", "gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
+TABLES = ("medians.parquet", "digests.parquet")
+"""Their bytes also hold where the result came from."""
 
 
 def cells_of(counts):
