@@ -22,7 +22,7 @@ def superfluous(paths: Collection[str]) -> dict[str, str]:
 def _reason(path: str, known: set[str]) -> str | None:
     if _MOLECULES.search(path) and len(known) > 1:
         return "it lists molecules and not counts"
-    of_cells = _RAW.sub(r"\1filtered_\2_bc_matri", path).replace("_probe_", "_feature_")
+    of_cells = _RAW.sub(_of_cells, path)
     if of_cells != path and of_cells in known:
         return f"it has empty droplets, too: the cells are in {of_cells}"
     together = _ALL_SAMPLES.match(path)
@@ -35,3 +35,9 @@ def _reason(path: str, known: set[str]) -> str | None:
             if same in known:
                 return f"it is the same matrix as {same}"
     return None
+
+
+def _of_cells(raw: re.Match[str]) -> str:
+    """Return the name of the matrix of cells; there is none of probes."""
+    kind = "feature" if raw[2].lower() == "probe" else raw[2]
+    return f"{raw[1]}filtered_{kind}_bc_matri"

@@ -65,5 +65,12 @@ def test_reasons_name_where_the_cells_are():
 
 
 def test_other_names_are_left_alone():
-    paths = ["raw/a.h5ad", "raw_feature_bc_matrix/b.loom", "filtered_x/matrix.mtx", "x_raw.h5", "molecule_info.h5ad"]
+    paths = [
+        "raw/a.h5ad",
+        "raw_feature_bc_matrix/b.loom",
+        "filtered_x/matrix.mtx",
+        "x_raw.h5",
+        "x_probe_y.h5",
+        "x_feature_y.h5",
+    ]
     assert superfluous(paths) == {}
