@@ -18,6 +18,7 @@ ROOMS = {
     "loom": "ways_loom",
     "h5ad": "ways_h5ad",
     "tenx": "ways_tenx",
+    "zarr": "ways_zarr",
     "published": "ways_published",
     "plan": "ways_plan",
     "profile": "ways_profile",
