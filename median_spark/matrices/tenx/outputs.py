@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-_RAW = re.compile(r"(^|[/_.-])raw_(feature|gene)_bc_matri(?=[^/]*(?:/[^/]*){0,2}$)", re.IGNORECASE)
+_RAW = re.compile(r"(^|[/_.-])raw_(feature|gene|probe)_bc_matri(?=[^/]*(?:/[^/]*){0,2}$)", re.IGNORECASE)
 _MOLECULES = re.compile(r"(^|[/_.-])molecule_info\.h5$", re.IGNORECASE)
 _ALL_SAMPLES = re.compile(r"^(.*/)multi/count/raw_", re.IGNORECASE)
 _TRIPLES = re.compile(r"^(.*)/matrix\.mtx(\.gz)?$", re.IGNORECASE)
@@ -22,7 +22,7 @@ def superfluous(paths: Collection[str]) -> dict[str, str]:
 def _reason(path: str, known: set[str]) -> str | None:
     if _MOLECULES.search(path) and len(known) > 1:
         return "it lists molecules and not counts"
-    of_cells = _RAW.sub(r"\1filtered_\2_bc_matri", path)
+    of_cells = _RAW.sub(_of_cells, path)
     if of_cells != path and of_cells in known:
         return f"it has empty droplets, too: the cells are in {of_cells}"
     together = _ALL_SAMPLES.match(path)
@@ -35,3 +35,9 @@ def _reason(path: str, known: set[str]) -> str | None:
             if same in known:
                 return f"it is the same matrix as {same}"
     return None
+
+
+def _of_cells(raw: re.Match[str]) -> str:
+    """Return the name of the matrix of cells; there is none of probes."""
+    kind = "feature" if raw[2].lower() == "probe" else raw[2]
+    return f"{raw[1]}filtered_{kind}_bc_matri"

@@ -15,7 +15,7 @@ from median_spark.guard import beat
 from median_spark.matrices.anndata.sparse import SparseLists
 from median_spark.matrices.contract import Int32s, Ints, Numbers
 
-SORTED_AT_ONCE = 1 << 23
+SORTED_AT_ONCE = 1 << 22
 """Entries to put in order at once: 40 bytes each."""
 
 _STAGED = np.dtype([("cell", np.int32), ("row", np.int32), ("count", np.float64)])

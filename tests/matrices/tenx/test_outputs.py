@@ -12,6 +12,7 @@ NEWER = [
     "outs/filtered_feature_bc_matrix/matrix.mtx.gz",
     "outs/raw_feature_bc_matrix.h5",
     "outs/raw_feature_bc_matrix/matrix.mtx.gz",
+    "outs/raw_probe_bc_matrix.h5",
     "outs/molecule_info.h5",
 ]
 OLD = [
@@ -58,10 +59,18 @@ def test_reasons_name_where_the_cells_are():
         NEWER[1]: "it is the same matrix as outs/filtered_feature_bc_matrix.h5",
         NEWER[2]: "it has empty droplets, too: the cells are in outs/filtered_feature_bc_matrix.h5",
         NEWER[3]: "it has empty droplets, too: the cells are in outs/filtered_feature_bc_matrix/matrix.mtx.gz",
-        NEWER[4]: "it lists molecules and not counts",
+        NEWER[4]: "it has empty droplets, too: the cells are in outs/filtered_feature_bc_matrix.h5",
+        NEWER[5]: "it lists molecules and not counts",
     }
 
 
 def test_other_names_are_left_alone():
-    paths = ["raw/a.h5ad", "raw_feature_bc_matrix/b.loom", "filtered_x/matrix.mtx", "x_raw.h5", "molecule_info.h5ad"]
+    paths = [
+        "raw/a.h5ad",
+        "raw_feature_bc_matrix/b.loom",
+        "filtered_x/matrix.mtx",
+        "x_raw.h5",
+        "x_probe_y.h5",
+        "x_feature_y.h5",
+    ]
     assert superfluous(paths) == {}
