@@ -17,6 +17,7 @@ ROOMS = {
     "ours": "ways_ours",
     "loom": "ways_loom",
     "h5ad": "ways_h5ad",
+    "tenx": "ways_tenx",
     "published": "ways_published",
     "plan": "ways_plan",
     "profile": "ways_profile",

@@ -106,3 +106,12 @@ def like_ensembl(ids: Texts) -> bool:
 def brief(text: object) -> str:
     """Return a text of a file, or what has it, for a message: its middle left out if it is long."""
     return shortened(str(text), _LONGEST_TEXT)
+
+
+def computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what counts are read as: compiled loops take the machine's own numbers of up to 8 bytes only."""
+    native = dtype.newbyteorder("=")
+    if native.kind == "f" and native.itemsize > 8:
+        return np.dtype(np.float64)
+    others: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
+    return others.get(native.str[1:], native)

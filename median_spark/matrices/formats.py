@@ -7,10 +7,14 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
+from median_spark.matrices.h5 import open_h5
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
 from median_spark.matrices.parquet.matrix import ParquetMatrix, is_other_table
 from median_spark.matrices.soma.experiment import SomaMatrix
+from median_spark.matrices.triples.files import TRIPLES_ENDINGS, companions
+from median_spark.matrices.triples.matrix import TriplesMatrix
+from median_spark.matrices.zarr.matrix import open_zarr
 from median_spark.storage import FileStat
 
 
@@ -75,8 +79,11 @@ class Format:
 
 
 FORMATS = (
-    Format("loom", LoomMatrix, (".loom",)),
-    Format("h5ad", H5adMatrix, (".h5ad",)),
+    Format("loom", LoomMatrix, (".loom", ".loom.gz")),
+    Format("h5ad", H5adMatrix, (".h5ad", ".h5ad.gz")),
+    Format("10x", open_h5, (".h5", ".h5.gz")),
+    Format("mtx", TriplesMatrix, TRIPLES_ENDINGS, companions=companions),
+    Format("zarr", open_zarr, (".zarr",), marks=("zarr.json", ".zgroup")),
     Format("soma", SomaMatrix, (".soma",), marks=("__tiledb_group.tdb",)),
     Format("counts_parquet", ParquetMatrix, (".parquet",), only_named=True, ignored=is_other_table),
 )

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -12,16 +12,20 @@ from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.guard import beat, read_guarded
 from median_spark.verification.h5ads import H5ad
-from median_spark.verification.inside import DamagedError, OutsideError
+from median_spark.verification.inside import DamagedError, OutsideError, holds_in_file
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
 from median_spark.verification.parquets import Parquet
 from median_spark.verification.somas import Soma
 from median_spark.verification.stored import StoredSource
+from median_spark.verification.tenxs import Tenx, is_tenx
+from median_spark.verification.triples import Triples, beside
 
-Matrix = H5ad | Loom | Parquet | Soma
-"""An open matrix, read by an implementation of its own."""
+if TYPE_CHECKING:
+    from median_spark.verification.zarrs import Collection
+
+    Matrix = H5ad | Loom | Tenx | Triples | Parquet | Soma | Collection
 
 
 def check_inputs(
@@ -41,8 +45,7 @@ def check_inputs(
         source = sources[number]
         wanted = [genes[gene] for picked, gene in picks if picked == number]
         recorded = source.record["input"]
-        path = recorded["path"]
-        now = storage.stat(path) or storage.folder_stat(path)
+        path, now = recorded["path"], _state(recorded["path"])
         if now is None or (now.size, now.mtime_ns) != (recorded["size"], recorded["mtime_ns"]):
             state = "is not there any more" if now is None else "has changed since it was converted"
             done.differences.append(f"source '{source.name}': {path} {state}")
@@ -84,25 +87,47 @@ def _matrix_rows(
         raise InputError(message) from error
 
 
-def _opened(record: dict[str, Any], closing: contextlib.ExitStack) -> Matrix:
+def _opened(record: dict[str, Any], closing: contextlib.ExitStack) -> "Matrix":
     """Open a matrix by its format; what must be closed after it is left to `closing`."""
     location, parameters = record["input"]["path"], record["parameters"]
-    layer = parameters.get("layer", "auto")
-    if location.lower().endswith(".parquet"):
-        table = Parquet(location, layer, parameters["names"])
-        closing.callback(table.close)
-        return table
-    if storage.kind(location) == "folder" and "__tiledb_group.tdb" in storage.names_in(location):
+    layer, name = parameters.get("layer", "auto"), location.lower().removesuffix(".gz")
+    if storage.kind(location) == "folder":
+        if "__tiledb_group.tdb" not in storage.names_in(location):
+            from median_spark.verification.zarrs import open_zarr  # zarr is an extra
+
+            return open_zarr(location, layer)
         experiment = Soma(location, layer)
         closing.callback(experiment.close)
         return experiment
+    if name.endswith(".parquet"):
+        table = Parquet(location, layer, parameters["names"])
+        closing.callback(table.close)
+        return table
+    if name.endswith(".mtx"):
+        return Triples(location)
     stream = closing.enter_context(storage.open_random(location))
     file = closing.enter_context(h5py.File(stream, "r"))
-    return H5ad(file, layer) if location.lower().endswith(".h5ad") else Loom(file, layer)
+    if name.endswith(".h5") and is_tenx(file):
+        return Tenx(file, layer)
+    return H5ad(file, layer) if holds_in_file(file, "obs") else Loom(file, layer)
+
+
+def _state(location: str) -> storage.FileStat | None:
+    """Return the size and last change of a matrix's files, None if they are not there."""
+    file = storage.stat(location)
+    if file is None:
+        return storage.folder_stat(location)
+    if not location.lower().removesuffix(".gz").endswith(".mtx"):
+        return file
+    try:
+        others = [storage.stat(path) for path in beside(location)]
+    except DamagedError:
+        return None
+    return storage.joint_stat(location, [file, *(other for other in others if other is not None)])
 
 
 def _rows_of(
-    matrix: Matrix, record: dict[str, Any], naming: Naming, genes: list[str]
+    matrix: "Matrix", record: dict[str, Any], naming: Naming, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     parameters, names = record["parameters"], record["parameters"]["names"]
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
@@ -128,7 +153,7 @@ def _rows_of(
     return read
 
 
-def _passed(matrix: Matrix, name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
+def _passed(matrix: "Matrix", name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
     """Return which cells pass: those with 1 or True, or with one of the values that were chosen."""
     if not wanted:
         return np.asarray(matrix.numbers(name) == 1)

@@ -96,7 +96,7 @@ def require_strings(location: str, name: str, dataset: h5py.Dataset, number: int
 
 
 def require_whole_chunks(location: str, name: str, dataset: h5py.Dataset) -> None:
-    """Reject chunks that are stored as they are but are not of a chunk's size: HDF5 fills the rest with any memory.
+    """Reject chunks that are stored as they are and are shorter than a chunk: HDF5 fills the rest with any memory.
 
     For datasets that h5py reads; those whose tiles are inflated here are checked tile by tile.
     """
@@ -111,7 +111,7 @@ def require_whole_chunks(location: str, name: str, dataset: h5py.Dataset) -> Non
         if not all(filter_id in _KEEPING for filter_id in applied):
             return
         wanted = size + sum(_KEEPING[filter_id] for filter_id in applied)
-        if chunk.size != wanted:
+        if chunk.size < wanted:
             message = (
                 f"{location}: {name} has a chunk of {chunk.size:,} bytes at entry {chunk.chunk_offset[0]:,}, where it "
                 f"must have {wanted:,}; the file is damaged"

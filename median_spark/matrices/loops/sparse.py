@@ -176,6 +176,33 @@ def add_line_totals(counts: Numbers, begin: int, indptr: Ints, line: int, first:
 
 
 @compiled
+def add_chosen_totals(
+    columns: Numbers, counts: Numbers, begin: int, indptr: Ints, line: int, first: int, chosen: Flags, totals: Floats
+) -> tuple[int, int]:
+    """Do as `add_line_totals` for the chosen columns.
+
+    Returns the line of the stretch's end, and the place in it of the first column that does not exist, -1 if all do.
+    """
+    entry = begin
+    stop = begin + len(counts)
+    limit = np.uint64(len(chosen))
+    while entry < stop:
+        while indptr[line + 1] <= entry:
+            line += 1
+        upto = min(stop, indptr[line + 1])
+        total = totals[line - first]
+        for place in range(entry - begin, upto - begin):
+            column = columns[place]
+            if np.uint64(column) >= limit:
+                return line, place
+            if chosen[column]:
+                total += counts[place]
+        totals[line - first] = total
+        entry = upto
+    return line, -1
+
+
+@compiled
 def add_cell_totals(cells: Numbers, counts: Numbers, first: int, totals: Floats) -> None:
     """Add a stretch of a matrix stored by gene to the totals of the cells from `first` on, as they come."""
     last = first + len(totals)
