@@ -159,9 +159,9 @@ class TestLong:
         message = refusal(path, LONG)
         assert message.startswith("the rows of cell 'cell")
         assert message.endswith(
-            "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', "
+            "do not follow each other, as those of each cell must in a table of an entry per row: sort it by 'cell', "
+            "or use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', "
             "cell_col='cell')"
-            "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', cell_col='cell')"
         )
 
     def test_a_single_row_of_a_cell_elsewhere(self, tmp_path):
