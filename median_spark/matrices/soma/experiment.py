@@ -142,6 +142,10 @@ class SomaMatrix(TabledMatrix):
             self._entries_read = {(first, last): sum(len(counts) for _, _, counts in self._read(first, last))}
         return self._entries_read[first, last] * _BYTES_PER_ENTRY
 
+    def layers(self) -> list[str]:
+        """Return the names of all layers."""
+        return list(self._layers)
+
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""
         return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
