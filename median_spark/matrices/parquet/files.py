@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -65,13 +64,14 @@ class ParquetTable:
         except PermissionError as error:
             message = f"{location}: this file may not be read by this user"
             raise InputError(message) from error
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             reason = brief((str(error).splitlines() or [""])[0])
             state = "is empty (0 bytes)" if stat.size == 0 else f"is not a Parquet file, or it is cut off ({reason})"
             message = f"{location}: this file {state}"
             raise InputError(message) from error
         with naming_damage(location, "its schema"):
             self.schema: pa.Schema = self._file.schema_arrow
+            self._leaves = self._find_leaves()
         groups = [self._file.metadata.row_group(number) for number in range(self._file.metadata.num_row_groups)]
         self.first_rows: Ints = np.concatenate([[0], np.cumsum([group.num_rows for group in groups], dtype=np.int64)])
 
@@ -82,6 +82,7 @@ class ParquetTable:
             lambda: pq.ParquetFile(
                 filesystem.open_input_file(path),
                 read_dictionary=list(dictionaries),
+                page_checksum_verification=True,
                 pre_buffer=not storage.is_local(self.location),
                 buffer_size=_BUFFER if storage.is_local(self.location) else 0,
             ),
@@ -105,9 +106,8 @@ class ParquetTable:
         """The number of row groups."""
         return len(self.first_rows) - 1
 
-    @cached_property
-    def _leaves(self) -> dict[str, list[int]]:
-        """Numbers of the stored columns of each top-level column."""
+    def _find_leaves(self) -> dict[str, list[int]]:
+        """Return the numbers of the stored columns of each top-level column."""
         leaves: dict[str, list[int]] = {}
         for number in range(self._file.metadata.num_columns):
             path = self._file.schema.column(number).path

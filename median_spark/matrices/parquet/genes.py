@@ -45,6 +45,7 @@ class GeneAxis:
             return np.asarray(genes.to_numpy(zero_copy_only=False)).astype(np.int64, copy=False)
         if not pa.types.is_dictionary(genes.type):
             genes = genes.dictionary_encode()
+        genes.validate(full=True)  # a damaged file may have codes beyond its dictionary
         rows = pc.index_in(genes.dictionary.cast(pa.string()), value_set=self.texts).fill_null(-1).to_numpy()
         return np.asarray(rows[genes.indices.to_numpy()].astype(np.int64))
 
@@ -108,6 +109,8 @@ def distinct_genes(location: str, column: str, batches: Iterable[pa.Array]) -> p
             entries = counted(genes.null_count, "entry", "entries")
             message = f"{location}: column '{brief(column)}' has {entries} without a gene"
             raise InputError(message)
+        with naming_damage(location, f"column '{brief(column)}'"):
+            genes.validate(full=True)
         new = pc.unique(genes)
         if pa.types.is_dictionary(new.type):
             new = new.dictionary.take(new.indices)

@@ -12,7 +12,7 @@ from median_spark.matrices.arrow_columns import READABLE, array_values, is_reada
 from median_spark.matrices.contract import Ints, Numbers, Texts
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import LIST_CELLS, CountColumns
-from median_spark.matrices.parquet.files import ParquetTable, Piece
+from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes, tabled_genes
 from median_spark.matrices.tables import Table, Values
 
@@ -43,7 +43,8 @@ class ListCells(Table):
         kind = self._table.schema.field(column).type
         if not is_readable(kind):
             self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
-        return array_values(self._table.read(column, first, self.length if last is None else last))
+        with naming_damage(self.location, self.place(column)):
+            return array_values(self._table.read(column, first, self.length if last is None else last))
 
 
 class ListEntries:
@@ -91,7 +92,9 @@ class ListEntries:
         for batch in self._table.batches(wanted, groups, self._entries_per_row(groups)):
             start, stop = max(first - row, 0), min(last - row, len(batch))
             if start < stop:
-                yield self._piece(batch.slice(start, stop - start), row + start)
+                with naming_damage(self._table.location, f"columns '{wanted[0]}' and '{wanted[1]}'"):
+                    piece = self._piece(batch.slice(start, stop - start), row + start)
+                yield piece
             row += len(batch)
             if row >= last:
                 return

@@ -18,7 +18,7 @@ from median_spark.matrices.arrow_columns import READABLE, array_values, is_reada
 from median_spark.matrices.contract import Flags, Ints, Numbers, Texts, brief
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import CountColumns
-from median_spark.matrices.parquet.files import ParquetTable, Piece
+from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes
 from median_spark.matrices.tables import Table, Values
 
@@ -73,13 +73,14 @@ class _CellRows:
                     f"{counted(column.null_count, 'entry', 'entries')} without a cell"
                 )
                 raise InputError(message)
-            codes = self._codes(column)
-            changed = np.empty(len(codes), dtype=np.bool_)
-            np.not_equal(codes[1:], codes[:-1], out=changed[1:])
-            changed[0] = known and column[0].as_py() != last
-            cells = cells_before - 1 + np.cumsum(changed)
+            with naming_damage(self.table.location, f"column '{brief(self.column)}'"):
+                codes = self._codes(column)
+                changed = np.empty(len(codes), dtype=np.bool_)
+                np.not_equal(codes[1:], codes[:-1], out=changed[1:])
+                changed[0] = known and column[0].as_py() != last
+                cells = cells_before - 1 + np.cumsum(changed)
+                cells_before, last, known = int(cells[-1]) + 1, column[len(column) - 1].as_py(), True
             yield _Rows(cells, np.flatnonzero(changed), batch)
-            cells_before, last, known = int(cells[-1]) + 1, column[len(column) - 1].as_py(), True
 
     def _codes(self, column: pa.Array) -> Numbers:
         """Return numbers that are the same where cells are."""
@@ -92,6 +93,7 @@ class _CellRows:
                 f"it holds {kind}"
             )
             raise InputError(message)
+        column.validate(full=True)  # a damaged file may have codes beyond its dictionary
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         return np.asarray(encoded.indices.to_numpy())
 
@@ -121,6 +123,10 @@ class LongCells(Table):
         return self._read(column, first, self.length if last is None else last)
 
     def _read(self, column: str, first: int, last: int) -> Values:
+        with naming_damage(self.location, self.place(column)):
+            return self._of_cells(column, first, last)
+
+    def _of_cells(self, column: str, first: int, last: int) -> Values:
         groups = self._index.groups(first, last)
         if not len(groups):
             return array_values(pa.chunked_array([], pa.float64()))
@@ -208,7 +214,9 @@ class LongEntries:
                     cell = int(rows.cells[start + int(np.argmax(np.asarray(values.is_null())))])
                     message = f"{self._table.location}: column '{brief(name)}' has a null in cell number {cell:,}"
                     raise InputError(message)
-            yield rows.cells[start:stop], self.genes.numbers(genes), counts.to_numpy(zero_copy_only=False)
+            with naming_damage(self._table.location, f"column '{brief(self._columns.gene)}'"):
+                numbers = self.genes.numbers(genes)
+            yield rows.cells[start:stop], numbers, counts.to_numpy(zero_copy_only=False)
 
     def cell_ids(self, name: str | None, first: int, last: int) -> Texts:
         """Return the ids of some cells."""
@@ -234,7 +242,8 @@ def _index(rows: _CellRows, columns: CountColumns) -> CellIndex:
                     if at < table.groups and stop < len(piece.cells):
                         continues[at] = stop not in piece.starts
                     at += 1
-            hashes.append(_hashes(piece.batch.column(0).take(pa.array(piece.starts))))
+            with naming_damage(table.location, f"column '{brief(rows.column)}'"):
+                hashes.append(_hashes(piece.batch.column(0).take(pa.array(piece.starts))))
             row, cells = row + len(piece.cells), cells + len(piece.starts)
             yield piece.batch.column(1)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from median_spark import storage
 from median_spark.errors import InputError, listed
+from median_spark.guard import beat
 from median_spark.matrices.contract import brief
 from median_spark.matrices.extras import import_extra
 
@@ -30,6 +31,7 @@ def open_experiment(location: str) -> Any:
     InputError if the library is missing, or there is no experiment or none that can be read.
     """
     soma = import_extra(location, "tiledbsoma", "soma")
+    beat()  # importing it may take seconds
     if not storage.is_local(location) and location.split("://", 1)[0] not in _SCHEMES:
         schemes = " and ".join(f"{scheme}://" for scheme in _SCHEMES)
         message = f"{location}: TileDB-SOMA experiments can be read from disk and from {schemes}: copy it there"

@@ -1,5 +1,6 @@
 """A Parquet file that cannot be used is refused by an error that names file and column, and what is allowed."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pyarrow as pa
 import pytest
 from looms import random_counts
 from parquets import write_gene_table, write_lists, write_long, write_table
-from reading import refusal
+from reading import convert, refusal
 
+from median_spark.errors import InputError
 from median_spark.genes import GeneTable
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix
 
@@ -51,6 +53,21 @@ class TestFile:
         content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
         path.write_bytes(content)
         assert "the file is damaged" in refusal(path, SUMMED)
+
+    @pytest.mark.parametrize("write", [write_lists, write_long])
+    def test_bytes_that_were_changed_are_refused_in_a_sentence_or_read(self, folder, write):
+        path = Path(write(folder / "a.parquet", random_counts(np.random.default_rng(1), 9, 60, density=0.4), group=17))
+        sound, rng, refused = path.read_bytes(), np.random.default_rng(5), 0
+        for _ in range(150):
+            content = bytearray(sound)
+            for place in rng.integers(4, len(content), 3).tolist():
+                content[place] = int(rng.integers(256))
+            path.write_bytes(content)
+            with contextlib.suppress(InputError):  # nothing else may be raised
+                convert(path, SUMMED)
+                continue
+            refused += 1
+        assert refused > 50
 
     def test_columns_of_something_else(self, tmp_path):
         path = write_table(tmp_path / "a.parquet", {"sample": [1], "Count": [2]})
@@ -159,9 +176,9 @@ class TestLong:
         message = refusal(path, LONG)
         assert message.startswith("the rows of cell 'cell")
         assert message.endswith(
-            "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', "
+            "do not follow each other, as those of each cell must in a table of an entry per row: sort it by 'cell', "
+            "or use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', "
             "cell_col='cell')"
-            "use it as a DataFrame in any order: gene_medians(df, gene_col='gene', value_col='count', cell_col='cell')"
         )
 
     def test_a_single_row_of_a_cell_elsewhere(self, tmp_path):
