@@ -36,10 +36,12 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A folder with a source of every layout, and what each holds."""
+    """Sources of every layout in one folder, and what each holds."""
     folder = tmp_path_factory.mktemp("mixture")
     written = [writer(folder) for writers in WRITERS.values() for writer in writers]
-    return folder, [values for _, values in written]
+    # Parquet files in a folder with other matrices are read only if they are named.
+    inputs = [str(folder), *(str(path) for path, _ in written if str(path).endswith(".parquet"))]
+    return inputs, [values for _, values in written]
 
 
 def assert_medians(result, held):
@@ -51,11 +53,11 @@ def assert_medians(result, held):
 
 
 def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tables, tmp_path):
-    folder, held = corpus
+    inputs, held = corpus
     reading = ReadOptions(
         gene_table=read_gene_table(str(tables / "genes.csv")), gene_map=read_gene_map(str(tables / "map.csv"))
     )
-    done = run(str(folder), str(tmp_path / "out"), spark=spark, reading=reading)
+    done = run(inputs, str(tmp_path / "out"), spark=spark, reading=reading)
     assert_medians(tmp_path / "out/medians", held)
     names = {record.layout.name for record in done.conversion.records}
     assert names == set(WRITERS)
@@ -72,7 +74,7 @@ def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tabl
         gene_map=str(tables / "map.csv"),
     )  # fmt: skip
     assert checked.differences == []
-    again = convert(str(folder), str(tmp_path / "out/expression"), spark=spark, reading=reading)
+    again = convert(inputs, str(tmp_path / "out/expression"), spark=spark, reading=reading)
     assert (again.converted, len(again.unchanged)) == ([], len(held))
 
 
