@@ -173,9 +173,9 @@ def scanpy(folder, seed=12):
 
 def cellxgene_zarr(folder, seed=14):
     path, values = cellxgene(folder, seed, raw=False)
-    copy_h5ad(path, folder / "cellxgene.zarr")
+    copy_h5ad(path, folder / "store.zarr")
     path.unlink()
-    return folder / "cellxgene.zarr", values
+    return folder / "store.zarr", values
 
 
 def census(folder, seed=15):
