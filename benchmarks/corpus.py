@@ -26,6 +26,13 @@ TENX = {
 }
 """Matrices as 10x writes them, and an h5ad that was gzipped whole."""
 
+ZARRS = {
+    "zarr 2": {"zarr_write_format": 2},
+    "zarr 3": {"zarr_write_format": 3},
+    "sharded zarr 3": {"zarr_write_format": 3, "auto_shard_zarr_v3": True},
+}
+"""Settings of anndata for the versions of zarr that it writes."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -55,6 +62,11 @@ class Corpus:
     def tenx(self) -> Path:
         """The folder of matrices as 10x writes them, which hold the cells of the first loom."""
         return self.scratch / f"tenx-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
+
+    @property
+    def zarrs(self) -> Path:
+        """The folder of zarr stores, which hold the same cells."""
+        return self.scratch / f"zarrs-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
 
     @property
     def warm_up_looms(self) -> Path:

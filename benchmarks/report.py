@@ -37,6 +37,7 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_run(measured, case) for case in measured.cases("run")]
     found += [_loom(measured, case) for case in measured.cases("loom")]
     found += [_h5ad(measured, case) for case in measured.cases("h5ad")]
+    found += [_zarr(measured, case) for case in measured.cases("zarr")]
     found += [_tenx(measured, case) for case in measured.cases("tenx")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
     found += [_profile(measured, case) for case in measured.cases("profile")]
@@ -93,6 +94,18 @@ def _h5ad(measured: Measurements, case: str) -> Table:
             [_ratio_to(measured, "h5ad", case, "h5ad.h5py_scipy"), _ratio_to(measured, "h5ad", case, "h5ad.ours")],
         ),
         "Into runs: genes chosen, counts checked and normalised, which h5py and scipy are spared.",
+    )
+
+
+def _zarr(measured: Measurements, case: str) -> Table:
+    return Table(
+        f"Reading {case}, on one core",
+        ["", "runs", "median s", "least s", "ratio to anndata", "ratio to ours", "memory GB"],
+        _lines(
+            measured.of("zarr", case),
+            [_ratio_to(measured, "zarr", case, "zarr.anndata"), _ratio_to(measured, "zarr", case, "zarr.ours")],
+        ),
+        "Into runs: genes chosen, counts checked and normalised, which anndata and scipy are spared.",
     )
 
 

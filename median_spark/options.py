@@ -114,9 +114,10 @@ _GENES, _CELLS, _COUNTS = "which genes", "which cells, and their totals", "where
 _LAYOUT = "which layout"
 
 # fmt: off
-GENE_TABLE = Option("gene_table", Takes.GENE_TABLE, "", "", _GENES, "CSV",
-    "table with the columns ensembl_id and gene_type: its genes of the chosen types are the corpus's genes, and it "
-    "supplies the gene type of matrices that have none; without it, whatever the matrices hold")
+GENE_TABLE = Option("gene_table", Takes.GENE_TABLE, "", "", _GENES, "FILE",
+    "GTF or GFF3 of Ensembl or GENCODE, or a CSV with the columns ensembl_id and gene_type; give the option again for "
+    "each further species: the genes of the chosen types are the corpus's genes, and the table supplies the gene type "
+    "of matrices that have none; without it, whatever the matrices hold")
 GENE_TYPES = Option("gene_types", Takes.TYPES, "", "", _GENES, "TYPE",
     "gene types to take, after INPUT or with commas between them (default: %(default)s)")
 GENE_MAP = Option("gene_map", Takes.GENE_MAP, "", "", _GENES, "FILE",

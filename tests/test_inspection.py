@@ -136,7 +136,7 @@ class TestMatrix:
                 "AttributeNames(gene_id='Accession')",
             ),
             (
-                {"ensembl_id": ["ENSG1.7", "ENSG2.1", "ENSG3.4"]},
+                {"ensembl_id": ["ENSG2.7", "ENSG2.1", "ENSG3.4"]},
                 {"gene_table": GeneTable("/genes.csv", {"ENSG2": "miRNA"})},
                 "ReadOptions(strip_version=True)",
             ),

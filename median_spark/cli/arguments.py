@@ -1,6 +1,7 @@
 """The arguments of every command, and what they say to someone who asks for help."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -13,7 +14,7 @@ from median_spark.job_options import ConvertOptions, MedianOptions, ResultOption
 from median_spark.matrices import ENDINGS, ReadOptions
 from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import READING, Takes
+from median_spark.options import GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -38,6 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
+        if re.search(r"arguments are required: [^-]", message):
+            message += f" (options such as {GENE_TABLE.flag} take everything up to the next option: put these first)"
         super().error(printable(without_secrets(message)))
 
 
@@ -86,9 +89,9 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_digests(parser)
     _add_sources(parser)
     dictionaries = _add_dictionaries(parser)
-    dictionaries.add_argument("--gene-table", metavar="CSV",
-                              help="gene table with gene_name: names lead to their genes, and are shown in the "
-                              "report; it decides nothing else")  # fmt: skip
+    dictionaries.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                              help="gene tables with names (gene_name): names lead to their genes, and are shown in "
+                              "the report; it decides nothing else")  # fmt: skip
     dictionaries.add_argument("--gene-map", metavar="FILE",
                               help="the gene map that the matrices were converted with: its names lead to their "
                               "genes, as they did there")  # fmt: skip
@@ -145,8 +148,8 @@ def _report(parser: argparse.ArgumentParser) -> None:
                         help="medians to compare with: a pickled dict (.pkl), a .csv with the columns gene and median, "
                         "or another RESULT; may be given again")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
-    parser.add_argument("--gene-table", metavar="CSV",
-                        help="table with the columns ensembl_id, gene_type and gene_name: names to show")  # fmt: skip
+    parser.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                        help="gene tables with names (GTF, GFF3, or CSV with gene_name): names to show")  # fmt: skip
     _add_debug(parser)
 
 
@@ -181,6 +184,8 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         text = option.help.replace("%(default)s", str(default))
         if option.takes is Takes.NOTHING:
             group.add_argument(option.flag, action="store_true", default=None, help=option.help)
+        elif option.takes is Takes.GENE_TABLE:
+            group.add_argument(option.flag, action="append", metavar=option.metavar, help=option.help)
         elif option.takes is Takes.TYPES:
             group.add_argument(option.flag, nargs="+", default=list(default), metavar=option.metavar,
                                help=option.help.replace("%(default)s", ",".join(default)))  # fmt: skip
@@ -216,9 +221,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_merging(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("merging")
-    group.add_argument("--gene-table", metavar="CSV",
-                       help="table with the columns ensembl_id and gene_type: its genes of the chosen types are the "
-                       "result's genes, others are left out; without it, the genes that the digests hold")  # fmt: skip
+    group.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                       help="GTF, GFF3, or CSV with the columns ensembl_id and gene_type; several for several species: "
+                       "the genes of the chosen types are the result's genes, others are left out; without it, the "
+                       "genes that the digests hold")  # fmt: skip
     group.add_argument("--gene-types", nargs="+", default=list(DEFAULT_GENE_TYPES), metavar="TYPE",
                        help="gene types to take from the gene table, after DIGESTS or with commas between them "
                        f"(default: {','.join(DEFAULT_GENE_TYPES)})")  # fmt: skip

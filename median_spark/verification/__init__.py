@@ -85,7 +85,7 @@ def verify(
     provenance = document(result, "provenance.json")
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
     sources = [StoredSource(expression, recorded) for recorded in provenance["sources"]]
-    namings = namings_of({source.name: source.record["parameters"] for source in sources}, gene_map) if inputs else []
+    namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
     cells = Cells({source.name: source.record["parameters"] for source in sources}, cell_list) if inputs else None
     check_files(done, result, medians)
     check_totals(done, sources, medians)

@@ -24,7 +24,12 @@ class Soma:
 
     def __init__(self, location: str, layer: str) -> None:
         soma = import_module("tiledbsoma")
-        context = soma.SOMATileDBContext(tiledb_config={"soma.init_buffer_bytes": str(1 << 26)})
+        context = soma.SOMATileDBContext(
+            tiledb_config={
+                "soma.init_buffer_bytes": str(1 << 26),
+                "sm.query.sparse_global_order.preprocess_tile_merge": "0",  # else it may crash on a busy machine
+            }
+        )
         self._experiment = soma.Experiment.open(location, context=context)
         layers = {
             f"{measurement}/{name}": held.X[name]

@@ -29,6 +29,7 @@ from children import Ending, in_child  # noqa: E402
 from damage import damage_bytes, damage_structure  # noqa: E402
 from good_matrices import Case, good_matrix, zip_whole  # noqa: E402
 from good_triples import damage_lines  # noqa: E402
+from good_zarrs import damage_store  # noqa: E402
 from hostile_pickles import pickle_of  # noqa: E402
 from independent import Reading, difference, read_independently  # noqa: E402
 from pickles_elsewhere import read_by_python  # noqa: E402
@@ -86,6 +87,11 @@ def _try_matrix(rng: np.random.Generator, number: int, folder: Path) -> Verdict:
         how = rng.choice(["sound", "bytes", "structure", "both"], p=[0.15, 0.4, 0.35, 0.1])
         made.sound = made.sound and how == "sound"
         try:
+            if made.path.is_dir():
+                file = damage_store(rng, made.path, made.notes) if how != "sound" else None
+                if file is not None:
+                    damage_bytes(rng, file, made.notes)
+                return made
             if how in ("structure", "both"):
                 if made.files:
                     damage_lines(rng, made.files[rng.choice(3, p=[0.6, 0.2, 0.2])], made.notes)

@@ -1,4 +1,4 @@
-"""Small sound matrices of many kinds: by loompy, anndata and h5py, and as 10x and Parse write them."""
+"""Small sound matrices of many kinds: by loompy, anndata (also in zarr) and h5py, and as 10x and Parse write them."""
 
 import dataclasses
 import gzip
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 from good_triples import put_tenx, write_triples
+from good_zarrs import write_store
 
 from median_spark import GeneTable
 from median_spark.matrices import ReadOptions
@@ -61,14 +62,15 @@ class Content:
 
 def good_matrix(rng: np.random.Generator, folder: Path) -> Case:
     """Write one, and return how to read it."""
-    kind = rng.choice(["loompy", "loom", "anndata", "h5ad", "tenx", "triples"], p=[0.1, 0.28, 0.12, 0.26, 0.12, 0.12])
+    kinds = ["loompy", "loom", "anndata", "h5ad", "tenx", "triples", "zarr"]
+    kind = rng.choice(kinds, p=[0.1, 0.24, 0.1, 0.22, 0.1, 0.1, 0.14])
     content = _content(rng)
     if kind in ("tenx", "triples"):
         return _without_annotations(rng, folder, content, str(kind))
     options = _options(rng, content)
-    suffix = ".loom" if "loom" in kind else ".h5ad"
+    suffix = ".loom" if "loom" in kind else ".zarr" if kind == "zarr" else ".h5ad"
     case = Case(folder / f"study{suffix}", options, int(rng.choice([50, 400, 20_000_000])), notes=[str(kind)])
-    writers = {"loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad}
+    writers = {"loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad, "zarr": _zarr}
     writers[kind](rng, case, content)
     return case
 
@@ -277,6 +279,16 @@ def _entities(text: str) -> str:
 
 
 def _by_anndata(rng: np.random.Generator, case: Case, content: Content) -> None:
+    made = _adata(rng, case, content)
+    made.write_h5ad(case.path, compression=[None, "gzip", "lzf"][rng.integers(3)])
+
+
+def _zarr(rng: np.random.Generator, case: Case, content: Content) -> None:
+    version, case.sound = write_store(rng, case.path, _adata(rng, case, content))
+    case.notes.append(version)
+
+
+def _adata(rng: np.random.Generator, case: Case, content: Content) -> anndata.AnnData:
     counts = content.counts.T
     if counts.dtype.kind == "b" or counts.dtype == np.float16 or not counts.dtype.isnative:
         counts = counts.astype(np.float32)
@@ -290,8 +302,8 @@ def _by_anndata(rng: np.random.Generator, case: Case, content: Content) -> None:
     made = anndata.AnnData(matrix, obs, var)
     if rng.random() < 0.3:
         made.layers["counts"] = made.X.copy()
-    made.write_h5ad(case.path, compression=[None, "gzip", "lzf"][rng.integers(3)])
     case.notes.append(str(kind))
+    return made
 
 
 def _h5ad(rng: np.random.Generator, case: Case, content: Content) -> None:

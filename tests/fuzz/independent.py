@@ -160,13 +160,16 @@ def _undecodable(raw: Any) -> str | None:
 
 
 def _h5ad(path: str, options: ReadOptions, place: str) -> _Table:
+    is_zarr = path.endswith(".zarr")
     try:
-        file = anndata.read_h5ad(path)
+        file = anndata.read_zarr(path) if is_zarr else anndata.read_h5ad(path)
         obs, var = file.obs, file.raw.var if place == "raw.X" else file.var
         matrix = file.raw.X if place == "raw.X" else file.X if place == "X" else file.layers[_layer(place)]
         counts = matrix.astype(np.float64)  # before duplicates are summed, for small types wrap around
         counts = np.asarray(counts.toarray() if hasattr(counts, "toarray") else counts)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError):
+        if is_zarr:
+            raise
         # scipy has no float16 and no foreign byte order, and anndata needs parts of the file that we do not.
         with h5py.File(path, "r") as file:
             obs, var = (anndata.io.read_elem(file[name]) for name in ("obs", "raw/var" if place == "raw.X" else "var"))

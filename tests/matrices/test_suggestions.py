@@ -153,6 +153,6 @@ def test_a_filter_is_no_remedy_for_what_is_wrong_with_counts(tmp_path):
 def test_as_many_cells_as_genes_are_told_apart(tmp_path):
     """'none of its 3 cells passes' and 'none of its 3 gene ids is in the gene table' begin alike."""
     table = GeneTable("/genes.csv", dict.fromkeys(IDS, "protein_coding"))
-    versions = [f"{gene}.1" for gene in IDS[:3]]
-    path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], ensembl_id=versions)
-    assert suggested(path, ReadOptions(gene_table=table)) == ["--strip-version", "--no-cell-filter"]
+    given = {"ensembl_id": ["TP53", "ACTB", "MYC"], "row_accession": IDS[:3]}
+    path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], **given)
+    assert suggested(path, ReadOptions(gene_table=table)) == ["--gene-id-attr accession", "--no-cell-filter"]

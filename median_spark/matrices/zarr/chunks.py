@@ -90,7 +90,7 @@ class Chunks:
     @cached_property
     def sizes(self) -> Ints:
         """The bytes of each file by its place in the grid of files, -1 where there is none."""
-        extents = [-(-extent // size) for extent, size in zip(self.shape, self.file_shape, strict=True)]
+        extents = [-(-extent // max(1, size)) for extent, size in zip(self.shape, self.file_shape, strict=True)]
         sizes = np.full(extents, -1, dtype=np.int64)
         for place in np.ndindex(*extents):
             key = f"{self._path}/{self._array.metadata.encode_chunk_key(place)}".lstrip("/")
