@@ -5,7 +5,21 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import IDS, SYMBOLS, WRITERS, cellxgene, geneformer, optimus, tahoe
+from layouts import (
+    IDS,
+    SYMBOLS,
+    WRITERS,
+    cellxgene,
+    cellxgene_zarr,
+    census,
+    count_table,
+    geneformer,
+    optimus,
+    parse,
+    tahoe,
+    tahoe_parquet,
+    tenx,
+)
 
 from median_spark import (
     ConvertOptions,
@@ -91,20 +105,20 @@ def test_one_command_is_enough_and_says_what_was_done(spark, tables, tmp_path, c
 
 def test_a_query_decides_in_all_layouts_and_is_verified(spark, tables, tmp_path):
     (tmp_path / "in").mkdir()
-    for writer in (optimus, tahoe, cellxgene):
-        writer(tmp_path / "in")
+    several = (optimus, tahoe, cellxgene, cellxgene_zarr, census, tenx, parse, tahoe_parquet, count_table)
+    paths = [str(writer(tmp_path / "in")[0]) for writer in several]
+    inputs = [str(tmp_path / "in"), *(path for path in paths if path.endswith(".parquet"))]
     reading = ReadOptions(
         gene_table=read_gene_table(str(tables / "genes.csv")), cells="n_genes >= 8 and n_counts < 60 and index != 'x'"
     )
-    done = run(str(tmp_path / "in"), str(tmp_path / "out"), spark=spark, reading=reading)
+    done = run(inputs, str(tmp_path / "out"), spark=spark, reading=reading)
     assert all(0 < record.cells_passed < record.cells for record in done.conversion.records)
     assert {record.parameters["cells"] for record in done.conversion.records} == {reading.cells.text}
-    checked = verify(str(tmp_path / "out/expression"), str(tmp_path / "out/medians"), inputs=True, rows=100)
+    checked = verify(str(tmp_path / "out/expression"), str(tmp_path / "out/medians"), inputs=True, rows=150)
     assert checked.differences == []
     other = ReadOptions(gene_table=reading.gene_table, cells="n_genes >= 9")
-    assert (
-        len(convert(str(tmp_path / "in"), str(tmp_path / "out/expression"), spark=spark, reading=other).converted) == 3
-    )
+    again = convert(inputs, str(tmp_path / "out/expression"), spark=spark, reading=other)
+    assert len(again.converted) == len(several)
 
 
 def test_a_list_of_cells_decides_and_what_no_source_has_is_said(spark, tables, tmp_path):
