@@ -8,6 +8,7 @@ import anndata
 import loompy
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 from looms import random_counts
@@ -17,13 +18,17 @@ from tenx import write_tenx_h5
 from triples import write_parse, write_tenx
 
 from median_spark import ConvertOptions, ReadOptions, read_gene_table, run
+from median_spark.geneformer.dictionaries import DICTIONARY_NAMES
 
 GENES = 40
 STUDIES = {"a": random_counts(np.random.default_rng(3), GENES, 60, density=0.3),
            "b": random_counts(np.random.default_rng(4), GENES, 25, density=0.6)}  # fmt: skip
 IDS = [f"ENSG{gene:011d}" for gene in range(GENES)]
-FILES = ("medians.parquet", "medians.csv", "digests.parquet", "geneformer/gene_median_dictionary.pkl",
-         "geneformer/token_dictionary.pkl")  # fmt: skip
+FILES = ("medians.csv", *(f"geneformer/{name}" for name in DICTIONARY_NAMES), "total_gene_median_dict.pickle",
+         "total_gene_tdigest_dict.pickle", "detected_gene_median_dict.pickle",
+         "gene_detection_counts_dict.pickle")  # fmt: skip
+TABLES = ("medians.parquet", "digests.parquet")
+"""Their bytes also hold where the result came from."""
 
 
 def cells_of(counts):
@@ -102,6 +107,7 @@ def results(spark, tmp_path_factory):
         done = run(str(corpus), str(out), spark=spark, reading=reading, conversion=ConvertOptions(unit_entries=300))
         assert done.summary.sources == len(STUDIES), what
         found[what] = {file: (out / "medians" / file).read_bytes() for file in FILES}
+        found[what] |= {table: pq.read_table(out / "medians" / table) for table in TABLES}
     return found
 
 
@@ -122,3 +128,5 @@ def test_the_first_is_the_oracle_s(results):
 def test_every_format_gives_the_same_bytes(results, what):
     for file in FILES:
         assert results[what][file] == results["loom"][file], file
+    for table in TABLES:
+        assert results[what][table].equals(results["loom"][table]), table
