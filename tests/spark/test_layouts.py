@@ -5,7 +5,21 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import IDS, SYMBOLS, WRITERS, cellxgene, geneformer, optimus, tahoe
+from layouts import (
+    IDS,
+    SYMBOLS,
+    WRITERS,
+    cellxgene,
+    cellxgene_zarr,
+    census,
+    count_table,
+    geneformer,
+    optimus,
+    parse,
+    tahoe,
+    tahoe_parquet,
+    tenx,
+)
 
 from median_spark import (
     ConvertOptions,
@@ -36,10 +50,12 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A folder with a source of every layout, and what each holds."""
+    """Sources of every layout in one folder, and what each holds."""
     folder = tmp_path_factory.mktemp("mixture")
     written = [writer(folder) for writers in WRITERS.values() for writer in writers]
-    return folder, [values for _, values in written]
+    # Parquet files in a folder with other matrices are read only if they are named.
+    inputs = [str(folder), *(str(path) for path, _ in written if str(path).endswith(".parquet"))]
+    return inputs, [values for _, values in written]
 
 
 def assert_medians(result, held):
@@ -51,11 +67,11 @@ def assert_medians(result, held):
 
 
 def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tables, tmp_path):
-    folder, held = corpus
+    inputs, held = corpus
     reading = ReadOptions(
         gene_table=read_gene_table(str(tables / "genes.csv")), gene_map=read_gene_map(str(tables / "map.csv"))
     )
-    done = run(str(folder), str(tmp_path / "out"), spark=spark, reading=reading)
+    done = run(inputs, str(tmp_path / "out"), spark=spark, reading=reading)
     assert_medians(tmp_path / "out/medians", held)
     names = {record.layout.name for record in done.conversion.records}
     assert names == set(WRITERS)
@@ -72,7 +88,7 @@ def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tabl
         gene_map=str(tables / "map.csv"),
     )  # fmt: skip
     assert checked.differences == []
-    again = convert(str(folder), str(tmp_path / "out/expression"), spark=spark, reading=reading)
+    again = convert(inputs, str(tmp_path / "out/expression"), spark=spark, reading=reading)
     assert (again.converted, len(again.unchanged)) == ([], len(held))
 
 
@@ -89,20 +105,20 @@ def test_one_command_is_enough_and_says_what_was_done(spark, tables, tmp_path, c
 
 def test_a_query_decides_in_all_layouts_and_is_verified(spark, tables, tmp_path):
     (tmp_path / "in").mkdir()
-    for writer in (optimus, tahoe, cellxgene):
-        writer(tmp_path / "in")
+    several = (optimus, tahoe, cellxgene, cellxgene_zarr, census, tenx, parse, tahoe_parquet, count_table)
+    paths = [str(writer(tmp_path / "in")[0]) for writer in several]
+    inputs = [str(tmp_path / "in"), *(path for path in paths if path.endswith(".parquet"))]
     reading = ReadOptions(
         gene_table=read_gene_table(str(tables / "genes.csv")), cells="n_genes >= 8 and n_counts < 60 and index != 'x'"
     )
-    done = run(str(tmp_path / "in"), str(tmp_path / "out"), spark=spark, reading=reading)
+    done = run(inputs, str(tmp_path / "out"), spark=spark, reading=reading)
     assert all(0 < record.cells_passed < record.cells for record in done.conversion.records)
     assert {record.parameters["cells"] for record in done.conversion.records} == {reading.cells.text}
-    checked = verify(str(tmp_path / "out/expression"), str(tmp_path / "out/medians"), inputs=True, rows=100)
+    checked = verify(str(tmp_path / "out/expression"), str(tmp_path / "out/medians"), inputs=True, rows=150)
     assert checked.differences == []
     other = ReadOptions(gene_table=reading.gene_table, cells="n_genes >= 9")
-    assert (
-        len(convert(str(tmp_path / "in"), str(tmp_path / "out/expression"), spark=spark, reading=other).converted) == 3
-    )
+    again = convert(inputs, str(tmp_path / "out/expression"), spark=spark, reading=other)
+    assert len(again.converted) == len(several)
 
 
 def test_a_list_of_cells_decides_and_what_no_source_has_is_said(spark, tables, tmp_path):

@@ -3,6 +3,7 @@
 Each writer returns the path of its file and the expected values: {gene: (cell ids, values)}.
 """
 
+import tempfile
 from pathlib import Path
 
 import anndata
@@ -172,10 +173,10 @@ def scanpy(folder, seed=12):
 
 
 def cellxgene_zarr(folder, seed=14):
-    path, values = cellxgene(folder, seed, raw=False)
-    copy_h5ad(path, folder / "cellxgene.zarr")
-    path.unlink()
-    return folder / "cellxgene.zarr", values
+    with tempfile.TemporaryDirectory() as copied:
+        path, values = cellxgene(Path(copied), seed, raw=False)
+        copy_h5ad(path, folder / "store.zarr")
+    return folder / "store.zarr", values
 
 
 def census(folder, seed=15):

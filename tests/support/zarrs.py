@@ -35,7 +35,11 @@ def copy_h5ad(h5ad, path, version="3", chunk=None, **how):
         warnings.simplefilter("ignore")  # types of strings are not in zarr's specification yet
         root = zarr.open_group(str(path), mode="w", zarr_format=int(version[0]))
         root.attrs.update(_attributes(file))
-        file.visititems(lambda name, held: _copy(root, name, held, version, chunk, how))
+        names = []
+        file.visit(names.append)
+        # Not in a callback of h5py's: it holds h5py's lock, which zarr's thread may wait for when it collects garbage.
+        for name in names:
+            _copy(root, name, file[name], version, chunk, how)
     return str(path)
 
 
