@@ -48,13 +48,9 @@ def _write_h5(path: Path, counts: scipy.sparse.csr_matrix, ids: list[str], barco
         }
         for name, texts in {"barcodes": barcodes, **{f"features/{name}": of for name, of in features.items()}}.items():
             group.create_dataset(name, data=np.array(texts, dtype="S"), **RANGER)
-        lists = {
-            "data": counts.data,
-            "indices": counts.indices.astype(np.int64),
-            "indptr": counts.indptr.astype(np.int64),
-        }
-        for name, numbers in lists.items():
-            group.create_dataset(name, data=numbers, chunks=(80_000,), **RANGER)
+        for name, dtype in (("data", np.int32), ("indices", np.int64), ("indptr", np.int64)):
+            numbers = getattr(counts, name).astype(dtype)
+            group.create_dataset(name, data=numbers, chunks=(min(80_000, len(numbers)),), **RANGER)
         group["shape"] = np.array(counts.shape[::-1], dtype=np.int32)
 
 

@@ -166,6 +166,8 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     frames = [
         Way("ours.frame_exact", "median_spark of a DataFrame, exact", spark, heap + _GIB),
         Way("ours.frame_no_exact", "median_spark of a DataFrame, not exact", spark, heap + _GIB),
+        Way("ours.frame_counts", "median_spark of a DataFrame of counts, exact", spark, heap + _GIB, False, few),
+        Way("table.spark_counts", "Spark SQL of the same counts", spark, heap + _GIB, False, few),
         Way("table.pandas_udf", "grouped pandas UDF with crick", spark, heap + _GIB, False, few),
         Way("table.apply_in_pandas", "applyInPandas with crick", spark, heap + _GIB, False, few),
     ]

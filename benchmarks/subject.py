@@ -32,6 +32,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     _be_ended_first()
+    sys.path.insert(0, str(Path(__file__).parent))  # a worker's environment keeps Python from doing so
     if options.pop("one_core", False) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     room, name = way.split(".")

@@ -125,7 +125,9 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
     if found is None:
         message = f"{location}: not a matrix that can be read; its name must end in {' or '.join(ENDINGS)}"
         raise InputError(message)
-    return found.opener(location, names, layer)
+    matrix = found.opener(location, names, layer)
+    matrix.format_name = found.name
+    return matrix
 
 
 def matrix_stat(location: str, formats: Collection[Format] = FORMATS) -> FileStat | None:

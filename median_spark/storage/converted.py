@@ -1,7 +1,7 @@
 """Copies of files in another form, such as decompressed, each made once per machine in scratch space.
 
 A copy has no name: it is gone when the last process that holds it closes it, ends, or is killed. On Linux, other
-processes of the same user find it among open files (`/proc`); elsewhere each process makes its own.
+processes of the same user find a large one among open files (`/proc`); elsewhere each process makes its own.
 """
 
 import atexit
@@ -25,6 +25,9 @@ from median_spark.storage.scratch import SPARED_BYTES, free_bytes, no_room, room
 
 _CHECKED_BYTES = 64 << 20
 """Bytes to write between two looks at the free space."""
+
+SHARED_BYTES = 16 << 20
+"""Bytes of the files from which on a copy is shared: of smaller ones it takes no longer to make another."""
 
 _COMPLETE, _INCOMPLETE = 0o400, 0o600
 """Permissions of a copy, which tell other processes whether it is complete."""
@@ -121,6 +124,9 @@ class ScratchWriter:
         view = memoryview(room).cast("B")
         while view:
             filled = os.preadv(self._file, [view], offset)
+            if not filled:
+                message = f"{self._location}: what was written to scratch space is not there any more"
+                raise OSError(message)
             view, offset = view[filled:], offset + filled
 
     def _refuse(self) -> NoReturn:
@@ -140,7 +146,9 @@ def scratch_writer(location: str) -> Iterator[ScratchWriter]:
 def open_converted(
     location: str, form: str, files: Sequence[FileStat], make: Callable[[ScratchWriter], None]
 ) -> ConvertedFile:
-    """Open what `make` writes; a copy of the same files in the same form is reused, also that of another process.
+    """Open what `make` writes; a copy of the same files in the same form is reused.
+
+    That of another process is, too, if the files have at least `SHARED_BYTES`.
 
     Parameters
     ----------
@@ -154,7 +162,8 @@ def open_converted(
         Writes the copy from its beginning to its end; it is called anew if another process could not finish.
     """
     key = hashlib.sha256(repr((form, [astuple(file) for file in files])).encode()).hexdigest()[:32]
-    return ConvertedFile(_COPIES.borrow(key, location, make))
+    shared = sys.platform == "linux" and sum(file.size for file in files) >= SHARED_BYTES
+    return ConvertedFile(_COPIES.borrow(key, location, make, shared=shared))
 
 
 def release_converted() -> None:
@@ -183,12 +192,12 @@ class _Copies:
         atexit.register(self.drop_unused)
         os.register_at_fork(after_in_child=self._leave_to_parent)
 
-    def borrow(self, key: str, location: str, make: Callable[[ScratchWriter], None]) -> _Copy:
+    def borrow(self, key: str, location: str, make: Callable[[ScratchWriter], None], *, shared: bool) -> _Copy:
         with self._changing:
             copy = self._copies.get(key)
             if copy is None:
                 self.drop_unused()
-                copy = self._copies[key] = _Copy(_found_or_made(key, location, make))
+                copy = self._copies[key] = _Copy(_found_or_made(key, location, make, shared=shared))
             copy.users += 1
             return copy
 
@@ -210,18 +219,11 @@ class _Copies:
 _COPIES = _Copies()
 
 
-def _found_or_made(key: str, location: str, make: Callable[[ScratchWriter], None]) -> int:
+def _found_or_made(key: str, location: str, make: Callable[[ScratchWriter], None], *, shared: bool) -> int:
     """Return a file descriptor of a complete copy."""
-    while True:
-        with _folder_locked():
-            file = _find(key)
-            if file is None:
-                file = _unnamed(f"{_PREFIX}{key}-{os.getpid()}")
-                fcntl.flock(file, fcntl.LOCK_EX)
-                break
-        if _is_complete(file):
-            return file
-        os.close(file)  # its maker failed
+    file = _found_or_begun(key) if shared else _unnamed(f"{_PREFIX}{os.getpid()}")
+    if os.fstat(file).st_mode & 0o777 == _COMPLETE:
+        return file
     try:
         make(ScratchWriter(location, file))
         os.fchmod(file, _COMPLETE)
@@ -230,6 +232,20 @@ def _found_or_made(key: str, location: str, make: Callable[[ScratchWriter], None
         os.close(file)
         raise
     return file
+
+
+def _found_or_begun(key: str) -> int:
+    """Return a file descriptor of a complete copy, or of an empty one that others wait for."""
+    while True:
+        with _folder_locked():
+            file = _find(key)
+            if file is None:
+                file = _unnamed(f"{_PREFIX}{key}-{os.getpid()}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+                return file
+        if _is_complete(file):
+            return file
+        os.close(file)  # its maker failed
 
 
 def _unnamed(name: str) -> int:
@@ -244,8 +260,6 @@ def _unnamed(name: str) -> int:
 
 def _find(key: str) -> int | None:
     """Open a copy that a process of this user holds, None if there is none; it may be incomplete."""
-    if sys.platform != "linux":
-        return None
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):  # the process has ended, or is somebody else's
             if descriptors.stat().st_uid != os.getuid():

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from median_spark.guard import beat
@@ -63,6 +64,35 @@ class H5ad:
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return a text, a number or a truth value for each cell, None where it is missing."""
         return np.asarray(_column(self._obs, name, missing=None))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return [name for name in _names(self._obs) if not name.startswith("__")]
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        entry = take(self._obs, name) if _is_group(self._obs) else None
+        if entry is not None and _is_group(entry) and holds(entry, "codes"):
+            categories = texts(take(entry, "categories")[()])
+            ordered = bool(entry.attrs.get("ordered", False))
+            return pd.Series(pd.Categorical.from_codes(take(entry, "codes")[()], categories, ordered=ordered))
+        values = _column(self._obs, name, missing=pd.NA)
+        if entry is not None and _is_group(entry):
+            return pd.Series(pd.array(values.tolist()))
+        return pd.Series(values)
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        if self._kind == "csc":
+            every = self._csc_columns(0, self._genes).tocsr()
+            every.sum_duplicates()
+            return np.asarray((every != 0).sum(axis=1)).ravel()
+        numbers = []
+        for block in self._blocks():
+            block.sum_duplicates()
+            numbers.append(np.asarray((block != 0).sum(axis=1)).ravel())
+        return np.concatenate(numbers)
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell: a column of obs, or its index."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.guard import beat, read_guarded
+from median_spark.verification.cells import Cells, queried
 from median_spark.verification.h5ads import H5ad
 from median_spark.verification.inside import DamagedError, OutsideError, holds_in_file
 from median_spark.verification.looms import Loom
@@ -32,6 +33,7 @@ def check_inputs(
     done: Verification,
     sources: list[StoredSource],
     namings: list[Naming],
+    lists: Cells,
     genes: list[str],
     rng: np.random.Generator,
     rows: int,
@@ -54,7 +56,8 @@ def check_inputs(
         stored = source.rows(genes, ["gene"]).column("gene").unique().to_pylist()
         if stored:
             wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
-        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], sorted(set(wanted)))
+        listed = lists.of_source(source.name)
+        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], listed, sorted(set(wanted)))
         for gene, cells, values in rows_read:
             _check_row(done, source, gene, cells, values)
             looked_at += 1
@@ -75,13 +78,13 @@ def _check_row(
 
 
 def _matrix_rows(
-    record: dict[str, Any], naming: Naming, genes: list[str]
+    record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
     location = record["input"]["path"]
     try:
         with contextlib.ExitStack() as closing:
-            return _rows_of(_opened(record, closing), record, naming, genes)
+            return _rows_of(_opened(record, closing), record, naming, listed, genes)
     except (OutsideError, DamagedError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
@@ -127,7 +130,7 @@ def _state(location: str) -> storage.FileStat | None:
 
 
 def _rows_of(
-    matrix: "Matrix", record: dict[str, Any], naming: Naming, genes: list[str]
+    matrix: "Matrix", record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     parameters, names = record["parameters"], record["parameters"]["names"]
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
@@ -139,6 +142,10 @@ def _rows_of(
         passed = _passed(matrix, names["filter_pass"], parameters.get("filter_values"))
     n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
     n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
+    if parameters.get("cells"):
+        passed &= queried(matrix, parameters["cells"], cells)
+    if listed is not None:
+        passed &= np.array([cell in listed for cell in cells.tolist()], dtype=np.bool_)
     wanted = set(genes)
     rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
     counts = matrix.counts(rows)

@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from median_spark.guard import beat
@@ -38,6 +39,23 @@ class Loom:
         if h5py.check_string_dtype(dataset.dtype):
             return np.array(self._strings(dataset), dtype=object)
         return np.asarray(dataset[:])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return list(self._columns)
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return pd.Series(self.labels(name))
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many rows have a count in each cell."""
+        detected = np.zeros(self.cells, dtype=np.int64)
+        for row in range(self._matrix.shape[0]):
+            beat()
+            detected += self._matrix[row] != 0
+        return detected
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""

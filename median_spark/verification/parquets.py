@@ -11,6 +11,7 @@ from scipy import sparse
 
 from median_spark import storage
 from median_spark.guard import beat
+from median_spark.verification.cells import detected_in
 
 _CELLS = ("cell", "barcode", "cell_id", "CellID", "obs_names")
 _LONG = (("ensembl_id", "gene_id", "feature_id", "gene"), ("count", "counts", "value"), _CELLS)
@@ -66,6 +67,19 @@ class Parquet:
         """Return a text, a number or a truth value for each cell, None where it is missing."""
         values = self._column(name)
         return np.asarray(values.astype(object).where(values.notna(), None).to_numpy())
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return [name for name in self._names if name not in (self._gene, self._count)]
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return self._column(name).reset_index(drop=True)
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        return detected_in(self.counts(np.arange(len(self._numbers))))
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the name of each cell."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from median_spark.guard import beat
+from median_spark.verification.cells import detected_in
 
 _USUAL = ("RNA/raw", "RNA/counts", "RNA/data", "raw/data", "RNA/X")
 _BLOCK = 4096
@@ -22,7 +24,12 @@ class Soma:
 
     def __init__(self, location: str, layer: str) -> None:
         soma = import_module("tiledbsoma")
-        context = soma.SOMATileDBContext(tiledb_config={"soma.init_buffer_bytes": str(1 << 26)})
+        context = soma.SOMATileDBContext(
+            tiledb_config={
+                "soma.init_buffer_bytes": str(1 << 26),
+                "sm.query.sparse_global_order.preprocess_tile_merge": "0",  # else it may crash on a busy machine
+            }
+        )
         self._experiment = soma.Experiment.open(location, context=context)
         layers = {
             f"{measurement}/{name}": held.X[name]
@@ -62,6 +69,19 @@ class Soma:
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return a text, a number or a truth value for each cell, None where it is missing."""
         return _column(self._obs, name)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return list(self._obs.keys())
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return pd.Series(_column(self._obs, name))
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        return detected_in(self.counts(np.arange(len(self._gene_numbers))))
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the name of each cell."""

@@ -6,9 +6,11 @@ from typing import Any, NoReturn
 import h5py
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from median_spark.guard import beat
+from median_spark.verification.cells import detected_in
 from median_spark.verification.inside import DamagedError, holds_in_file, take_from_file, texts
 
 _CELLS = 2_000
@@ -49,6 +51,19 @@ class Tenx:
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return the barcode of each cell, the only thing that is known of it."""
         return self.cell_ids(name)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return ["barcode"]
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return pd.Series(self.cell_ids(name).astype(object))
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        return detected_in(self.counts(np.arange(len(self._chosen))))
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from median_spark import storage
 from median_spark.guard import beat
+from median_spark.verification.cells import detected_in
 from median_spark.verification.inside import DamagedError
 
 _LINES = 1_000_000
@@ -57,6 +58,19 @@ class Triples:
             return self.numbers(name)
         except ValueError:
             return np.asarray(self._cell_column(name), dtype=object)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return list(self._cells.columns) if self._parse else ["barcode"]
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return pd.Series(self.labels(name)).reset_index(drop=True)
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        return detected_in(self.counts(np.arange(len(self._chosen))))
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import zarr
 from scipy import sparse
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
@@ -110,6 +111,19 @@ class Collection:
     def labels(self, name: str) -> npt.NDArray[Any]:
         """Return a text, a number or a truth value for each cell, None where it is missing."""
         return np.concatenate([member.labels(name) for member in self._members])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells in all of them."""
+        return sorted(set.intersection(*(set(member.columns) for member in self._members)))
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        return pd.concat([member.column(name) for member in self._members], ignore_index=True)
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        return np.concatenate([member.detected() for member in self._members])
 
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell."""

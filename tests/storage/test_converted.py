@@ -25,6 +25,7 @@ HOLDING = """
 import os, sys, time
 from median_spark import storage
 from median_spark.storage import converted
+converted.SHARED_BYTES = 0
 made = []
 write = converted.ScratchWriter.append
 def append(self, content):
@@ -48,6 +49,7 @@ def scratch_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+    monkeypatch.setattr(converted, "SHARED_BYTES", 0)
     yield folder
     storage.release("")
     assert list(folder.iterdir()) == []
@@ -129,6 +131,15 @@ class TestCopies:
         assert said_by_other.readline() == "25600 made\n"
         waiting.communicate("\n")
         maker.wait()
+
+    def test_a_small_file_is_decompressed_by_each_process(self, zipped, monkeypatch):
+        process, said = holding(zipped)
+        assert said.readline() == "25600 made\n"
+        monkeypatch.setattr(converted, "SHARED_BYTES", 1_000_000)
+        monkeypatch.setattr(converted, "_find", None)
+        with storage.open_random(zipped) as file:
+            assert file.size() == 25_600
+        process.communicate("\n")
 
     def test_a_failure_leaves_nothing(self, tmp_path):
         bad = tmp_path / "bad.loom.gz"

@@ -7,11 +7,12 @@ nothing of what they mean.
 from typing import NoReturn, Protocol
 
 import numpy as np
+import pandas as pd
 
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import Table, Values, as_strings
 
 _OLD_CATEGORIES = "__categories"
 
@@ -75,6 +76,30 @@ class Frame(IndexedTable):
             categories = codes.referred("categories")
         return self._categorical(column, categories, codes, first, last)
 
+    def series(self, column: str, first: int, last: int) -> pd.Series:
+        """Return the entries ``first <= entry < last`` of a column, of the type that anndata gives it in pandas."""
+        held = self._held.find(column) if isinstance(self._held, Group) else None
+        encoding = held.word("encoding-type") if isinstance(held, Group) else None
+        if isinstance(held, Group) and encoding == "categorical":
+            codes = self._check(column, held.find("codes"))
+            categories = self._categories(column, held.find("categories"))
+            numbers = self._codes(column, categories, codes, first, last)
+            texts = as_strings(categories) if categories.dtype.kind in "OSU" else categories
+            if len(set(texts.tolist())) < len(texts):
+                self.refuse(column, "has a category twice; the file is damaged")
+            return pd.Series(pd.Categorical.from_codes(numbers, texts, ordered=bool(held.attribute("ordered"))))
+        if encoding not in _NULLABLE:
+            return super().series(column, first, last)
+        values, missing = self.values(column, first, last)
+        missing = np.zeros(len(values), dtype=np.bool_) if missing is None else missing
+        if values.dtype.kind in "iu":
+            return pd.Series(pd.arrays.IntegerArray(values, missing))
+        if values.dtype.kind == "b":
+            return pd.Series(pd.arrays.BooleanArray(values, missing))
+        texts = as_strings(values).astype(np.object_)
+        texts[missing] = pd.NA
+        return pd.Series(texts, dtype="string")
+
     def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
         if isinstance(self._held, Array):
             names = self._held.form(what).dtype.names or ()
@@ -121,15 +146,31 @@ class Frame(IndexedTable):
 
     def _categorical(self, column: str, held: Node | None, codes: Array, first: int, last: int | None) -> Values:
         categories = self._categories(column, held)
+        return self._chosen(column, categories, self._codes(column, categories, codes, first, last), codes)
+
+    def _codes(self, column: str, categories: Numbers, codes: Array, first: int, last: int | None) -> Numbers:
+        """Read some codes, and check that they are of categories."""
         # Of one category the code is 0, and -1 where a value is missing: that is never left out.
         unstored = Unstored.CERTAIN if len(categories) == 1 else Unstored.LIKELY
-        return self._chosen(column, categories, codes.values(self.place(column), first, last, unstored=unstored), codes)
+        numbers = codes.values(self.place(column), first, last, unstored=unstored)
+        self._check_codes(column, categories, numbers)
+        return numbers
 
     def _categories(self, column: str, held: Node | None) -> Numbers:
         return self._require_array(column, held).values(self.place(column))
 
     def _chosen(self, column: str, categories: Numbers, codes: Numbers, of_codes: Array) -> Values:
         """Return the category of each code; a missing value has the code -1."""
+        self._check_codes(column, categories, codes)
+        missing = np.asarray(codes < 0)
+        if not len(categories):
+            return np.full(len(codes), "", dtype=object), missing
+        if categories.dtype.kind == "U":
+            longest = categories.dtype.itemsize // 4
+            of_codes.require_strings(self.place(column), len(codes), longest)
+        return categories[np.where(missing, 0, codes)], missing
+
+    def _check_codes(self, column: str, categories: Numbers, codes: Numbers) -> None:
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
             self.refuse(
                 column,
@@ -142,10 +183,3 @@ class Frame(IndexedTable):
                 f"has the codes {codes.min()} to {codes.max()}, where it has {len(categories):,} categories; "
                 "the file is damaged",
             )
-        missing = np.asarray(codes < 0)
-        if not len(categories):
-            return np.full(len(codes), "", dtype=object), missing
-        if categories.dtype.kind == "U":
-            longest = categories.dtype.itemsize // 4
-            of_codes.require_strings(self.place(column), len(codes), longest)
-        return categories[np.where(missing, 0, codes)], missing

@@ -103,6 +103,15 @@ class AnnDataMatrix(TabledMatrix):
         """Return the bytes of some cells in the file."""
         return self._counts.stored_bytes(first, last)
 
+    def file_attributes(self) -> list[str]:
+        """Return the names in uns."""
+        held = self._root.find("uns")
+        return held.names("the list of contents of 'uns'") if isinstance(held, Group) else []
+
+    def layers(self) -> list[str]:
+        """Return the names of all layers."""
+        return list(self._layers)
+
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""
         return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]

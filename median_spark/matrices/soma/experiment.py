@@ -29,6 +29,9 @@ _BIOTYPES = ("feature_type", "protein_coding")
 
 _DEFAULT = AttributeNames()
 
+_SUMMED_AT_ONCE = 2048
+"""Cells whose entries are in memory at once while they are summed."""
+
 _BYTES_PER_ENTRY = 2
 """Bytes of an entry in the files of an array, more or less: only ratios of `stored_bytes` are used."""
 
@@ -117,8 +120,15 @@ class SomaMatrix(TabledMatrix):
 
     def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, by ascending row."""
-        everything = self.entries(np.arange(self.shape[0]), first, last, np.ones(last - first, dtype=np.bool_))
-        return totals_of(everything, last - first)
+        tile, rows = self.cells_per_tile(), np.arange(self.shape[0])
+        step = max(1, last - first) if tile == 1 else -(-_SUMMED_AT_ONCE // tile) * tile
+        totals, begin = np.zeros(last - first, dtype=np.float64), first
+        while begin < last:
+            end = min((begin // step + 1) * step, last) if tile > 1 else last
+            everything = self.entries(rows, begin, end, np.ones(end - begin, dtype=np.bool_))
+            totals[begin - first : end - first] = totals_of(everything, end - begin)
+            begin = end
+        return totals
 
     def cells_per_tile(self) -> int:
         """Return how many cells are decompressed together."""
@@ -131,6 +141,10 @@ class SomaMatrix(TabledMatrix):
         if (first, last) not in self._entries_read:  # else these cells were just looked at
             self._entries_read = {(first, last): sum(len(counts) for _, _, counts in self._read(first, last))}
         return self._entries_read[first, last] * _BYTES_PER_ENTRY
+
+    def layers(self) -> list[str]:
+        """Return the names of all layers."""
+        return list(self._layers)
 
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""

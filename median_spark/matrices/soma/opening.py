@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ def open_experiment(location: str) -> Any:
         schemes = " and ".join(f"{scheme}://" for scheme in _SCHEMES)
         message = f"{location}: TileDB-SOMA experiments can be read from disk and from {schemes}: copy it there"
         raise InputError(message)
-    context = soma.SOMATileDBContext(tiledb_config=_config())
+    context = _context(soma, tuple(sorted(_config().items())))
     try:
         return soma.Experiment.open(location, context=context)
     except soma.DoesNotExistError as error:
@@ -81,6 +82,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+@lru_cache(maxsize=8)
+def _context(soma: Any, config: tuple[tuple[str, str], ...]) -> Any:
+    """Return TileDB's context of some settings, one for a process, as each has threads of its own."""
+    return soma.SOMATileDBContext(tiledb_config=dict(config))
+
+
 def _config() -> dict[str, str]:
     """Return TileDB's settings: one thread, as a task has one core, little memory, and the environment's S3."""
     settings = {
@@ -88,6 +95,8 @@ def _config() -> dict[str, str]:
         "sm.io_concurrency_level": "1",
         "sm.mem.total_budget": str(_BUDGET),
         "soma.init_buffer_bytes": str(_BUFFER),
+        # Its merging of tiles in threads of its own reads freed memory and crashes on a busy machine (tiledbsoma 2.3).
+        "sm.query.sparse_global_order.preprocess_tile_merge": "0",
     }
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region:

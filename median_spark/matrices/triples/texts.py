@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from median_spark.errors import InputError, counted
-from median_spark.matrices.contract import Numbers
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.contract import Numbers, Texts
+from median_spark.matrices.tables import Table, Values, as_strings
 from median_spark.matrices.triples.files import open_text
 
 _MOST_BYTES = 1 << 30
@@ -52,6 +52,13 @@ class TextTable(Table):
         texts = np.empty(len(held), dtype=object)
         texts[:] = held.to_pylist()
         return texts, None
+
+    def strings(self, column: str, first: int = 0, last: int | None = None) -> Texts:
+        """Return some entries of a column as they are written."""
+        first, last, _ = slice(first, last).indices(self.length)
+        texts = np.empty(max(0, last - first), dtype=object)
+        texts[:] = self._texts[column].slice(first, len(texts)).to_pylist()
+        return as_strings(texts)
 
     def kept(self, chosen: Numbers) -> "TextTable":
         """Return the table of some of its entries."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from median_spark.errors import InputError, listed
 from median_spark.guard import beat
@@ -74,6 +75,12 @@ class _JoinedFrame(IndexedTable):
             self.refuse(column, f"holds strings in some of the groups {PREFIX}0 … and numbers in others")
         missing = [np.zeros(len(values), dtype=np.bool_) if gaps is None else gaps for values, gaps in parts]
         return np.concatenate([values for values, _ in parts]), np.concatenate(missing)
+
+    def series(self, column: str, first: int, last: int) -> pd.Series:
+        """Return some entries of a column for pandas."""
+        pieces = list(self._pieces.of(first, last)) or [(0, 0, 0, 0)]
+        parts = [self._frames[number].series(column, begin, end) for number, begin, end, _ in pieces]
+        return pd.concat(parts, ignore_index=True)
 
 
 class _JoinedCounts:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -51,7 +50,6 @@ class Conversion:
         table: ExpressionTable,
         pending: list[PendingSource],
         plan: ConvertPlan,
-        parameters: dict[str, Any],
         progress: ProgressReporter,
         lease: storage.Lease,
     ) -> None:
@@ -62,7 +60,6 @@ class Conversion:
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending = {source.conversion: source for source in pending}
         self._plan = plan
-        self._parameters = parameters
         self._progress = progress
         names = {source.conversion: source.source.name for source in pending}
         self._slow = SlowSources(self._staging, names, plan.options.limits, progress)
@@ -93,9 +90,7 @@ class Conversion:
         self._resume()
         self._settle()
         units = [
-            (source.source.file, source.conversion, unit)
-            for source in self._pending.values()
-            for unit in source.units_left
+            (source.source, source.conversion, unit) for source in self._pending.values() for unit in source.units_left
         ]
         self.tasks = len(units)
         job = UnitJob(self._spark, self._staging, units, self._plan)
@@ -227,7 +222,9 @@ class Conversion:
             input=source.source.file,
             conversion=source.conversion,
             values=sum(record.values for record in source.done.values()),
-            parameters=self._parameters,
+            parameters=head.parameters,
+            layout=head.layout,
+            cells_listed=None if head.listed is None else len(head.listed),
             software=self._software,
             parts=tuple(parts),
             rows=head.rows,

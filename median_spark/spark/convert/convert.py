@@ -21,11 +21,12 @@ from median_spark.expression import (
 )
 from median_spark.guard import read_guarded
 from median_spark.job_options import ConvertOptions
-from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_of
+from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, current, outline_of
 from median_spark.preparation import ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion
+from median_spark.spark.convert.listed_cells import CellListUse, ListedCells
 from median_spark.spark.convert.pending import PendingSource, SourceHead
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.engine.session import active_session
@@ -53,6 +54,8 @@ class ConversionSummary:
         Time it took.
     stages : tuple of Stage
         The same, by stage, with the figures of each.
+    cell_list : CellListUse or None
+        How many cells of the list were found, if there is one.
     """
 
     records: list[SourceRecord]
@@ -61,6 +64,7 @@ class ConversionSummary:
     failures: list[FailureRecord]
     seconds: float
     stages: tuple[Stage, ...] = ()
+    cell_list: CellListUse | None = None
 
 
 def convert(
@@ -132,12 +136,16 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         unchanged = [
             name
             for name, conversion in wanted.items()
-            if not plan.options.overwrite and name in committed and committed[name].conversion == conversion
+            if not plan.options.overwrite
+            and name in committed
+            and committed[name].conversion == conversion
+            and current(committed[name].layout)
         ]
         to_convert = [source for source in plan.sources if source.name not in set(unchanged)]
         staged = set() if plan.options.overwrite else {wanted[source.name] for source in to_convert}
         table.discard_leftovers(keep=staged, records=committed.values())
         records = {name: committed[name] for name in unchanged}
+        cells = ListedCells(plan.reading.cell_list)
         if to_convert:
             plan = replace(plan, reading=_for_workers(plan.reading))
             with progress.working(f"looking at {counted(len(to_convert), 'source')}"):
@@ -145,7 +153,9 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
             failures += rejected
             stop_at_failures(failures, plan.options)
             watch.lap("look", tasks=_outline_tasks(len(to_convert)))
-            conversion = Conversion(spark, table, pending, plan, parameters, progress, lease)
+            conversion = Conversion(spark, table, pending, plan, progress, lease)
+            for source in pending:
+                cells.add(source.head.listed)
             conversion.run()
             records |= conversion.records
             failures += conversion.failures
@@ -165,6 +175,7 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         failures=failures,
         seconds=time.monotonic() - started,
         stages=watch.stages,
+        cell_list=cells.used(records.values()),
     )
 
 
@@ -216,7 +227,13 @@ def _outline_sources(
             try:
                 with slow_marker(staging, conversions[sources[place].name]) as tell:
                     outline = read_guarded(
-                        file.path, outline_of, file.path, reading, entries, limits=limits, on_slow=tell
+                        file.path,
+                        outline_of,
+                        file.path,
+                        reading.of_source(sources[place].name),
+                        entries,
+                        limits=limits,
+                        on_slow=tell,
                     )
             except InputError as error:
                 rows.append({"place": place, "head": None, "error": reason_of(error, file)})

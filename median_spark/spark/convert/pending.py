@@ -1,10 +1,14 @@
 """Sources on their way into an expression table: what is known of each before, and while, its counts are read."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from median_spark.expression import UnitRecord
 from median_spark.genes import RowCounts
-from median_spark.matrices import SourceFile, SourceOutline, Unit
+from median_spark.matrices import AppliedLayout, SourceFile, SourceOutline, Unit
 from median_spark.options import Style, worded
 
 
@@ -18,6 +22,12 @@ class SourceHead:
         As in `SourceRecord`.
     units : tuple of Unit
         Ranges of cells, each read by one task.
+    parameters : dict
+        Options of reading, completed by the layout.
+    layout : AppliedLayout or None
+        What was recognised.
+    listed : ndarray or None
+        Places in the list of cells of those that it has, if there is a list.
     """
 
     rows: int
@@ -29,6 +39,9 @@ class SourceHead:
     row_counts: RowCounts
     warnings: list[str]
     units: tuple[Unit, ...]
+    parameters: dict[str, Any]
+    layout: AppliedLayout | None
+    listed: npt.NDArray[np.int64] | None
 
     @classmethod
     def of(cls, outline: SourceOutline, gene_list: str) -> "SourceHead":
@@ -43,6 +56,9 @@ class SourceHead:
             outline.row_counts,
             [worded(warning, Style.FLAGS) for warning in outline.warnings],
             outline.units,
+            outline.options.as_json(),
+            outline.layout,
+            outline.listed,
         )
 
 

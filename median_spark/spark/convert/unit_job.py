@@ -9,10 +9,9 @@ from pyspark.sql import SparkSession
 
 from median_spark.errors import counted
 from median_spark.expression import Staging, stage_unit
-from median_spark.matrices import Unit
+from median_spark.matrices import SourceFile, Unit
 from median_spark.preparation import ConvertPlan
 from median_spark.spark.engine.tasks import collect, run_tasks
-from median_spark.storage import FileStat
 
 _UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
 
@@ -21,14 +20,14 @@ class UnitJob:
     """The Spark job, in a thread of its own, so that the driver can commit while it runs.
 
     The thread inherits what the caller has set on Spark, such as the job group by which a notebook cancels a cell.
-    `units` has the file, the fingerprint of the source's conversion and the cells of each task.
+    `units` has the source, the fingerprint of its conversion and the cells of each task.
     """
 
     def __init__(
         self,
         spark: SparkSession,
         staging: Staging,
-        units: Sequence[tuple[FileStat, str, Unit]],
+        units: Sequence[tuple[SourceFile, str, Unit]],
         plan: ConvertPlan,
     ) -> None:
         # Spark 3.5 has no tags on classic sessions to take over, and no such parameter.
@@ -52,8 +51,8 @@ class UnitJob:
         reading, limits = self._plan.reading, self._plan.options.limits
 
         def task(number: int) -> Iterator[pa.RecordBatch]:
-            file, conversion, unit = units[number]
-            stage_unit(staging, file, conversion, unit, reading, limits)
+            source, conversion, unit = units[number]
+            stage_unit(staging, source.file, conversion, unit, reading.of_source(source.name), limits)
             yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
         try:

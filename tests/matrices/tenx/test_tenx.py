@@ -116,6 +116,8 @@ class TestNewer:
         path = Path(write_tenx_h5(tmp_path / "study.h5", counts, ids=with_duplicates(GENES)))
         (tmp_path / "study.h5.gz").write_bytes(gzip.compress(path.read_bytes()))
         assert_same(read(tmp_path / "study.h5.gz", EVERY_CELL), expected)
+        assert_same(read(f"file://{tmp_path}/study.h5", EVERY_CELL), expected)
+        assert_same(read(f"file://{tmp_path}/study.h5.gz", EVERY_CELL), expected)
 
 
 class TestOld:

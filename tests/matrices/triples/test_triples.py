@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
-from reading import assert_same, read
+from reading import assert_same, read, refusal
 from triples import matrix_text, write_parse, write_tenx
 
 from median_spark import storage
@@ -100,6 +100,22 @@ class TestWriters:
         assert_same(read(tmp_path / "matrix.mtx.gz", EVERY_CELL), values(theirs.X.toarray().T, list(theirs.var_names)))
 
 
+class TestStores:
+    """A ``file:`` URI goes the way of the object stores."""
+
+    @pytest.mark.parametrize("gz", [True, False])
+    def test_10x(self, tmp_path, counts, expected, gz):
+        path = write_tenx(tmp_path, counts, prefix="GSM1_", gz=gz, ids=with_duplicates(GENES))
+        assert_same(read(f"file://{path}", EVERY_CELL), expected)
+        (source,) = find_sources([f"file://{tmp_path}/"])
+        assert source.name == "GSM1"
+
+    def test_a_missing_list_is_named(self, tmp_path):
+        path = Path(write_parse(tmp_path, [[1]]))
+        (tmp_path / "all_genes.csv").unlink()
+        assert refusal(f"file://{path}").startswith("the list of its genes is missing: there must be all_genes.csv")
+
+
 class TestOrder:
     @pytest.mark.parametrize("at_once", [1 << 23, 50, 1])
     @pytest.mark.parametrize("order", ["F", "C", np.random.default_rng(3)], ids=["by cell", "by gene", "any"])
@@ -167,6 +183,12 @@ class TestFeatures:
         path = write_tenx(tmp_path, [[1], [2]], ids=["g\udce9", "g\udce8"], gz=False)
         with open_matrix(path, AttributeNames()) as matrix:
             assert matrix.gene_ids().tolist() == ["g\\xe9", "g\\xe8"]
+
+    def test_names_that_are_numbers_stay_as_they_are_written(self, tmp_path):
+        path = write_tenx(tmp_path, [[1, 2], [3, 4]], ids=["007", "1e3"], barcodes=["01", "1"])
+        with open_matrix(path, AttributeNames()) as matrix:
+            assert matrix.gene_ids().tolist() == ["007", "1e3"]
+            assert matrix.cell_ids().tolist() == ["01", "1"]
 
 
 class TestSources:
