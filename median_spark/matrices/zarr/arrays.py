@@ -13,9 +13,12 @@ from median_spark.matrices.hdf5.row_blocks import RowBlock, block_bounds
 from median_spark.matrices.zarr.chunks import Chunks, most_bytes, naming_damage
 from median_spark.matrices.zarr.store import ListedStore
 
+_SHARD_STRETCH = 1 << 20
+"""Numbers to read of a shard at once: zarr reads and checks its index anew each time."""
+
 
 class ZarrVector:
-    """A long list of numbers; they are read as `dtype`, and `chunk` of them decompressed together."""
+    """A long list of numbers; they are read as `dtype`, best by stretches of a `chunk`."""
 
     def __init__(self, store: ListedStore, array: zarr.Array, chunks: Chunks, what: str, unstored: Unstored) -> None:
         self._location = store.location
@@ -25,7 +28,8 @@ class ZarrVector:
         self._unstored = unstored
         self._checked = False
         self.dtype: np.dtype[Any] = computable(array.dtype)
-        self.chunk: int = chunks.tile[0]
+        self._tile = chunks.tile[0]
+        self.chunk: int = self._tile * max(1, _SHARD_STRETCH // self._tile if chunks.sharded else 1)
         self._held = (0, np.empty(0, dtype=self.dtype))
 
     def __len__(self) -> int:
@@ -51,12 +55,12 @@ class ZarrVector:
             if stop <= begin + len(held):
                 return held[start - begin : stop - begin]
             return np.concatenate([held[start - begin :], self.read(begin + len(held), stop)])
-        begin, end = start // self.chunk * self.chunk, min(-(-stop // self.chunk) * self.chunk, len(self))
+        begin, end = start // self._tile * self._tile, min(-(-stop // self._tile) * self._tile, len(self))
         with naming_damage(self._location, f"{self._what} from {start:,} to {stop:,}"):
             numbers = np.asarray(self._array[begin:end]).astype(self.dtype, copy=False)
         if self._chunks.sharded and self._unstored is Unstored.DAMAGE:
             self._refuse_zeros(numbers, begin)
-        last = len(numbers) - 1 - (len(numbers) - 1) % self.chunk if len(numbers) else 0
+        last = len(numbers) - 1 - (len(numbers) - 1) % self._tile if len(numbers) else 0
         self._held = (begin + last, numbers[last:].copy()) if end > stop else (0, numbers[:0])
         return numbers[start - begin : stop - begin]
 
@@ -66,8 +70,8 @@ class ZarrVector:
 
     def _refuse_zeros(self, numbers: Numbers, begin: int) -> None:
         """Reject a chunk of nothing but 0: a shard may lack any chunk, and no counts or indices are all 0."""
-        for start in range(0, len(numbers), self.chunk):
-            chunk = numbers[start : start + self.chunk]
+        for start in range(0, len(numbers), self._tile):
+            chunk = numbers[start : start + self._tile]
             if len(chunk) > 1 and not chunk.any():
                 place = f"from {begin + start:,} to {begin + start + len(chunk):,}"
                 message = (

@@ -144,6 +144,11 @@ class Collection(AnnDataMatrix):
             self._opened.popitem()[1].close()
         super().close()
 
+    def file_attributes(self) -> list[str]:
+        """Return the names in uns of the first group."""
+        held = self._group(0).find("uns")
+        return held.names("the list of contents of 'uns'") if isinstance(held, Group) else []
+
     def describe(self) -> list[tuple[str, str]]:
         """Return what the file holds, as pairs of field and finding, for people."""
         return [*super().describe(), ("groups", listed(self._groups, 8))]
