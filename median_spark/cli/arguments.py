@@ -1,7 +1,6 @@
 """The arguments of every command, and what they say to someone who asks for help."""
 
 import argparse
-import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -39,8 +38,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
-        if re.search(r"arguments are required: [^-]", message):
-            message += f" (options such as {GENE_TABLE.flag} take everything up to the next option: put these first)"
         super().error(printable(without_secrets(message)))
 
 
@@ -89,9 +86,9 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_digests(parser)
     _add_sources(parser)
     dictionaries = _add_dictionaries(parser)
-    dictionaries.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
-                              help="gene tables with names (gene_name): names lead to their genes, and are shown in "
-                              "the report; it decides nothing else")  # fmt: skip
+    dictionaries.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
+                              help="gene table with names: these lead to their genes, and are shown in the report; it "
+                              "decides nothing else; may be given again")  # fmt: skip
     dictionaries.add_argument("--gene-map", metavar="FILE",
                               help="the gene map that the matrices were converted with: its names lead to their "
                               "genes, as they did there")  # fmt: skip
@@ -148,8 +145,8 @@ def _report(parser: argparse.ArgumentParser) -> None:
                         help="medians to compare with: a pickled dict (.pkl), a .csv with the columns gene and median, "
                         "or another RESULT; may be given again")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
-    parser.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
-                        help="gene tables with names (GTF, GFF3, or CSV with gene_name): names to show")  # fmt: skip
+    parser.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
+                        help="GTF, GFF3, or CSV with gene_name: names to show; may be given again")  # fmt: skip
     _add_debug(parser)
 
 
@@ -221,10 +218,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_merging(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("merging")
-    group.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
-                       help="GTF, GFF3, or CSV with the columns ensembl_id and gene_type; several for several species: "
-                       "the genes of the chosen types are the result's genes, others are left out; without it, the "
-                       "genes that the digests hold")  # fmt: skip
+    group.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
+                       help="GTF, GFF3, or CSV with the columns ensembl_id and gene_type; may be given again, for "
+                       "further species: the genes of the chosen types are the result's genes, others are left out; "
+                       "without it, the genes that the digests hold")  # fmt: skip
     group.add_argument("--gene-types", nargs="+", default=list(DEFAULT_GENE_TYPES), metavar="TYPE",
                        help="gene types to take from the gene table, after DIGESTS or with commas between them "
                        f"(default: {','.join(DEFAULT_GENE_TYPES)})")  # fmt: skip

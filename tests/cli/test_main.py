@@ -164,13 +164,6 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
     assert np.isnan(medians["median"].iloc[2])
 
 
-def test_inputs_that_an_option_took_are_asked_for(capsys):
-    with pytest.raises(SystemExit) as ended_with:
-        main(["run", "--gene-table", "genes.csv", "corpus", "--out", "out"])
-    assert ended_with.value.code == 2
-    assert "required: INPUT (options such as --gene-table take everything" in " ".join(capsys.readouterr().err.split())
-
-
 @pytest.mark.spark
 @pytest.mark.parametrize(
     ("arguments", "says"),

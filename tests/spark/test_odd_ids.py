@@ -91,21 +91,21 @@ def test_two_species_by_their_annotations_from_prefixed_ids_to_a_merged_result(t
     counts = random_counts(np.random.default_rng(3), len(GENES) * 2, 60, density=0.4)
     ids = [*(f"GRCh38_{gene}" for gene in GENES), *(f"mm10___{gene.lower()}" for gene in mouse)]
     path = write_loom(tmp_path / "in/both.loom", counts, ensembl_id=ids, gene_type=None)
-    out, tables = tmp_path / "out", [str(tmp_path / "human.gtf"), str(tmp_path / "mouse.txt")]
-    assert main(["run", str(tmp_path / "in"), "--gene-table", *tables, "--out", str(out)]) == 0
+    out = tmp_path / "out"
+    tables = ["--gene-table", str(tmp_path / "human.gtf"), "--gene-table", str(tmp_path / "mouse.txt")]
+    assert main(["run", str(tmp_path / "in"), *tables, "--out", str(out)]) == 0
     assert "matched without regard to prefixes and lower case" in capsys.readouterr().out
     expected = {GENES[row]: median for row, median in enumerate(expected_medians([path]).values())}
     found = medians_of(out)
     assert sorted(found) == sorted([*GENES, *mouse])
     assert {gene: found[gene] for gene in GENES} == expected
     assert verified(out, capsys)
-    again = ["--gene-table", tables[0], "--gene-table", tables[1]]
-    assert main(["run", str(tmp_path / "in"), *again, "--out", str(out)]) == 0
+    assert main(["run", str(tmp_path / "in"), *tables, "--out", str(out)]) == 0
     assert "0 converted, 1 unchanged" in capsys.readouterr().out
-    assert main(["report", str(out), *again]) == 0
+    assert main(["report", str(out), *tables]) == 0
     assert "Trp53" in (out / "medians/report.html").read_text()
-    assert main(["merge", str(out), "--gene-table", *tables, "--out", str(tmp_path / "merged")]) == 0
+    assert main(["merge", str(out), *tables, "--out", str(tmp_path / "merged")]) == 0
     merged = pd.read_parquet(tmp_path / "merged" / "medians.parquet")
     assert merged["gene"].tolist() == sorted([*GENES, *mouse])
-    assert main(["run", str(tmp_path / "in"), *again, "--gene-types", "snoRNA,miRNA", "--out", str(out)]) == 2
+    assert main(["run", str(tmp_path / "in"), *tables, "--gene-types", "snoRNA,miRNA", "--out", str(out)]) == 2
     assert "no gene of type 'snoRNA'; its types are 'miRNA', 'protein_coding'" in capsys.readouterr().err
