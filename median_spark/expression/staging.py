@@ -2,16 +2,19 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
-from median_spark.guard import DEFAULT_LIMITS, Limits, beat, read_guarded
+from median_spark.guard import DEFAULT_LIMITS, Kept, Limits, beat, read_guarded
 from median_spark.matrices import ReadOptions, Unit, values_of
 from median_spark.storage import FileStat
+
+_BATCH, _RECORDS = "batch-", "batch-records"
+"""Beginning of the names of batches' folders, and the folder of their records."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,36 @@ class Staging:
         return storage.join(self.location, conversion)
 
     def conversions(self) -> set[str]:
-        """Return the conversions that have something staged."""
-        return set(storage.names_in(self.location))
+        """Return the conversions that have units staged."""
+        return {name for name in storage.names_in(self.location) if not name.startswith(_BATCH)}
+
+    def batch_folder(self, batch: str) -> str:
+        """Return the folder of a batch's parts."""
+        return storage.join(self.location, f"{_BATCH}{batch}")
+
+    def batch_part(self, batch: str, conversion: str) -> str:
+        """Return where the part of a source of a batch is staged."""
+        return storage.join(self.batch_folder(batch), f"{conversion}.parquet")
+
+    def batch_records(self, batch: str) -> str:
+        """Return the file of a batch's records, which is written when all of its parts are in place."""
+        return storage.join(self.location, _RECORDS, f"{batch}.jsonl")
+
+    def batches(self) -> set[str]:
+        """Return the batches whose records are written."""
+        names = storage.names_in(storage.join(self.location, _RECORDS))
+        return {name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")}
+
+    def discard_batch(self, batch: str) -> None:
+        """Remove what is staged of a batch."""
+        storage.remove(self.batch_records(batch))
+        storage.remove(self.batch_folder(batch))
+
+    def discard_batches(self, keep: Set[str]) -> None:
+        """Remove what is staged of batches other than those to keep, unfinished ones too."""
+        started = {name.removeprefix(_BATCH) for name in storage.names_in(self.location) if name.startswith(_BATCH)}
+        for batch in (started | self.batches()) - keep - {_RECORDS.removeprefix(_BATCH)}:
+            self.discard_batch(batch)
 
     def unit(self, conversion: str, unit: int) -> tuple[str, str]:
         """Return where a unit's part and its record are staged."""
@@ -111,7 +142,12 @@ def reason_of(error: InputError, file: FileStat) -> str:
 
 
 def stage_unit(
-    staging: Staging, file: FileStat, conversion: str, unit: Unit, options: ReadOptions, limits: Limits = DEFAULT_LIMITS
+    staging: Staging,
+    file: FileStat,
+    conversion: str,
+    unit: Unit,
+    options: ReadOptions | Kept,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """On a worker: read one unit, write its part, and then its record.
 

@@ -4,7 +4,7 @@ from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.formats import SUFFIXES, open_matrix
 from median_spark.matrices.options import AttributeNames, ReadOptions
-from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of
+from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_and_values, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
@@ -23,6 +23,7 @@ __all__ = [
     "find_sources",
     "open_matrix",
     "outline",
+    "outline_and_values",
     "outline_of",
     "read_unit",
     "select_rows",
