@@ -79,13 +79,11 @@ class TestTable:
             open_table(str(stored / "first_table")).sources()
 
     @pytest.mark.parametrize(
-        ("version", "advice"), [(0, "convert the sources again into a new table"), (2, "upgrade median_spark")]
+        ("version", "advice"), [(0, "convert the sources again into a new table"), (3, "upgrade median_spark")]
     )
     def test_of_another_version_it_is_refused_with_what_to_do(self, stored, version, advice):
         set_version(stored / "table" / "format.json", version)
-        with pytest.raises(
-            TableError, match=f"format version {version}; this version .* reads and writes 1: {advice}$"
-        ):
+        with pytest.raises(TableError, match=f"format version {version}; this version .* reads 1 and 2: {advice}$"):
             open_table(str(stored / "table"))
 
 

@@ -58,6 +58,8 @@ class Staging:
         started = {name.removeprefix(_BATCH) for name in storage.names_in(self.location) if name.startswith(_BATCH)}
         for batch in (started | self.batches()) - keep - {_RECORDS.removeprefix(_BATCH)}:
             self.discard_batch(batch)
+        if not keep:
+            storage.remove(storage.join(self.location, _RECORDS))
 
     def unit(self, conversion: str, unit: int) -> tuple[str, str]:
         """Return where a unit's part and its record are staged."""

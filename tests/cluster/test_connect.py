@@ -287,7 +287,7 @@ def test_an_interrupted_command_ends_and_the_next_one_resumes(server, remote, tm
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
-        while not list(committed.glob("*.json")):
+        while not list(committed.glob("*.jsonl")):
             assert process.poll() is None, "it ended before it could be interrupted"
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[1]
@@ -297,11 +297,11 @@ def test_an_interrupted_command_ends_and_the_next_one_resumes(server, remote, tm
             process.wait()
     assert process.returncode == 130, said
     assert "Interrupted. Finished sources are kept; run the same command to resume." in said.splitlines()
-    kept = {path.name: path.stat().st_mtime_ns for path in committed.glob("*.json")}
+    kept = {path.name: path.stat().st_mtime_ns for path in committed.glob("*.jsonl")}
     assert 0 < len(kept) < 10
     run(str(tmp_path / "in"), str(out), spark=remote)
     assert {name: (committed / name).stat().st_mtime_ns for name in kept} == kept
-    assert len(list(committed.glob("*.json"))) == 10
+    assert len(list(committed.glob("*.jsonl"))) == 10
 
 
 @pytest.fixture(scope="module")
