@@ -8,7 +8,7 @@ from median_spark.errors import InputError, MedianSparkError, TableError, counte
 from median_spark.expression import open_table, require_uniform
 from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
-from median_spark.matrices import ReadOptions, open_matrix
+from median_spark.matrices import ReadOptions, matrix_at, open_matrix
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 from median_spark.results import layout, read_provenance, read_summary
@@ -119,6 +119,9 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
         return _gathered(location, _result(location))
     if {"expression", "medians"} & held:
         return _examine_run(location, held)
+    matrix = matrix_at(location, held)
+    if matrix is not None:
+        return _examine_matrix(matrix, options or ReadOptions())
     what = "there is no such file or folder" if kind == "nothing" else "this folder holds none of these"
     message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
     return Inspection((), InputError(message))

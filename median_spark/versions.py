@@ -1,6 +1,6 @@
 """The versions of what computes, for the record."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LIBRARIES = ("crick", "h5py", "numpy", "pandas", "pyarrow", "pyspark")
 

@@ -10,7 +10,7 @@ from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
-from median_spark.matrices import SUFFIXES, ReadOptions
+from median_spark.matrices import ENDINGS, ReadOptions
 from median_spark.matrices.options import read_options_of
 from median_spark.options import READING, Takes
 from median_spark.storage import without_secrets
@@ -27,7 +27,7 @@ input cannot be used, or standard output cannot be written; 130 interrupted.
 """
 
 _INPUT_HELP = (
-    f"a matrix ({', '.join(SUFFIXES)}), a folder that is searched at any depth, or a pattern in quotes, such as "
+    f"a matrix ({', '.join(ENDINGS)}), a folder that is searched at any depth, or a pattern in quotes, such as "
     "'data/*/study?.loom'; a path, or a URI such as s3://…"
 )
 

@@ -38,6 +38,7 @@ from median_spark.expression.records import FailureRecord as FailureRecord
 from median_spark.expression.records import SourceRecord as SourceRecord
 from median_spark.expression.records import UnitRecord as UnitRecord
 from median_spark.expression.staging import Staging as Staging
+from median_spark.expression.staging import change_of as change_of
 from median_spark.expression.staging import reason_of as reason_of
 from median_spark.expression.staging import slow_marker as slow_marker
 from median_spark.expression.staging import stage_unit as stage_unit

@@ -15,7 +15,7 @@ from median_spark.expression.heads import Origin, SourceHead
 from median_spark.expression.parts import PartEntry, write_part
 from median_spark.expression.record_log import encode_records
 from median_spark.expression.records import SourceRecord
-from median_spark.expression.staging import Staging, reason_of, slow_marker
+from median_spark.expression.staging import Staging, change_of, reason_of, slow_marker
 from median_spark.expression.table import ExpressionTable, committed_name
 from median_spark.guard import Kept, Limits, beat, read_guarded
 from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_and_values, outline_of
@@ -85,10 +85,11 @@ def stage_batch(
                 head, converted = read_guarded(
                     file.path, _look, file.path, looking, location, limits=limits, on_slow=tell
                 )
-                if converted is not None and storage.stat(file.path) != file:
-                    raise InputError(_changed(file.path))
-        except InputError as error:
-            outcomes.append(LookedAt(error=reason_of(error, file)))
+            error = change_of(file) if converted is not None else None
+        except InputError as problem:
+            error = reason_of(problem, file)
+        if error is not None:
+            outcomes.append(LookedAt(error=error))
             continue
         if converted is None:
             outcomes.append(LookedAt(head=head))
@@ -101,10 +102,6 @@ def stage_batch(
         storage.sync_files([staging.batch_part(token, record.conversion) for record in records if record.parts])
         storage.write_bytes(staging.batch_records(token), encode_records(records))
     return outcomes
-
-
-def _changed(path: str) -> str:
-    return f"{path}: this file was changed while it was being read; convert it again"
 
 
 def _look(

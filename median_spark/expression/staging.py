@@ -10,7 +10,7 @@ from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
 from median_spark.guard import DEFAULT_LIMITS, Kept, Limits, beat, read_guarded
-from median_spark.matrices import ReadOptions, Unit, values_of
+from median_spark.matrices import ReadOptions, Unit, matrix_stat, values_of
 from median_spark.storage import FileStat
 
 _BATCH, _RECORDS = "batch-", "batch-records"
@@ -138,8 +138,13 @@ def slow_marker(staging: Staging, conversion: str) -> Iterator[Callable[[], None
 
 def reason_of(error: InputError, file: FileStat) -> str:
     """Return why a source cannot be read: if its file has changed meanwhile, that alone is the reason."""
-    if storage.stat(file.path) == file:
-        return error.text
+    return change_of(file) or error.text
+
+
+def change_of(file: FileStat) -> str | None:
+    """Return that a matrix is not as it was when it was found, in a sentence, or None if it is."""
+    if matrix_stat(file.path) == file:
+        return None
     return f"{file.path}: this file was changed while it was being read; convert it again"
 
 

@@ -2,18 +2,20 @@
 
 from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
-from median_spark.matrices.formats import SUFFIXES, open_matrix
+from median_spark.matrices.formats import ENDINGS, FORMATS, Format, matrix_at, matrix_stat, open_matrix
 from median_spark.matrices.options import AttributeNames, ReadOptions
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_and_values, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
 __all__ = [
-    "SUFFIXES",
+    "ENDINGS",
+    "FORMATS",
     "UNIT_ENTRIES",
     "AttributeNames",
     "CountMatrix",
     "Entries",
+    "Format",
     "FoundSources",
     "ReadOptions",
     "SourceFile",
@@ -21,6 +23,8 @@ __all__ = [
     "Unit",
     "equal_contents",
     "find_sources",
+    "matrix_at",
+    "matrix_stat",
     "open_matrix",
     "outline",
     "outline_and_values",

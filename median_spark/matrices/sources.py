@@ -8,7 +8,7 @@ from typing import overload
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
-from median_spark.matrices.formats import SUFFIXES
+from median_spark.matrices.formats import FORMATS, Format, format_of_file, format_of_folder, matrix_stat
 from median_spark.storage import FileStat, LocalFile, PassedOver
 
 _SHOWN = 3
@@ -20,10 +20,11 @@ _SIGNS = "*?["
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One input file.
+    """One input matrix.
 
-    `name` is its path relative to the input it was found in, without suffix, ``database1/data/study1``; `problem` says
-    in a sentence why it cannot be read, where that is known from looking at its folder.
+    `name` is its path relative to the input it was found in, without ending, ``database1/data/study1``; `file` is its
+    path, and the size and last change of all its files; `problem` says in a sentence why it cannot be read, where that
+    is known from looking at its folder.
     """
 
     name: str
@@ -67,12 +68,15 @@ class _Candidate:
     named: bool = False
 
 
-def find_sources(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> FoundSources:
+_Listed = tuple[FileStat, LocalFile | None]
+
+
+def find_sources(inputs: Sequence[str], formats: Sequence[Format] = FORMATS) -> FoundSources:
     """Find all matrices in files and folders, ascending by name.
 
-    Inputs are paths or URIs of files, or of folders that are searched at any depth; hidden files in them are passed
-    over. Or they are patterns of these, such as ``/data/*/study?.loom``: what matches is named by its path below
-    ``/data``.
+    Inputs are paths or URIs of matrices, or of folders that are searched at any depth; hidden files in them are passed
+    over, and a folder that is a matrix itself is not searched. Or they are patterns of these, such as
+    ``/data/*/study?.loom``: what matches is named by its path below ``/data``.
 
     A local file is found once, whatever links lead to it: under its own path rather than that of a link, else under the
     smallest name. What cannot be read as a file, such as a named pipe, is a source with a problem.
@@ -89,7 +93,7 @@ def find_sources(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> F
     if not inputs:
         message = "no input was given: name a matrix, or a folder of matrices"
         raise UsageError(message)
-    search = _Search(tuple(suffixes))
+    search = _Search(tuple(formats))
     candidates = [candidate for location in inputs for candidate in search.find(storage.canonical(location))]
     _refuse_two_names(candidates)
     sources = [candidate.source for candidate in _each_once(candidates, search.passed_over)]
@@ -146,9 +150,9 @@ def _check_names(sources: Sequence[SourceFile]) -> None:
 
 @dataclass(frozen=True)
 class _Search:
-    """A search for files with some endings; files and folders that are passed over gather in it."""
+    """A search for matrices of some formats; files and folders that are passed over gather in it."""
 
-    suffixes: tuple[str, ...]
+    formats: tuple[Format, ...]
     passed_over: list[PassedOver] = field(default_factory=list)
 
     def find(self, root: str) -> list[_Candidate]:
@@ -164,26 +168,26 @@ class _Search:
         message = f"{root}: {odd or 'there is no such file or folder'}"
         raise InputError(message)
 
+    @property
+    def _endings(self) -> str:
+        return " or ".join(ending for one in self.formats for ending in one.endings)
+
     def _one_file(self, path: str) -> _Candidate:
-        ending = self._ending(path)
-        file = storage.stat(path)
-        if ending is None or file is None:
-            message = (
-                f"{path}: this is not a matrix that can be read; its name must end in {' or '.join(self.suffixes)}"
-            )
+        found, file = format_of_file(path, self.formats), matrix_stat(path, self.formats)
+        if found is None or file is None:
+            message = f"{path}: this is not a matrix that can be read; its name must end in {self._endings}"
             raise InputError(message)
         local = storage.look_at(path, linked=storage.is_link(path)) if storage.is_local(path) else None
-        return _Candidate(_source(path.rsplit("/", 1)[1].removesuffix(ending), file, local), local, named=True)
+        return _Candidate(_source(found.named(path, len(path.rpartition("/")[0]) + 1), file, local), local, named=True)
 
     def _in_folder(self, folder: str, above: str | None = None) -> list[_Candidate]:
         """Return the matrices below a folder, named by their paths below `above`, or below the folder itself."""
         files, problems = self._list(folder)
         below = len((above or folder).rstrip("/")) + 1
-        matrices = []
-        for file, local in files:
-            # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
-            if (ending := self._ending(file.path)) is not None and not _is_hidden(file.path):
-                matrices.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
+        matrices = [
+            _Candidate(_source(found.named(file.path, below), file, local), local)
+            for found, file, local in self._matrices_of(folder, files)
+        ]
         matrices += [
             _Candidate(_unreadable(one.path[below:], one.path, f"this folder cannot be listed ({one.why})"), None)
             for one in problems
@@ -191,11 +195,54 @@ class _Search:
         if not matrices and above is None:
             held = [file.path[len(folder) + 1 :] for file, _ in files]
             holds = f"it holds {listed(held, 3)}" if held else "it is empty"
-            message = f"{folder}: there is no {' or '.join(self.suffixes)} file in this folder or below it; {holds}"
+            message = f"{folder}: there is no {self._endings} file in this folder or below it; {holds}"
             raise InputError(message)
         return matrices
 
-    def _list(self, folder: str) -> tuple[list[tuple[FileStat, LocalFile | None]], list[PassedOver]]:
+    def _matrices_of(self, folder: str, files: Sequence[_Listed]) -> list[tuple[Format, FileStat, LocalFile | None]]:
+        """Return format and joint state of the matrices that some files below a folder make."""
+        folders, rest = self._folders_of(folder, files)
+        matrices: list[tuple[Format, FileStat, LocalFile | None]] = []
+        for path, held in folders.items():
+            names = {file.path[len(path) :].lstrip("/").partition("/")[0] for file, _ in held}
+            found = format_of_folder(names, self.formats)
+            local = held[0][1] and replace(held[0][1], path=path)
+            if found is not None:
+                matrices.append((found, storage.joint_stat(path, [file for file, _ in held]), local))
+        by_path = {file.path: file for file, _ in rest}
+        names_in: dict[str, list[str]] = {}
+        for path in by_path:
+            above, _, name = path.rpartition("/")
+            names_in.setdefault(above, []).append(name)
+        only_named: list[tuple[Format, FileStat, LocalFile | None]] = []
+        for file, local in rest:
+            found = format_of_file(file.path, self.formats)
+            # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
+            if found is None or _is_hidden(file.path):
+                continue
+            above, _, name = file.path.rpartition("/")
+            beside = [by_path[f"{above}/{other}"] for other in found.companions(name, names_in[above])]
+            (only_named if found.only_named else matrices).append(
+                (found, storage.joint_stat(file.path, [file, *beside]), local)
+            )
+        return matrices or only_named
+
+    def _folders_of(self, folder: str, files: Sequence[_Listed]) -> tuple[dict[str, list[_Listed]], list[_Listed]]:
+        """Part the files of folders that are matrices themselves, the topmost ones, from the others."""
+        marks = {mark for one in self.formats for mark in one.marks}
+        root, folders, rest = folder.rstrip("/"), dict[str, list[_Listed]](), list[_Listed]()
+        for file, _ in files if marks else ():
+            parts = file.path[len(root) + 1 :].split("/")
+            place = next((place for place, part in enumerate(parts) if part in marks), None)
+            if place is not None:
+                folders["/".join([root, *parts[:place]])] = []
+        for one in files:
+            parts = one[0].path[len(root) + 1 :].split("/") if folders else []
+            above = ("/".join([root, *parts[:place]]) for place in range(len(parts)))
+            next((folders[path] for path in above if path in folders), rest).append(one)
+        return {path: held for path, held in folders.items() if held}, rest
+
+    def _list(self, folder: str) -> tuple[list[_Listed], list[PassedOver]]:
         """Return the files below a folder, and what of a local one could not be listed."""
         if not storage.is_local(folder):
             return [(file, None) for file in storage.files_below(folder)], []
@@ -225,8 +272,8 @@ class _Search:
         else:
             candidates = [one for one in self._in_folder(folder) if _matches(one.source.file.path[below:], wanted)]
         if not candidates:
-            held = [one.source.file.path[below:] for one in _Search(self.suffixes)._in_folder(folder)]
-            message = f"{pattern}: no {' or '.join(self.suffixes)} file matches; {folder} holds {listed(held, 3)}"
+            held = [one.source.file.path[below:] for one in _Search(self.formats)._in_folder(folder)]
+            message = f"{pattern}: no {self._endings} file matches; {folder} holds {listed(held, 3)}"
             raise InputError(message)
         return candidates
 
@@ -240,15 +287,13 @@ class _Search:
                 for one in self._in_folder(path, above=folder):
                     local = one.local and replace(one.local, linked=linked or one.local.linked)
                     candidates.append(replace(one, local=local))
-            elif (ending := self._ending(path)) is not None and not _is_hidden(path):
+            elif (found := format_of_file(path, self.formats)) is not None and not _is_hidden(path):
                 local = storage.look_at(path, linked=linked)
                 file = FileStat(storage.shown(path), local.size, local.mtime_ns)
-                candidates.append(_Candidate(_source(file.path[below:].removesuffix(ending), file, local), local))
+                whole = matrix_stat(file.path, self.formats) if found.has_companions else None
+                source = _source(found.named(file.path, below), whole or file, local)
+                candidates.append(_Candidate(source, local))
         return candidates
-
-    def _ending(self, path: str) -> str | None:
-        """Return the ending as the path has it, whatever its case."""
-        return next((path[-len(suffix) :] for suffix in self.suffixes if path.lower().endswith(suffix)), None)
 
 
 def _matches(name: str, wanted: Sequence[str]) -> bool:

@@ -24,7 +24,9 @@ from median_spark.storage.locations import shown as shown
 from median_spark.storage.locations import without_secrets as without_secrets
 from median_spark.storage.paths import FileStat as FileStat
 from median_spark.storage.paths import files_below as files_below
+from median_spark.storage.paths import folder_stat as folder_stat
 from median_spark.storage.paths import is_link as is_link
+from median_spark.storage.paths import joint_stat as joint_stat
 from median_spark.storage.paths import kind as kind
 from median_spark.storage.paths import make_folder as make_folder
 from median_spark.storage.paths import move_all as move_all

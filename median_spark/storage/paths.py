@@ -48,6 +48,17 @@ def unexplained_stat(location: str) -> FileStat | None:
     return _stat_of(location, info) if info.type == fs.FileType.File else None
 
 
+def joint_stat(location: str, files: Sequence[FileStat]) -> FileStat:
+    """Return the state of several files as that of one thing: their total size, and their last change."""
+    return FileStat(location, sum(file.size for file in files), max(file.mtime_ns for file in files))
+
+
+def folder_stat(folder: str) -> FileStat | None:
+    """Return the joint state of all files below a folder, or None if there are none; see `files_below`."""
+    files = files_below(folder)
+    return joint_stat(folder, files) if files else None
+
+
 def kind(location: str) -> str:
     """Return ``"file"``, ``"folder"`` or ``"nothing"``; StorageError if a store fails."""
     filesystem, path = resolve(location)

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from median_spark import storage
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import SourceFile, equal_contents, equal_files, find_sources
+from median_spark.matrices.formats import Format
+from median_spark.matrices.loom import LoomMatrix
 
 FOLDERS = ("", "a", "a/b", "c")
 CHINESE = "单细胞转录组测序数据集第一批样本人类心脏组织左"
+
+
+def beside_it(name, beside):
+    """Return the barcodes of a matrix's file."""
+    prefix = name.partition("matrix.mtx")[0]
+    return [f"{prefix}barcodes.tsv"] if f"{prefix}barcodes.tsv" in beside else []
 
 
 def touch(folder, *names):
@@ -254,3 +262,57 @@ class TestEqualContents:
         found = equal_contents(self.sources(tmp_path, a=b"1", b=b"2", c=b"1", d=b"1", e=b"1"))
         assert "a.loom and" in found[0]
         assert found[1] == "note: 2 files of the same size as others were not compared with them"
+
+
+class TestMatricesOfSeveralFiles:
+    """Folders that are one matrix, and files that make one with those beside them."""
+
+    FORMATS = (
+        Format("loom", LoomMatrix, (".loom",)),
+        Format("folder", LoomMatrix, (".store",), marks=(".mark", "__group")),
+        Format("trio", LoomMatrix, ("matrix.mtx", "matrix.mtx.gz"), companions=beside_it),
+        Format("table", LoomMatrix, (".table",), only_named=True),
+    )
+
+    def found(self, folder, names, *inputs):
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * 10)
+        sources = find_sources([str(folder / one) for one in inputs or ("",)], self.FORMATS)
+        return {source.name: (source.file.path[len(str(folder)) :], source.file.size) for source in sources}
+
+    def test_a_folder_with_a_mark_is_one_source_and_not_searched(self, tmp_path):
+        names = ["a/one.store/.mark", "a/one.store/X/.mark", "a/one.store/X/0", "a/one.store/raw.loom", "two/__group/t"]
+        assert self.found(tmp_path, [*names, "three.loom"]) == {
+            "a/one": ("/a/one.store", 40),
+            "two": ("/two", 10),
+            "three": ("/three.loom", 10),
+        }
+
+    def test_a_folder_that_was_named_is_one_source(self, tmp_path):
+        assert self.found(tmp_path, ["b.store/.mark", "b.store/x/y"], "b.store") == {"b": ("/b.store", 20)}
+        assert self.found(tmp_path, [], "*.store") == {"b": ("/b.store", 20)}
+
+    def test_files_that_belong_together_are_one_source(self, tmp_path):
+        names = [
+            "s1/matrix.mtx.gz",
+            "s1/barcodes.tsv",
+            "geo/GSM1_a_matrix.mtx",
+            "geo/GSM1_a_barcodes.tsv",
+            "geo/GSM2.matrix.mtx",
+        ]
+        expected = {
+            "s1": ("/s1/matrix.mtx.gz", 20),
+            "geo/GSM1_a": ("/geo/GSM1_a_matrix.mtx", 20),
+            "geo/GSM2": ("/geo/GSM2.matrix.mtx", 10),
+        }
+        assert self.found(tmp_path, names) == expected
+        assert self.found(tmp_path, [], "s1") == {"s1": expected["s1"]}
+        assert self.found(tmp_path, [], "s1/matrix.mtx.gz") == {"s1": expected["s1"]}
+        assert self.found(tmp_path, [], "*/*.mtx*") == expected
+
+    def test_what_must_be_named_is_taken_only_where_there_is_nothing_else(self, tmp_path):
+        assert self.found(tmp_path, ["a.table", "b.table"]) == {"a": ("/a.table", 10), "b": ("/b.table", 10)}
+        assert self.found(tmp_path, ["c.loom"]) == {"c": ("/c.loom", 10)}
+        assert self.found(tmp_path, [], "*.table") == {"a": ("/a.table", 10), "b": ("/b.table", 10)}

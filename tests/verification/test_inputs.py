@@ -1,6 +1,5 @@
 """What verify finds in matrices of every storage, with gene maps and versions; and what it catches there."""
 
-
 import anndata
 import h5py
 import numpy as np

@@ -21,6 +21,7 @@ from median_spark.expression import (
     StagedSource,
     UnitRecord,
     WantedSource,
+    change_of,
     committed_name,
 )
 from median_spark.preparation import ConvertPlan, stop_at_failures
@@ -318,10 +319,7 @@ class Conversion:
             return list(checkers.map(self._reason, sources))
 
     def _reason(self, source: PendingSource) -> str | None:
-        file = source.source.file
-        if source.error is not None or storage.stat(file.path) == file:
-            return source.error
-        return f"{file.path}: this file was changed while it was being read; convert it again"
+        return source.error or change_of(source.source.file)
 
     def _record(self, source: PendingSource) -> SourceRecord:
         token = uuid.uuid4().hex[:8]

@@ -13,11 +13,20 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
-from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
 from median_spark.gene_values import GeneValues
 from median_spark.guard import read_guarded
-from median_spark.matrices import SUFFIXES, ReadOptions, SourceFile, SourceOutline, Unit, outline_of, values_of
+from median_spark.matrices import (
+    FORMATS,
+    Format,
+    ReadOptions,
+    SourceFile,
+    SourceOutline,
+    Unit,
+    matrix_stat,
+    outline_of,
+    values_of,
+)
 from median_spark.spark.datasource.options import chosen_sources, read_options, unit_entries, worded_for_readers
 from median_spark.spark.engine.tasks import ddl_of
 
@@ -86,7 +95,7 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
             If the matrix cannot be read, or has changed since the tasks were planned.
         """
         source, unit = partition.source, partition.unit
-        if storage.stat(source.file.path) != source.file:
+        if matrix_stat(source.file.path) != source.file:
             message = f"{source.file.path}: this file was changed after it was loaded; load it again"
             raise InputError(message)
         for one in self._units(source) if unit is None else (unit,):
@@ -126,32 +135,32 @@ def _rows(
 class _Matrices(DataSource):  # type: ignore[misc]
     """Matrices of one format as a data source of Spark's."""
 
-    suffix: str
+    format: Format
 
     @classmethod
     def name(cls) -> str:
         """Return what the format is called in ``spark.read.format``."""
-        return cls.suffix.removeprefix(".")
+        return cls.format.name
 
     def schema(self) -> str:
         """Return the columns; options and paths are looked at here, so that what is wrong is said by `load`."""
         with worded_for_readers():
             read_options(self.options)
             unit_entries(self.options)
-            chosen_sources(self.options, self.suffix)
+            chosen_sources(self.options, self.format)
         return _DDL
 
     def reader(self, schema: StructType) -> MatrixReader:
         """Return what reads the columns that are wanted."""
         return MatrixReader(
-            chosen_sources(self.options, self.suffix),
+            chosen_sources(self.options, self.format),
             read_options(self.options),
             unit_entries(self.options),
             _wanted(self.name(), schema),
         )
 
 
-FORMATS: tuple[type[DataSource], ...] = tuple(type("Matrices", (_Matrices,), {"suffix": suffix}) for suffix in SUFFIXES)
+DATA_SOURCES: tuple[type[DataSource], ...] = tuple(type("Matrices", (_Matrices,), {"format": one}) for one in FORMATS)
 """The data source of every format that can be read."""
 
 

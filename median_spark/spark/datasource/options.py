@@ -11,7 +11,7 @@ from typing import Any
 
 from median_spark.display import printable
 from median_spark.errors import InputError, MedianSparkError, UsageError, listed
-from median_spark.matrices import ReadOptions, SourceFile
+from median_spark.matrices import Format, ReadOptions, SourceFile
 from median_spark.matrices.options import read_options_of
 from median_spark.matrices.sources import find_sources
 from median_spark.options import READING, Option, Style, Takes
@@ -73,11 +73,11 @@ def unit_entries(options: Mapping[str, str]) -> int:
     return int(text)
 
 
-def chosen_sources(options: Mapping[str, str], suffix: str) -> Sequence[SourceFile]:
-    """Return the matrices with a suffix that `load` was asked for, ascending by name; see `find_sources`."""
+def chosen_sources(options: Mapping[str, str], one: Format) -> Sequence[SourceFile]:
+    """Return the matrices of a format that `load` was asked for, ascending by name; see `find_sources`."""
     texts = _plain(options)
     paths = [*json.loads(texts.get("paths", "[]")), texts.get("path")]
-    sources = find_sources([path for path in paths if path], [suffix])
+    sources = find_sources([path for path in paths if path], [one])
     for source in sources:
         if source.problem is not None:
             raise InputError(source.problem)

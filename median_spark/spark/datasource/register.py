@@ -44,7 +44,7 @@ def register_formats(spark: SparkSession) -> None:
     ['gene', 'cell', 'value', 'source']
     """
     try:
-        from median_spark.spark.datasource.matrices import FORMATS
+        from median_spark.spark.datasource.matrices import DATA_SOURCES
     except ModuleNotFoundError as error:
         if error.name != "pyspark.sql.datasource":
             raise
@@ -53,5 +53,5 @@ def register_formats(spark: SparkSession) -> None:
             "use median_spark.convert and spark.read.parquet('EXPRESSION/values')"
         )
         raise EngineError(message) from error
-    for data_source in FORMATS:
+    for data_source in DATA_SOURCES:
         spark.dataSource.register(data_source)
