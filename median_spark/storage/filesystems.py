@@ -81,7 +81,7 @@ def _make(uri: Uri) -> tuple[fs.FileSystem, str]:
     if uri.scheme == "gs" and project:
         endpoint = os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT")  # as for Google's own clients
         options = {"base_url": endpoint, "skip_signature": True} if endpoint else {}
-        return google_requester_pays(project, options), uri.authority
+        return google_requester_pays(uri.authority, project, options), uri.authority
     return cast("tuple[fs.FileSystem, str]", fs.FileSystem.from_uri(f"{uri.scheme}://{uri.authority}/"))
 
 
@@ -119,8 +119,8 @@ def _make_billed_s3(bucket: str, payer: str) -> fs.FileSystem:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint:
         _endpoint_options(endpoint)
-        return s3_requester_pays({"endpoint": endpoint, "region": region or "us-east-1"})
-    return s3_requester_pays({"region": region or _region_of(bucket) or "us-east-1"})
+        return s3_requester_pays(bucket, {"endpoint": endpoint, "region": region or "us-east-1"})
+    return s3_requester_pays(bucket, {"region": region or _region_of(bucket) or "us-east-1"})
 
 
 def _endpoint_options(endpoint: str) -> dict[str, str]:

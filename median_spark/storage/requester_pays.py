@@ -9,91 +9,131 @@ import pyarrow as pa
 from pyarrow import fs
 
 
-def s3_requester_pays(options: dict[str, Any]) -> fs.FileSystem:
-    """Return S3 with consent to be billed; `options` are obstore's, such as ``region``."""
-    return _filesystem("s3", {**options, "request_payer": True}, {})
+def s3_requester_pays(bucket: str, options: dict[str, Any]) -> fs.FileSystem:
+    """Return a bucket on S3 with consent to be billed; `options` are obstore's, such as ``region``."""
+    store = _stores().S3Store(bucket, config={**options, "request_payer": True}, client_options={"allow_http": True})
+    return fs.PyFileSystem(_Bucket(store, bucket))
 
 
-def google_requester_pays(project: str, options: dict[str, Any]) -> fs.FileSystem:
-    """Return Google Cloud Storage with a project to be billed; `options` are obstore's."""
-    return _filesystem("gs", options, {"default_headers": {"x-goog-user-project": project}})
+def google_requester_pays(bucket: str, project: str, options: dict[str, Any]) -> fs.FileSystem:
+    """Return a bucket on Google Cloud Storage with a project to be billed; `options` are obstore's."""
+    client = {"allow_http": True, "default_headers": {"x-goog-user-project": project}}
+    return fs.PyFileSystem(_Bucket(_stores().GCSStore(bucket, config=options, client_options=client), bucket))
 
 
-def _filesystem(protocol: str, options: dict[str, Any], client: dict[str, Any]) -> fs.FileSystem:
+def _stores() -> Any:
     try:
-        from obstore.fsspec import FsspecStore
+        from obstore import store
     except ImportError as error:
         message = "a requester pays through the package obstore: pip install 'median_spark[requester-pays]'"
         raise ImportError(message) from error
-    make: Any = FsspecStore  # its types are by protocol
-    client |= {"allow_http": True}  # of endpoints that are given so; those of AWS and Google are https
-    store = make(protocol, config=options, client_options=client, skip_instance_cache=True)
-    return fs.PyFileSystem(_Handler(store))
+    return store
 
 
-class _Handler(fs.FSSpecHandler):  # type: ignore[misc]
-    """What pyarrow needs of a filesystem, with the errors of an operating system, and times of change."""
+class _Bucket(fs.FileSystemHandler):  # type: ignore[misc]
+    """One bucket, as pyarrow sees a filesystem: paths begin with its name, and errors are an operating system's."""
+
+    def __init__(self, store: Any, bucket: str) -> None:
+        self._store, self._bucket = store, bucket
+
+    def get_type_name(self) -> str:
+        return "requester pays"
+
+    def normalize_path(self, path: str) -> str:
+        return path
 
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        """Return what is at some paths."""
         with _as_os_errors():
-            return [self._info_of(path) for path in paths]
+            return [self._info(path) for path in paths]
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
-        """Return what is in a folder."""
-        with _as_os_errors():
-            depth = None if selector.recursive else 1
-            found = self.fs.find(selector.base_dir, maxdepth=depth, withdirs=True, detail=True)
-            return [_info(path, held) for path, held in found.items() if path != selector.base_dir]
+        """Return what is in a folder; without a folder, nothing."""
+        import obstore
 
-    def open_input_file(self, path: str) -> pa.PythonFile:
-        """Open a file for reading ranges."""
+        key = self._key(selector.base_dir)
         with _as_os_errors():
-            return pa.PythonFile(_Ranges(self.fs, path), mode="r")
+            if selector.recursive:
+                return [
+                    self._file(meta) for few in obstore.list(self._store, f"{key}/" if key else None) for meta in few
+                ]
+            found = obstore.list_with_delimiter(self._store, f"{key}/" if key else None)
+        folders = [fs.FileInfo(f"{self._bucket}/{name}", fs.FileType.Directory) for name in found["common_prefixes"]]
+        return [*folders, *(self._file(meta) for meta in found["objects"])]
 
-    def open_input_stream(self, path: str) -> pa.PythonFile:
-        """Open a file for reading."""
-        return self.open_input_file(path)
-
-    def delete_file(self, path: str) -> None:
-        """Delete a file."""
-        with _as_os_errors():
-            super().delete_file(path)
+    def create_dir(self, path: str, recursive: bool) -> None:  # noqa: FBT001
+        """Do nothing: folders are parts of keys."""
 
     def delete_dir(self, path: str) -> None:
-        """Delete all files below a path."""
+        import obstore
+
         with _as_os_errors():
-            super().delete_dir(path)
+            for few in obstore.list(self._store, f"{self._key(path)}/"):
+                obstore.delete(self._store, [meta["path"] for meta in few])
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:  # noqa: FBT001, FBT002
+        self.delete_dir(path)
+
+    def delete_root_dir_contents(self) -> None:
+        message = "a whole bucket is not deleted"
+        raise NotImplementedError(message)
+
+    def delete_file(self, path: str) -> None:
+        import obstore
+
+        with _as_os_errors():
+            obstore.delete(self._store, self._key(path))
+
+    def move(self, src: str, dest: str) -> None:
+        self.copy_file(src, dest)
+        self.delete_file(src)
 
     def copy_file(self, src: str, dest: str) -> None:
-        """Copy a file within the store."""
+        import obstore
+
         with _as_os_errors():
-            super().copy_file(src, dest)
+            obstore.copy(self._store, self._key(src), self._key(dest))
+
+    def open_input_stream(self, path: str) -> pa.PythonFile:
+        return self.open_input_file(path)
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        import obstore
+
+        with _as_os_errors():
+            meta = obstore.head(self._store, self._key(path))
+        return pa.PythonFile(_Ranges(self._store, self._key(path), meta["size"]), mode="r")
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
-        """Open a file for writing; it appears when it is closed."""
-        with _as_os_errors():
-            return super().open_output_stream(path, metadata)
+        return pa.PythonFile(_Upload(self._store, self._key(path)), mode="w")
 
-    def _info_of(self, path: str) -> fs.FileInfo:
-        try:
-            return _info(path, self.fs.info(path))
-        except FileNotFoundError:
-            return fs.FileInfo(path, fs.FileType.NotFound)
+    def open_append_stream(self, path: str, metadata: Any) -> pa.PythonFile:
+        message = "stores cannot append"
+        raise NotImplementedError(message)
 
+    def _key(self, path: str) -> str:
+        return path.removeprefix(self._bucket).strip("/")
 
-def _info(path: str, held: dict[str, Any]) -> fs.FileInfo:
-    if held["type"] == "directory":
-        return fs.FileInfo(path, fs.FileType.Directory)
-    return fs.FileInfo(path, fs.FileType.File, size=held["size"], mtime=held.get("last_modified"))
+    def _file(self, meta: Any) -> fs.FileInfo:
+        path = f"{self._bucket}/{meta['path']}"
+        return fs.FileInfo(path, fs.FileType.File, size=meta["size"], mtime=meta["last_modified"])
+
+    def _info(self, path: str) -> fs.FileInfo:
+        import obstore
+
+        key = self._key(path)
+        if key:
+            with contextlib.suppress(FileNotFoundError):
+                return self._file(obstore.head(self._store, key))
+        within = obstore.list_with_delimiter(self._store, f"{key}/" if key else None)
+        there = not key or within["objects"] or within["common_prefixes"]
+        return fs.FileInfo(path, fs.FileType.Directory if there else fs.FileType.NotFound)
 
 
 class _Ranges(io.RawIOBase):
     """A file of which each read is one request."""
 
-    def __init__(self, store: Any, path: str) -> None:
-        self._store, self._path = store, path
-        self._size: int = store.info(path)["size"]
+    def __init__(self, store: Any, key: str, size: int) -> None:
+        self._store, self._key, self._size = store, key, size
         self._at = 0
 
     def readable(self) -> bool:
@@ -110,13 +150,38 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
+        import obstore
+
         end = self._size if size is None or size < 0 else min(self._size, self._at + size)
         if end <= self._at:
             return b""
         with _as_os_errors():
-            content: bytes = self._store.cat_file(self._path, start=self._at, end=end)
+            content = bytes(obstore.get_range(self._store, self._key, start=self._at, end=end))
         self._at += len(content)
         return content
+
+
+class _Upload:
+    """A file that is gathered in memory and appears when it is closed; one that is only forgotten never does."""
+
+    def __init__(self, store: Any, key: str) -> None:
+        self._store, self._key = store, key
+        self._content = io.BytesIO()
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        return self._content.write(memoryview(content).cast("B"))
+
+    def flush(self) -> None:
+        """Do nothing: all is sent at the end."""
+
+    def close(self) -> None:
+        import obstore
+
+        if not self.closed:
+            with _as_os_errors():
+                obstore.put(self._store, self._key, self._content.getvalue())
+            self.closed = True
 
 
 @contextlib.contextmanager
@@ -126,8 +191,8 @@ def _as_os_errors() -> Iterator[None]:
 
     try:
         yield
-    except (FileNotFoundError, exceptions.NotFoundError) as error:
-        raise FileNotFoundError(str(error)) from error
+    except FileNotFoundError:
+        raise
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise PermissionError(str(error)) from error
     except exceptions.BaseError as error:
