@@ -19,6 +19,7 @@ from median_spark.expression.staging import Staging, change_of, reason_of, slow_
 from median_spark.expression.table import ExpressionTable, committed_name
 from median_spark.guard import Kept, Limits, beat, read_guarded
 from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_and_values, outline_of
+from median_spark.storage import FileStat
 
 SMALL_BYTES = 4 << 20
 """Size of a file up to which a source is read as soon as it is looked at. Larger ones have a task for each unit."""
@@ -40,6 +41,8 @@ class Looking:
         Fingerprint of the gene table's universe, if there is one.
     token : str
         Distinguishes this run from others.
+    small_bytes : int
+        Size of a file up to which a source is read as soon as it is looked at.
     """
 
     table: ExpressionTable
@@ -47,6 +50,7 @@ class Looking:
     unit_entries: int
     universe: str | None
     token: str
+    small_bytes: int = SMALL_BYTES
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,10 @@ def stage_batch(
     records: list[SourceRecord] = []
     for one in wanted:
         file = one.source.file
-        location = staging.batch_part(token, one.conversion) if file.size <= SMALL_BYTES else None
+        location = staging.batch_part(token, one.conversion)
         try:
             with slow_marker(staging, one.conversion) as tell:
-                head, converted = read_guarded(
-                    file.path, _look, file.path, looking, location, limits=limits, on_slow=tell
-                )
+                head, converted = read_guarded(file.path, _look, file, looking, location, limits=limits, on_slow=tell)
             error = change_of(file) if converted is not None else None
         except InputError as problem:
             error = reason_of(problem, file)
@@ -105,13 +107,14 @@ def stage_batch(
 
 
 def _look(
-    path: str, looking: Looking, part_location: str | None
+    file: FileStat, looking: Looking, part_location: str
 ) -> tuple[SourceHead, tuple[int, PartEntry | None] | None]:
-    """In the guarded process: look at a source; if it may be converted and is one unit, write its part, too.
+    """In the guarded process: look at a source; if it is small and one unit, write its part, too.
 
     Returns its head, and if it was converted its number of values and its part, None without values.
     """
-    if part_location is None:
+    path = file.path
+    if file.size > looking.small_bytes:
         outline = outline_of(path, looking.reading, looking.unit_entries)
         return SourceHead.of(outline, _gene_list(outline, looking)), None
     outline, content = outline_and_values(path, looking.reading, looking.unit_entries)

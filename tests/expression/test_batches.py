@@ -11,11 +11,11 @@ from tables import content
 
 from median_spark import storage
 from median_spark.expression import (
+    SMALL_BYTES,
     Looking,
     Origin,
     StagedSource,
     WantedSource,
-    batches,
     conversion_fingerprint,
     create_table,
     stage_batch,
@@ -51,8 +51,8 @@ def wanted(corpus):
     ]
 
 
-def stage(table, sources, unit_entries=20_000_000):
-    looking = Kept.of(Looking(table, READING, unit_entries, None, "run"))
+def stage(table, sources, unit_entries=20_000_000, small_bytes=SMALL_BYTES):
+    looking = Kept.of(Looking(table, READING, unit_entries, None, "run", small_bytes))
     return stage_batch(sources, looking, table.staging, ORIGIN, DEFAULT_LIMITS)
 
 
@@ -80,11 +80,10 @@ def test_parts_have_the_bytes_of_those_that_are_read_by_units(table, corpus):
 
 
 @pytest.mark.parametrize("why", ["large", "units"])
-def test_a_source_that_is_large_or_of_several_units_is_only_looked_at(table, corpus, monkeypatch, why):
-    if why == "large":
-        monkeypatch.setattr(batches, "SMALL_BYTES", 10)
+def test_a_source_that_is_large_or_of_several_units_is_only_looked_at(table, corpus, why):
     write_loom(corpus / "a.loom", random_counts(np.random.default_rng(5), 60, 640))
-    (outcome,) = stage(table, wanted(corpus)[:1], 20_000_000 if why == "large" else 500)
+    limits = (20_000_000, 10) if why == "large" else (500, SMALL_BYTES)
+    (outcome,) = stage(table, wanted(corpus)[:1], *limits)
     assert (outcome.batch, outcome.error) == (None, None)
     assert outcome.head.cells == 640
     assert (len(outcome.head.units) == 1) == (why == "large")

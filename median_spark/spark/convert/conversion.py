@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
+    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
     Looking,
@@ -101,7 +102,9 @@ class Conversion:
         self._take_batches(wanted_by_conversion, partly=True)
         left = [one for one in wanted if one.conversion not in self._taken]
         options = self._plan.options
-        looking = Looking(self._table, self._plan.reading, options.entries_per_unit, universe, uuid.uuid4().hex)
+        looking = Looking(
+            self._table, self._plan.reading, options.entries_per_unit, universe, uuid.uuid4().hex, SMALL_BYTES
+        )
         job = LookJob(looking, left, self._origin, options.limits)
         self.look_tasks = job.tasks
         background = BackgroundJob(self._spark, "look", lambda: job.run(self._spark, self._progress))

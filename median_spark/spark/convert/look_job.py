@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark.errors import counted
-from median_spark.expression import SMALL_BYTES, LookedAt, Looking, Origin, WantedSource, stage_batch
+from median_spark.expression import LookedAt, Looking, Origin, WantedSource, stage_batch
 from median_spark.guard import Kept, Limits
 from median_spark.progress import ProgressReporter
 from median_spark.spark.convert.slow_sources import SlowSources
@@ -49,7 +49,7 @@ class LookJob:
     outcomes: list[LookedAt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._groups = _dealt([one.source.file.size for one in self.wanted])
+        self._groups = _dealt([one.source.file.size for one in self.wanted], self.looking.small_bytes)
 
     @property
     def tasks(self) -> int:
@@ -81,9 +81,9 @@ class LookJob:
         self.outcomes = [outcomes[place] for place in range(len(self.wanted))]
 
 
-def _dealt(sizes: Sequence[int]) -> list[list[int]]:
+def _dealt(sizes: Sequence[int], small_bytes: int) -> list[list[int]]:
     """Deal files to tasks by their sizes, so that tasks have about equally much to do; return the places of each."""
-    small = sum(size for size in sizes if size <= SMALL_BYTES)
+    small = sum(size for size in sizes if size <= small_bytes)
     each = min(_MOST_SOURCES, -(-len(sizes) // _TASKS)) or 1
     tasks = min(len(sizes), max(-(-len(sizes) // each), -(-small // _MOST_BYTES)))
     order = sorted(range(len(sizes)), key=lambda place: (-sizes[place], place))
