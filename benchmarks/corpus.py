@@ -18,6 +18,22 @@ H5ADS = {"gzip": {"compression": "gzip"}, "uncompressed": {}}
 """What `anndata.write_h5ad` is most often told about compression, and what it does when told nothing."""
 
 
+TENX = {
+    "10x .h5": "ranger.h5",
+    "folder of triples": "plain/matrix.mtx",
+    "gzipped folder of triples": "zipped/matrix.mtx.gz",
+    "h5ad that was gzipped": "whole.h5ad.gz",
+}
+"""Matrices as 10x writes them, and an h5ad that was gzipped whole."""
+
+ZARRS = {
+    "zarr 2": {"zarr_write_format": 2},
+    "zarr 3": {"zarr_write_format": 3},
+    "sharded zarr 3": {"zarr_write_format": 3, "auto_shard_zarr_v3": True},
+}
+"""Settings of anndata for the versions of zarr that it writes."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Where everything lies; nothing is there until `write`.
@@ -41,6 +57,16 @@ class Corpus:
     def h5ads(self) -> Path:
         """The folder of h5ad files, which hold the cells of the first loom."""
         return self.scratch / f"h5ads-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
+
+    @property
+    def tenx(self) -> Path:
+        """The folder of matrices as 10x writes them, which hold the cells of the first loom."""
+        return self.scratch / f"tenx-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
+
+    @property
+    def zarrs(self) -> Path:
+        """The folder of zarr stores, which hold the same cells."""
+        return self.scratch / f"zarrs-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
 
     @property
     def warm_up_looms(self) -> Path:

@@ -8,6 +8,8 @@ from corpus import Corpus
 from corpus_h5ads import write_h5ads
 from corpus_looms import write_looms
 from corpus_tables import link_table, stored_bytes, write_table
+from corpus_tenx import write_tenx
+from corpus_zarrs import write_zarrs
 from sizes import SIZES, short
 
 
@@ -18,6 +20,8 @@ def main() -> None:
     write_looms(corpus.warm_up_looms, looms=1, distinct=1, genes=2_000, cells=500)
     paths = write_looms(corpus.looms, looms=sizes.looms, distinct=sizes.distinct, genes=genes, cells=cells)
     write_h5ads(corpus.h5ads, paths[0])
+    write_zarrs(corpus.zarrs, corpus.h5ads / "uncompressed.h5ad")
+    write_tenx(corpus.tenx, corpus.h5ads / "uncompressed.h5ad")
     write_table(corpus.warm_up_table, rows=1_000_000, rows_a_source=1_000_000)
     *smaller, largest = sizes.tables
     whole = write_table(corpus.table(largest), rows=largest, rows_a_source=sizes.source_rows)

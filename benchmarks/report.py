@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from results import Measurements, Result
 from sizes import short
-from targets import cost_per_row, reads_small, verdicts, with_startup
+from targets import cost_per_row, reads_small, tenx_floor, verdicts, with_startup
 
 _EXACT_WAYS = ("ours.medians_exact", "ours.frame_exact", "table.duckdb_median", "table.polars_in_memory",
                "table.polars_streaming", "table.numpy_median", "table.spark_median")  # fmt: skip
@@ -37,6 +37,8 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_run(measured, case) for case in measured.cases("run")]
     found += [_loom(measured, case) for case in measured.cases("loom")]
     found += [_h5ad(measured, case) for case in measured.cases("h5ad")]
+    found += [_zarr(measured, case) for case in measured.cases("zarr")]
+    found += [_tenx(measured, case) for case in measured.cases("tenx")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
     found += [_profile(measured, case) for case in measured.cases("profile")]
     found += [_rows(measured), _memory(measured), _bytes(measured)]
@@ -92,6 +94,31 @@ def _h5ad(measured: Measurements, case: str) -> Table:
             [_ratio_to(measured, "h5ad", case, "h5ad.h5py_scipy"), _ratio_to(measured, "h5ad", case, "h5ad.ours")],
         ),
         "Into runs: genes chosen, counts checked and normalised, which h5py and scipy are spared.",
+    )
+
+
+def _zarr(measured: Measurements, case: str) -> Table:
+    return Table(
+        f"Reading {case}, on one core",
+        ["", "runs", "median s", "least s", "ratio to anndata", "ratio to ours", "memory GB"],
+        _lines(
+            measured.of("zarr", case),
+            [_ratio_to(measured, "zarr", case, "zarr.anndata"), _ratio_to(measured, "zarr", case, "zarr.ours")],
+        ),
+        "Into runs: genes chosen, counts checked and normalised, which anndata and scipy are spared.",
+    )
+
+
+def _tenx(measured: Measurements, case: str) -> Table:
+    floor = tenx_floor(measured, case)
+    return Table(
+        f"Reading {case}, on one core",
+        ["", "runs", "median s", "least s", "ratio to the library", "ratio to ours", "memory GB"],
+        _lines(
+            measured.of("tenx", case),
+            [_ratio_to(measured, "tenx", case, floor), _ratio_to(measured, "tenx", case, "tenx.ours")],
+        ),
+        "Into runs: genes chosen, counts checked and normalised, which the library is spared.",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corpus import H5ADS, Corpus
+from corpus import H5ADS, TENX, ZARRS, Corpus
 from measure import Way
 from sizes import short
 
@@ -47,6 +47,10 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     yield Piece("loom", "one loom", _loom_ways(corpus))
     for storage in H5ADS:
         yield Piece("h5ad", f"one {storage} h5ad", _h5ad_ways(corpus, storage))
+    for version in ZARRS:
+        yield Piece("zarr", f"one {version}", _zarr_ways(corpus, version))
+    for case, name in TENX.items():
+        yield Piece("tenx", f"one {case}", _tenx_ways(corpus, name))
     yield from _profiles(corpus)
     for rows in (corpus.sizes.tables[0], corpus.sizes.tables[-1]):
         options = {"table": str(corpus.table(rows)), "scratch": str(corpus.scratch)}
@@ -102,6 +106,32 @@ def _h5ad_ways(corpus: Corpus, storage: str) -> list[Way]:
     ]
 
 
+def _zarr_ways(corpus: Corpus, version: str) -> list[Way]:
+    where = {"store": str(corpus.zarrs / f"{version}.zarr"), "one_core": True}
+    worker = _worker_environment()
+    return [
+        Way("zarr.ours", "median_spark, into runs", where, 2 * _GIB, environment=worker),
+        Way("zarr.anndata", "anndata, and one scipy transpose", where, 2 * _GIB, environment=worker),
+        Way("zarr.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
+    ]
+
+
+def _tenx_ways(corpus: Corpus, name: str) -> list[Way]:
+    where = {"matrix": str(corpus.tenx / name), "one_core": True}
+    worker = _worker_environment()
+    floors = {
+        ".h5": ("tenx.h5py_scipy", "h5py, and one scipy transpose"),
+        ".mtx": ("tenx.scipy_mmread", "scipy's mmread, and one transpose"),
+        ".h5ad": ("tenx.gzip_h5py_scipy", "gzip and h5py, and one scipy transpose"),
+    }
+    floor, label = next(way for ending, way in floors.items() if name.removesuffix(".gz").endswith(ending))
+    return [
+        Way("tenx.ours", "median_spark, into runs", where, 2 * _GIB, environment=worker),
+        Way(floor, label, where, 3 * _GIB, environment=worker),
+        Way("tenx.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
+    ]
+
+
 def _profiles(corpus: Corpus) -> Iterator[Piece]:
     """Yield what shows where the time of a worker goes."""
     loom = {"loom": str(min(corpus.looms.glob("*.loom"))), "scratch": str(corpus.scratch), "one_core": True}
@@ -136,6 +166,8 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     frames = [
         Way("ours.frame_exact", "median_spark of a DataFrame, exact", spark, heap + _GIB),
         Way("ours.frame_no_exact", "median_spark of a DataFrame, not exact", spark, heap + _GIB),
+        Way("ours.frame_counts", "median_spark of a DataFrame of counts, exact", spark, heap + _GIB, False, few),
+        Way("table.spark_counts", "Spark SQL of the same counts", spark, heap + _GIB, False, few),
         Way("table.pandas_udf", "grouped pandas UDF with crick", spark, heap + _GIB, False, few),
         Way("table.apply_in_pandas", "applyInPandas with crick", spark, heap + _GIB, False, few),
     ]

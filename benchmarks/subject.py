@@ -17,6 +17,8 @@ ROOMS = {
     "ours": "ways_ours",
     "loom": "ways_loom",
     "h5ad": "ways_h5ad",
+    "tenx": "ways_tenx",
+    "zarr": "ways_zarr",
     "published": "ways_published",
     "plan": "ways_plan",
     "profile": "ways_profile",
@@ -30,6 +32,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     _be_ended_first()
+    sys.path.insert(0, str(Path(__file__).parent))  # a worker's environment keeps Python from doing so
     if options.pop("one_core", False) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     room, name = way.split(".")

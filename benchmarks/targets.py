@@ -86,6 +86,17 @@ def _of_runs(measured: Measurements) -> Iterator[Verdict]:
         for way, what in (("h5ad.ours_turned", "counts by gene"), ("h5ad.ours", "runs")):
             ratio = _ratio(measured, "h5ad", case, way, "h5ad.h5py_scipy")
             yield _within(f"reading {case} into {what}, one core", "h5py, and one scipy transpose", ratio, 1.6)
+    for case in measured.cases("zarr"):
+        ratio = _ratio(measured, "zarr", case, "zarr.ours_turned", "zarr.anndata")
+        yield _within(f"reading {case} into counts by gene, one core", "anndata, and one scipy transpose", ratio, 1.6)
+    for case in measured.cases("tenx"):
+        ratio = _ratio(measured, "tenx", case, "tenx.ours_turned", tenx_floor(measured, case))
+        yield _within(f"reading {case} into counts by gene, one core", "its library, and one transpose", ratio, 1.6)
+
+
+def tenx_floor(measured: Measurements, case: str) -> str:
+    """Return the way that reads a matrix of 10x's by a library."""
+    return next(each.way for each in measured.of("tenx", case) if not each.way.startswith("tenx.ours"))
 
 
 def _of_medians(measured: Measurements) -> Iterator[Verdict]:

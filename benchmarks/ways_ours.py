@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from ways_table import notebook_session
+from ways_table import COUNTS, notebook_session
 from work import Found, Work, figures
 
 from median_spark import MedianOptions
@@ -95,6 +95,24 @@ def _frame(values: str, warm_up: str, heap: int, *, exact: bool) -> Iterator[Wor
 
         def work(folder: str = values) -> Found:
             medians = gene_medians(spark.read.parquet(folder), exact=exact)
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
+        yield work
+
+
+@contextlib.contextmanager
+def frame_counts(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    """Give exact medians of a DataFrame of raw counts: every row is looked at, summed by cell, normalised."""
+    from pyspark.sql.functions import expr
+
+    from median_spark import gene_medians
+
+    with notebook_session(heap) as spark:
+
+        def work(folder: str = values) -> Found:
+            entries = spark.read.parquet(folder).select("gene", "cell", "source", expr(COUNTS).alias("count"))
+            medians = gene_medians(entries, value_col="count", cell_col="cell", source_col="source")
             return figures(medians.toArrow().column("median").to_pylist())
 
         work(warm_up)

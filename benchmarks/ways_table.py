@@ -129,6 +129,33 @@ def _spark(values: str, warm_up: str, heap: int, aggregate: str) -> Iterator[Wor
         yield work
 
 
+COUNTS = "ceil(value)"
+"""Counts made of the values of an expression table: whole numbers above 0."""
+
+
+@contextlib.contextmanager
+def spark_counts(values: str, warm_up: str, heap: int) -> Iterator[Work]:
+    """Give Spark's own formulation of medians of counts: sums by gene and cell, totals by a window, `median`."""
+    with notebook_session(heap) as spark:
+
+        def work(folder: str = values) -> Found:
+            spark.read.parquet(folder).createOrReplaceTempView("entries")
+            medians = spark.sql(
+                f"""
+                WITH summed AS (
+                    SELECT source, cell, gene, sum({COUNTS}) AS n FROM entries GROUP BY source, cell, gene
+                ), normalised AS (
+                    SELECT gene, n / sum(n) OVER (PARTITION BY source, cell) * 10000D AS value FROM summed
+                )
+                SELECT gene, median(value) AS median FROM normalised GROUP BY gene
+                """
+            )
+            return figures(medians.toArrow().column("median").to_pylist())
+
+        work(warm_up)
+        yield work
+
+
 @contextlib.contextmanager
 def notebook_session(heap: int) -> Iterator[Any]:
     """Give a Spark session as a notebook has it: nothing is set but the memory, and what keeps it to this machine."""

@@ -18,7 +18,7 @@
 # MAGIC | parameter | meaning |
 # MAGIC |---|---|
 # MAGIC | `corpus` | folder searched for `.loom` and `.h5ad` at any depth; empty: a small demo corpus is written |
-# MAGIC | `gene_table` | CSV with `ensembl_id` and `gene_type`; empty: the genes are those that the files hold |
+# MAGIC | `gene_table` | GTF or CSV, or several with commas between them; empty: the genes that the files hold |
 # MAGIC | `out` | folder for the expression table and the result; the same one resumes or updates an earlier run |
 # MAGIC | `unit_memory` | memory for the counts that a task reads at once |
 # MAGIC | `window_memory` | memory for the values that a task holds at once; it needs as much again while it works |
@@ -73,8 +73,8 @@ from median_spark import AttributeNames, ReadOptions, find_sources, inspect, rea
 
 reading = ReadOptions(
     names=AttributeNames(),  # AttributeNames(n_counts="nCount_RNA") where a file calls it so
-    filter_values=(),  # ("full",) where filter_pass holds texts, and cells of good quality have this one
-    gene_table=read_gene_table(gene_table) if gene_table else None,
+    cells=None,  # "n_genes >= 200 and tissue == 'lung'" takes these cells and not those that pass the filter
+    gene_table=read_gene_table([path.strip() for path in gene_table.split(",")]) if gene_table else None,
 )
 sources = find_sources([corpus])
 print(f"{len(sources):,} sources in {corpus}")

@@ -45,10 +45,13 @@ if TYPE_CHECKING:
     from median_spark.job_options import MedianOptions as MedianOptions
     from median_spark.job_options import ResultOptions as ResultOptions
     from median_spark.matrices import AttributeNames as AttributeNames
+    from median_spark.matrices import CellList as CellList
+    from median_spark.matrices import CellQuery as CellQuery
     from median_spark.matrices import FoundSources as FoundSources
     from median_spark.matrices import ReadOptions as ReadOptions
     from median_spark.matrices import SourceFile as SourceFile
     from median_spark.matrices import find_sources as find_sources
+    from median_spark.matrices import read_cell_list as read_cell_list
     from median_spark.merging import merge as merge
     from median_spark.progress import PlainLines as PlainLines
     from median_spark.progress import ProgressReporter as ProgressReporter
@@ -92,7 +95,16 @@ _NAMES = {
     "genes": ("GeneMap", "GeneTable", "read_gene_map", "read_gene_table"),
     "guard": ("Limits",),
     "inspection": ("Inspection", "examine", "inspect"),
-    "matrices": ("AttributeNames", "FoundSources", "ReadOptions", "SourceFile", "find_sources"),
+    "matrices": (
+        "AttributeNames",
+        "CellList",
+        "CellQuery",
+        "FoundSources",
+        "ReadOptions",
+        "SourceFile",
+        "find_sources",
+        "read_cell_list",
+    ),
     "merging": ("merge",),
     "job_options": ("ConvertOptions", "MedianOptions", "ResultOptions"),
     "progress": ("PlainLines", "ProgressReporter", "SilentProgress"),

@@ -9,6 +9,9 @@ from median_spark.expression import open_table, require_uniform
 from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, matrix_at, open_matrix
+from median_spark.matrices.chosen_cells import of_location
+from median_spark.matrices.known_layouts import AUTO_LAYOUT
+from median_spark.matrices.layouts import open_source, resembles
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 from median_spark.results import layout, read_provenance, read_summary
@@ -111,7 +114,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     location = storage.canonical(path)
     kind = storage.kind(location)
     if kind == "file":
-        return _examine_matrix(location, options or ReadOptions())
+        return _examine_matrix(location, of_location(location, options or ReadOptions()))
     held = set(storage.names_in(location))
     if "format.json" in held:
         return _gathered(location, _table(location))
@@ -121,7 +124,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
         return _examine_run(location, held)
     matrix = matrix_at(location, held)
     if matrix is not None:
-        return _examine_matrix(matrix, options or ReadOptions())
+        return _examine_matrix(matrix, of_location(matrix, options or ReadOptions()))
     what = "there is no such file or folder" if kind == "nothing" else "this folder holds none of these"
     message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
     return Inspection((), InputError(message))
@@ -193,8 +196,12 @@ def _description(location: str, options: ReadOptions) -> Iterator[tuple[str, str
 
 
 def _outline(location: str, options: ReadOptions) -> Iterator[tuple[str, str]]:
-    with open_matrix(location, options.names, options.layer) as matrix:
-        outline = check(matrix, options)
+    with open_source(location, options) as source:
+        if source.layout is not None:
+            yield "layout", f"{source.layout.name}, {source.layout.text}"
+        elif options.layout == AUTO_LAYOUT and (resembled := resembles(source.matrix)) is not None:
+            yield "layout", f"none that is known; it resembles {resembled}"
+        outline = check(source)
         yield from _row_counts(outline.row_counts)
         yield "cells passing", f"{outline.cells_passed:,} of {outline.cells:,}"
         for warning in outline.warnings:

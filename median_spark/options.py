@@ -31,6 +31,8 @@ class Takes(Enum):
     VALUES = auto()
     GENE_TABLE = auto()
     GENE_MAP = auto()
+    CELL_LIST = auto()
+    LAYOUT = auto()
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,13 @@ class Option:
 
 _NAMES, _READ = "AttributeNames", "ReadOptions"
 _GENES, _CELLS, _COUNTS = "which genes", "which cells, and their totals", "where the counts are"
+_LAYOUT = "which layout"
 
 # fmt: off
-GENE_TABLE = Option("gene_table", Takes.GENE_TABLE, "", "", _GENES, "CSV",
-    "table with the columns ensembl_id and gene_type: its genes of the chosen types are the corpus's genes, and it "
-    "supplies the gene type of matrices that have none; without it, whatever the matrices hold")
+GENE_TABLE = Option("gene_table", Takes.GENE_TABLE, "", "", _GENES, "FILE",
+    "GTF or GFF3 of Ensembl or GENCODE, or a CSV with the columns ensembl_id and gene_type; give the option again for "
+    "each further species: the genes of the chosen types are the corpus's genes, and the table supplies the gene type "
+    "of matrices that have none; without it, whatever the matrices hold")
 GENE_TYPES = Option("gene_types", Takes.TYPES, "", "", _GENES, "TYPE",
     "gene types to take, after INPUT or with commas between them (default: %(default)s)")
 GENE_MAP = Option("gene_map", Takes.GENE_MAP, "", "", _GENES, "FILE",
@@ -127,6 +131,16 @@ GENE_ID_ATTR = Option("gene_id_attr", Takes.TEXT, _NAMES, "gene_id", _GENES, "NA
     "h5ad without it the index, if that has Ensembl ids)")
 GENE_TYPE_ATTR = Option("gene_type_attr", Takes.TEXT, _NAMES, "gene_type", _GENES, "NAME",
     "row attribute or var column with gene types (default: %(default)s, else CELLxGENE's feature_type)")
+LAYOUT = Option("layout", Takes.LAYOUT, _READ, "", _LAYOUT, "NAME",
+    "read every matrix as one of these, and reject what does not match it: %(choices)s; auto recognises the layout of "
+    "each matrix, none recognises nothing; options that are given win (default: %(default)s)")
+CELLS = Option("cells", Takes.TEXT, _READ, "", _CELLS, "QUERY",
+    "take the cells for which this is true, in the syntax of pandas' query without @ and calls, as in \"tissue == "
+    "'lung' and n_genes >= 200\"; any attribute of cells, n_counts and n_genes, which are computed where they are "
+    "missing; replaces the filter")
+CELL_LIST = Option("cell_list", Takes.CELL_LIST, _READ, "", _CELLS, "FILE",
+    "take the cells of this CSV, TSV or Parquet file, by a column of cell ids and, where ids repeat, one named source; "
+    "replaces the filter")
 FILTER_ATTR = Option("filter_attr", Takes.TEXT, _NAMES, "filter_pass", _CELLS, "NAME",
     "column attribute (loom) or obs column (h5ad) that is 1 for cells of good quality (default: %(default)s)")
 FILTER_VALUE = Option("filter_value", Takes.VALUES, _READ, "filter_values", _CELLS, "VALUE",
@@ -151,8 +165,8 @@ TARGET_SUM = Option("target_sum", Takes.NUMBER, _READ, "", _CELLS, "N",
     "scale every cell to this total (default: %(default)g)")
 
 READING = (
-    GENE_TABLE, GENE_TYPES, GENE_MAP, STRIP_VERSION, GENE_ID_ATTR, GENE_TYPE_ATTR,
-    FILTER_ATTR, FILTER_VALUE, NO_CELL_FILTER, N_COUNTS_ATTR, COMPUTE_N_COUNTS, CELL_ID_ATTR,
+    LAYOUT, GENE_TABLE, GENE_TYPES, GENE_MAP, STRIP_VERSION, GENE_ID_ATTR, GENE_TYPE_ATTR,
+    CELLS, CELL_LIST, FILTER_ATTR, FILTER_VALUE, NO_CELL_FILTER, N_COUNTS_ATTR, COMPUTE_N_COUNTS, CELL_ID_ATTR,
     LAYER, ALLOW_NON_INTEGER, TARGET_SUM,
 )
 """Every field of `ReadOptions` and `AttributeNames`, in the order of the help."""

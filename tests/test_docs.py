@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from layout_table import layout_table
 
 import median_spark
 from median_spark.cli import arguments
@@ -110,6 +111,10 @@ def test_readme_is_short():
 def test_every_public_name_is_in_the_api_reference():
     named = re.findall(r"^::: median_spark\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.M)
     assert sorted(named) == sorted(set(median_spark.__all__) - {"__version__"})
+
+
+def test_the_page_of_layouts_has_the_table_of_the_data():
+    assert "\n".join(layout_table()) in (ROOT / "docs" / "formats.md").read_text()
 
 
 def test_every_page_is_in_the_navigation():

@@ -3,6 +3,7 @@
 import pickle
 import shlex
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -43,8 +44,8 @@ def test_every_option_of_reading_is_a_field_and_one_of_the_reader():
     owners = {"ReadOptions": ReadOptions, "AttributeNames": AttributeNames, "": ReadOptions}
     named = {(option.owner or "ReadOptions", option.field) for option in READING}
     assert all(option.field in {field.name for field in fields(owners[option.owner])} for option in READING)
-    both = {("AttributeNames", field.name) for field in fields(AttributeNames)}
-    both |= {("ReadOptions", field.name) for field in fields(ReadOptions) if field.name != "names"}
+    both = {("AttributeNames", field.name) for field in fields(AttributeNames) if field.name != "given"}
+    both |= {("ReadOptions", field.name) for field in fields(ReadOptions) if field.name not in {"names", "given"}}
     assert named == both
     assert [option.name for option in READING] == [name for name in OPTIONS if name != "unit_entries"]
 
@@ -55,7 +56,7 @@ def test_every_option_of_reading_is_a_field_and_one_of_the_reader():
         (f"{LAYER}", "--layer", "ReadOptions(layer=…)", '.option("layer", …)'),
         (f"{LAYER:name}", "--layer", "layer", "the reader's option 'layer'"),
         (LAYER.given("raw.X"), "--layer raw.X", "ReadOptions(layer='raw.X')", '.option("layer", "raw.X")'),
-        (f"{GENE_TABLE:…}", "--gene-table CSV", "gene_table=…", '.option("gene_table", …)'),
+        (f"{GENE_TABLE:…}", "--gene-table FILE", "gene_table=…", '.option("gene_table", …)'),
         (f"{FILTER_VALUE:=…}", "--filter-value=VALUE", "ReadOptions(filter_values=…)", '.option("filter_value", …)'),
         (
             FILTER_VALUE.given("full", "b c"),
@@ -150,3 +151,16 @@ def test_the_command_line_and_the_reader_make_the_same_of_an_option():
             text, words = texts[option.takes]
             parsed = build_parser(dict.fromkeys(COMMANDS)).parse_args(["inspect", "path", option.flag, *words])
             assert read_options({option.name: text}) == of_command_line(parsed) != ReadOptions()
+
+
+def test_several_gene_tables_are_one_for_the_command_line_and_for_the_reader(tmp_path):
+    from median_spark.cli.arguments import read_options as of_command_line
+
+    paths = [str(tmp_path / name) for name in ("a.csv", "b,c.csv")]
+    for path, gene in zip(paths, ("ENSG1", "ENSMUSG1"), strict=True):
+        Path(path).write_text(f"ensembl_id,gene_type\n{gene},miRNA\n")
+    parser = build_parser(dict.fromkeys(COMMANDS))
+    given = parser.parse_args(["inspect", "--gene-table", paths[0], "--gene-table", paths[1], "path"])
+    reading = of_command_line(given)
+    assert reading == read_options({"gene_table": f'{paths[0]}, "{paths[1]}"'})
+    assert list(reading.gene_table.gene_types) == ["ENSG1", "ENSMUSG1"]

@@ -1,6 +1,7 @@
 """The arguments of every command, and what they say to someone who asks for help."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -11,8 +12,9 @@ from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOpt
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ENDINGS, ReadOptions
+from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import READING, Takes
+from median_spark.options import GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -37,6 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
+        if re.search(r"arguments are required: [^-]", message):
+            message += f" (options such as {GENE_TABLE.flag} take everything up to the next option: put these first)"
         super().error(printable(without_secrets(message)))
 
 
@@ -85,9 +89,9 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_digests(parser)
     _add_sources(parser)
     dictionaries = _add_dictionaries(parser)
-    dictionaries.add_argument("--gene-table", metavar="CSV",
-                              help="gene table with gene_name: names lead to their genes, and are shown in the "
-                              "report; it decides nothing else")  # fmt: skip
+    dictionaries.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                              help="gene tables with names (gene_name): names lead to their genes, and are shown in "
+                              "the report; it decides nothing else")  # fmt: skip
     dictionaries.add_argument("--gene-map", metavar="FILE",
                               help="the gene map that the matrices were converted with: its names lead to their "
                               "genes, as they did there")  # fmt: skip
@@ -125,6 +129,8 @@ def _verify(parser: argparse.ArgumentParser) -> None:
                         help="with --inputs: rows of a gene in a source to compare (default: %(default)s)")  # fmt: skip
     parser.add_argument("--gene-map", metavar="FILE",
                         help="with --inputs: the gene map that the matrices were converted with")  # fmt: skip
+    parser.add_argument("--cell-list", metavar="FILE",
+                        help="with --inputs: the list of cells that the matrices were converted with")  # fmt: skip
     _add_json(parser)
     _add_debug(parser)
 
@@ -142,8 +148,8 @@ def _report(parser: argparse.ArgumentParser) -> None:
                         help="medians to compare with: a pickled dict (.pkl), a .csv with the columns gene and median, "
                         "or another RESULT; may be given again")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in RESULT)")
-    parser.add_argument("--gene-table", metavar="CSV",
-                        help="table with the columns ensembl_id, gene_type and gene_name: names to show")  # fmt: skip
+    parser.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                        help="gene tables with names (GTF, GFF3, or CSV with gene_name): names to show")  # fmt: skip
     _add_debug(parser)
 
 
@@ -162,7 +168,9 @@ def _at_least_one(text: str) -> int:
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """Return the options for reading matrices; a gene table and a gene map are read."""
     values = {option.name: getattr(args, option.name) for option in READING}
-    return read_options_of(values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value)})
+    return read_options_of(
+        values | {"gene_types": chosen_types(args), "filter_value": tuple(args.filter_value) or None}
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -173,17 +181,23 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
             groups[option.group] = parser.add_argument_group(option.group)
         group = groups[option.group]
         default = getattr(defaults.names if option.owner == "AttributeNames" else defaults, option.field)
+        text = option.help.replace("%(default)s", str(default))
         if option.takes is Takes.NOTHING:
-            group.add_argument(option.flag, action="store_true", help=option.help)
+            group.add_argument(option.flag, action="store_true", default=None, help=option.help)
+        elif option.takes is Takes.GENE_TABLE:
+            group.add_argument(option.flag, action="append", metavar=option.metavar, help=option.help)
         elif option.takes is Takes.TYPES:
             group.add_argument(option.flag, nargs="+", default=list(default), metavar=option.metavar,
                                help=option.help.replace("%(default)s", ",".join(default)))  # fmt: skip
         elif option.takes is Takes.VALUES:
             group.add_argument(option.flag, nargs="+", action="extend", default=list(default), metavar=option.metavar,
                                help=option.help)  # fmt: skip
-        else:
-            group.add_argument(option.flag, type=float if option.takes is Takes.NUMBER else str, default=default,
-                               metavar=option.metavar, help=option.help)  # fmt: skip
+        elif option.takes is Takes.NUMBER:
+            group.add_argument(option.flag, type=float, default=default, metavar=option.metavar, help=option.help)
+        elif option.takes is Takes.LAYOUT:
+            group.add_argument(option.flag, choices=LAYOUT_NAMES, metavar=option.metavar, help=text)
+        else:  # what is not given is None, for layouts decide it
+            group.add_argument(option.flag, metavar=option.metavar, help=text)
 
 
 def _add_digests(parser: argparse.ArgumentParser) -> None:
@@ -207,9 +221,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_merging(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("merging")
-    group.add_argument("--gene-table", metavar="CSV",
-                       help="table with the columns ensembl_id and gene_type: its genes of the chosen types are the "
-                       "result's genes, others are left out; without it, the genes that the digests hold")  # fmt: skip
+    group.add_argument(GENE_TABLE.flag, nargs="+", action="extend", metavar=GENE_TABLE.metavar,
+                       help="GTF, GFF3, or CSV with the columns ensembl_id and gene_type; several for several species: "
+                       "the genes of the chosen types are the result's genes, others are left out; without it, the "
+                       "genes that the digests hold")  # fmt: skip
     group.add_argument("--gene-types", nargs="+", default=list(DEFAULT_GENE_TYPES), metavar="TYPE",
                        help="gene types to take from the gene table, after DIGESTS or with commas between them "
                        f"(default: {','.join(DEFAULT_GENE_TYPES)})")  # fmt: skip

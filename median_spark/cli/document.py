@@ -1,6 +1,8 @@
 """What ``--json`` prints: the summary of a command as one JSON document."""
 
 import json
+from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from median_spark import __version__
@@ -31,6 +33,8 @@ def conversion_document(done: "ConversionSummary") -> dict[str, Any]:
         "cells_passed": sum(record.cells_passed for record in records),
         "values": sum(record.values for record in records),
         "rows_left_out": {field: sum(getattr(record.row_counts, field) for record in records) for field in LEFT_OUT},
+        "layouts": dict(Counter(record.layout.name if record.layout else "none" for record in records)),
+        "cell_list": asdict(done.cell_list) if done.cell_list else None,
         "rows_summed": sum(record.row_counts.summed_rows for record in records),
         "seconds": round(done.seconds, 3),
     }

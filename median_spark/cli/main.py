@@ -276,6 +276,7 @@ def _verify(args: argparse.Namespace) -> int:
         inputs=args.inputs,
         rows=args.rows,
         gene_map=args.gene_map,
+        cell_list=args.cell_list,
     )
     if args.json:
         _say_document(args, verification_document(done))

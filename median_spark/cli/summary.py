@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problems:
-    """Lines about things that are wrong, of which only the first are shown if there are many.
+    """Lines about things that are wrong, or to look at, of which only the first are shown if there are many.
 
     Attributes
     ----------
@@ -34,15 +34,18 @@ class Problems:
         All of them.
     place : str
         File that lists all of them.
+    needed : bool
+        Whether they are shown even if all lines do not fit with them.
     """
 
     lines: Sequence[Line]
     place: str
+    needed: bool = True
 
     def first(self, most: int) -> list[Line]:
         """Return as many lines as fit; the last one counts those that do not."""
-        if len(self.lines) <= most:
-            return list(self.lines)
+        if len(self.lines) <= most or not most:
+            return list(self.lines[:most])
         shown = self.lines[: most - 1]
         rest = len(self.lines) - len(shown)
         label = "" if shown else self.lines[0].label
@@ -61,7 +64,7 @@ class Summary:
     genes : list of Line
         A few genes, shown only if all lines fit with them.
     problems : list of Problems
-        Warnings and failures.
+        Layouts, warnings and failures.
     page : str
         Path of the report page, the last line; empty where there is none.
     """
@@ -78,6 +81,8 @@ class Summary:
         sizes = [len(each.lines) for each in self.problems]
         while sum(sizes) > room and max(sizes, default=0) > 1:
             sizes[sizes.index(max(sizes))] -= 1
+        if sum(sizes) > room:
+            sizes = [size if each.needed else 0 for each, size in zip(self.problems, sizes, strict=True)]
         problems = [line for each, size in zip(self.problems, sizes, strict=True) for line in each.first(size)]
         genes = self.genes if len(problems) + len(self.genes) <= room else []
         return [*self.figures, *genes, *problems, *end]

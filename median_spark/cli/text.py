@@ -1,5 +1,6 @@
 """What commands say when the work is done, in words."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
 from median_spark.geneformer import DictionaryFigures
 from median_spark.inspection import Inspection
-from median_spark.options import Style
+from median_spark.options import Style, worded
 from median_spark.report import FEW_CELLS
 from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
 from median_spark.results.sources import LEAST_CELLS, LEAST_GENES, LEAST_SOURCES
@@ -72,6 +73,11 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
         for warning in record.warnings
     ]
     problems = [
+        Problems(
+            [*_listed_cells(done), *_layouts(done)],
+            f"{result}/report.html" if result else "the output of --json",
+            needed=False,
+        ),
         Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
         Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
     ]
@@ -93,6 +99,34 @@ def _left_out(done: "ConversionSummary") -> Iterator[Line]:
             )
     if parts:
         yield Line("left out", "; ".join(parts))
+
+
+def _layouts(done: "ConversionSummary") -> Iterator[Line]:
+    """Yield a line for each layout and for what followed from it."""
+    sources = Counter((record.layout.name, record.layout.text) for record in done.records if record.layout is not None)
+    unknown = len(done.records) - sum(sources.values())
+    lines = [f"{name}, {counted(number, 'source')}: {text}" for (name, text), number in sorted(sources.items())]
+    if unknown:
+        lines.append(f"none that is known, {counted(unknown, 'source')}: read with the options given")
+    if [name for name, _ in sources] == ["geneformer"] and not unknown:
+        return  # what nothing follows from need not be said
+    for number, line in enumerate(lines):
+        yield Line("" if number else "layouts", worded(line, Style.FLAGS))
+
+
+def _listed_cells(done: "ConversionSummary") -> Iterator[Line]:
+    """Yield a line about the list of cells, if there is one."""
+    used = done.cell_list
+    if used is None:
+        return
+    text = f"{counted(used.cells, 'cell')} in {used.path}"
+    text += f"; {used.missing:,} of them in no source" if used.missing else "; all were found"
+    if used.repeated:
+        text += (
+            f"; {used.repeated:,} in several sources, where all of them were taken: a column 'source' in the list "
+            "tells them apart"
+        )
+    yield Line("cell list", text)
 
 
 def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:

@@ -14,7 +14,6 @@ from median_spark.expression.batches import LookedAt as LookedAt
 from median_spark.expression.batches import Looking as Looking
 from median_spark.expression.batches import WantedSource as WantedSource
 from median_spark.expression.batches import stage_batch as stage_batch
-from median_spark.expression.heads import Origin as Origin
 from median_spark.expression.heads import SourceHead as SourceHead
 from median_spark.expression.opening import check_target as check_target
 from median_spark.expression.opening import create_table as create_table

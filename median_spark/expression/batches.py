@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 from median_spark import storage
 from median_spark.errors import InputError
-from median_spark.expression.heads import Origin, SourceHead
+from median_spark.expression.heads import SourceHead
 from median_spark.expression.parts import PartEntry, write_part
 from median_spark.expression.record_log import encode_records
 from median_spark.expression.records import SourceRecord
@@ -19,7 +22,6 @@ from median_spark.expression.staging import Staging, change_of, reason_of, slow_
 from median_spark.expression.table import ExpressionTable, committed_name
 from median_spark.guard import Kept, Limits, beat, read_guarded
 from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_and_values, outline_of
-from median_spark.storage import FileStat
 
 SMALL_BYTES = 4 << 20
 """Size of a file up to which a source is read as soon as it is looked at. Larger ones have a task for each unit."""
@@ -63,15 +65,19 @@ class WantedSource:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """What a look at a source brought: an error, or that it is staged with its batch, or else its head."""
+    """What a look at a source brought: an error, or that it is staged with its batch, or else its head.
+
+    `listed` is that of the head, also of a staged source.
+    """
 
     head: SourceHead | None = None
     batch: str | None = None
     error: str | None = None
+    listed: npt.NDArray[np.int64] | None = None
 
 
 def stage_batch(
-    wanted: Sequence[WantedSource], looking: Kept, staging: Staging, origin: Origin, limits: Limits
+    wanted: Sequence[WantedSource], looking: Kept, staging: Staging, software: dict[str, str], limits: Limits
 ) -> list[LookedAt]:
     """On a worker: look at sources, stage the small ones that are one unit as a batch, and say what each is.
 
@@ -86,7 +92,9 @@ def stage_batch(
         location = staging.batch_part(token, one.conversion)
         try:
             with slow_marker(staging, one.conversion) as tell:
-                head, converted = read_guarded(file.path, _look, file, looking, location, limits=limits, on_slow=tell)
+                head, converted = read_guarded(
+                    file.path, _look, one.source, looking, location, limits=limits, on_slow=tell
+                )
             error = change_of(file) if converted is not None else None
         except InputError as problem:
             error = reason_of(problem, file)
@@ -94,12 +102,12 @@ def stage_batch(
             outcomes.append(LookedAt(error=error))
             continue
         if converted is None:
-            outcomes.append(LookedAt(head=head))
+            outcomes.append(LookedAt(head=head, listed=head.listed))
             continue
         values, part = converted
         parts = () if part is None else (replace(part, name=committed_name(0, token)),)
-        records.append(head.record(one.source, one.conversion, values, parts, origin))
-        outcomes.append(LookedAt(batch=token))
+        records.append(head.record(one.source, one.conversion, values, parts, software))
+        outcomes.append(LookedAt(batch=token, listed=head.listed))
     if records:
         storage.sync_files([staging.batch_part(token, record.conversion) for record in records if record.parts])
         storage.write_bytes(staging.batch_records(token), encode_records(records))
@@ -107,17 +115,17 @@ def stage_batch(
 
 
 def _look(
-    file: FileStat, looking: Looking, part_location: str
+    source: SourceFile, looking: Looking, part_location: str
 ) -> tuple[SourceHead, tuple[int, PartEntry | None] | None]:
     """In the guarded process: look at a source; if it is small and one unit, write its part, too.
 
     Returns its head, and if it was converted its number of values and its part, None without values.
     """
-    path = file.path
-    if file.size > looking.small_bytes:
-        outline = outline_of(path, looking.reading, looking.unit_entries)
+    path, options = source.file.path, looking.reading.of_source(source.name)
+    if source.file.size > looking.small_bytes:
+        outline = outline_of(path, options, looking.unit_entries)
         return SourceHead.of(outline, _gene_list(outline, looking)), None
-    outline, content = outline_and_values(path, looking.reading, looking.unit_entries)
+    outline, content = outline_and_values(path, options, looking.unit_entries)
     head = SourceHead.of(outline, _gene_list(outline, looking))
     if content is None:
         return head, None

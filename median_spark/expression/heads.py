@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from median_spark.expression.parts import PartEntry
 from median_spark.expression.records import SourceRecord
 from median_spark.genes import RowCounts
-from median_spark.matrices import SourceFile, SourceOutline, Unit
+from median_spark.matrices import AppliedLayout, SourceFile, SourceOutline, Unit
 from median_spark.options import Style, worded
 
 
@@ -21,6 +24,12 @@ class SourceHead:
         As in `SourceRecord`.
     units : tuple of Unit
         Ranges of cells, each read by one task.
+    parameters : dict
+        Options of reading, completed by the layout.
+    layout : AppliedLayout or None
+        What was recognised.
+    listed : ndarray or None
+        Places in the list of cells of those that it has, if there is a list.
     """
 
     rows: int
@@ -32,6 +41,9 @@ class SourceHead:
     row_counts: RowCounts
     warnings: list[str]
     units: tuple[Unit, ...]
+    parameters: dict[str, Any]
+    layout: AppliedLayout | None
+    listed: npt.NDArray[np.int64] | None
 
     @classmethod
     def of(cls, outline: SourceOutline, gene_list: str) -> "SourceHead":
@@ -46,6 +58,9 @@ class SourceHead:
             outline.row_counts,
             [worded(warning, Style.FLAGS) for warning in outline.warnings],
             outline.units,
+            outline.options.as_json(),
+            outline.layout,
+            outline.listed,
         )
 
     def record(
@@ -54,7 +69,7 @@ class SourceHead:
         conversion: str,
         values: int,
         parts: Iterable[PartEntry],
-        origin: "Origin",
+        software: dict[str, str],
     ) -> SourceRecord:
         """Return the record of the source once it is known what its units yielded."""
         return SourceRecord(
@@ -62,8 +77,10 @@ class SourceHead:
             input=source.file,
             conversion=conversion,
             values=values,
-            parameters=origin.parameters,
-            software=origin.software,
+            parameters=self.parameters,
+            layout=self.layout,
+            cells_listed=None if self.listed is None else len(self.listed),
+            software=software,
             parts=tuple(parts),
             rows=self.rows,
             cells=self.cells,
@@ -74,11 +91,3 @@ class SourceHead:
             row_counts=self.row_counts,
             warnings=self.warnings,
         )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What all sources of one conversion have in common: the parameters, and the versions of the software."""
-
-    parameters: dict[str, Any]
-    software: dict[str, str]

@@ -1,7 +1,8 @@
 """Records of sources on disk: files of many records, of which later ones replace earlier ones of the same source.
 
-A file holds JSON lines. The first has what all of its records have in common; each of the others is a record, or the
-name of a source that was removed. A file appears whole, and its name tells its place in the order.
+A file holds JSON lines. The first has the format version. Each of the others is a record, the name of a source that was
+removed, or what several records have in common, which these refer to by its number. A file appears whole, and its name
+tells its place in the order.
 """
 
 import json
@@ -15,8 +16,8 @@ from median_spark.expression.records import FORMAT_VERSION, SourceRecord, check_
 
 _NAME = re.compile(r"(\d{8})-[0-9a-f]{8}\.jsonl")
 
-_COMMON = ("format_version", "parameters", "software")
-"""Fields of a record that are in the first line of its file."""
+_COMMON = ("parameters", "software")
+"""Fields of a record that are in a line that it shares with others."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,21 @@ def next_name(names: Sequence[str]) -> str:
 
 
 def encode_records(entries: Sequence[SourceRecord | Removal]) -> bytes:
-    """Return the content of a file of records, which all have the same parameters and software."""
+    """Return the content of a file of records."""
     lines: list[dict[str, Any]] = [{"format_version": FORMAT_VERSION}]
+    numbers: dict[str, int] = {}
     for entry in entries:
         if isinstance(entry, Removal):
             lines.append({"removed": entry.source})
             continue
         document = entry.as_json()
+        del document["format_version"]
         common = {name: document.pop(name) for name in _COMMON}
-        if len(lines[0]) == 1:
-            lines[0] = common
-        elif lines[0] != common:
-            message = "records of one file must have the same parameters and software"
-            raise ValueError(message)
-        lines.append(document)
+        key = json.dumps(common)
+        if key not in numbers:
+            numbers[key] = len(numbers)
+            lines.append(common)
+        lines.append({**document, "common": numbers[key]})
     return "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines).encode()
 
 
@@ -59,11 +61,15 @@ def decode_records(location: str, content: bytes) -> Iterator[SourceRecord | Rem
     """Yield what `encode_records` wrote; raise `TableError` if it is damaged or of another format version."""
     with naming_damage(location):
         first, *rest = content.splitlines()
-        common = json.loads(first)
-        check_format_version(location, common["format_version"])
+        version = json.loads(first)["format_version"]
+        check_format_version(location, version)
+        commons: list[dict[str, Any]] = []
         for line in rest:
             document = json.loads(line)
             if "removed" in document:
                 yield Removal(document["removed"])
+            elif "source" in document:
+                common = commons[document.pop("common")]
+                yield SourceRecord.from_json(location, {**document, **common, "format_version": version})
             else:
-                yield SourceRecord.from_json(location, {**document, **common})
+                commons.append({name: document[name] for name in _COMMON})

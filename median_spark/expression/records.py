@@ -9,6 +9,7 @@ from typing import Any, Self
 from median_spark.errors import InputError, TableError
 from median_spark.expression.parts import PartEntry
 from median_spark.genes import RowCounts
+from median_spark.matrices import AppliedLayout
 from median_spark.options import Style
 from median_spark.storage import FileStat
 
@@ -91,11 +92,13 @@ class SourceRecord:
     gene_list: str  # fingerprint of its gene universe, stored under genes/
     row_counts: RowCounts
     warnings: list[str]  # what is likely to be wrong with it
-    parameters: Mapping[str, Any]  # see `ReadOptions.as_json`; older records lack newer options
+    parameters: Mapping[str, Any]  # see `ReadOptions.as_json`; completed by the layout; older records lack newer ones
     software: dict[str, str]  # versions that converted it
     parts: tuple[PartEntry, ...]
     # Of the total counts of the cells that pass, if these were known before counts were read; older records lack it.
     median_n_counts: float | None = None
+    layout: AppliedLayout | None = None  # what was recognised; older records lack it
+    cells_listed: int | None = None  # cells of the list that it has, if there is a list
 
     @property
     def target_sum(self) -> float:
@@ -131,6 +134,8 @@ class SourceRecord:
             "parameters": self.parameters,
             "software": self.software,
             "parts": [part.as_json() for part in self.parts],
+            "layout": self.layout.as_json() if self.layout else None,
+            "cells_listed": self.cells_listed,
         }
 
     @classmethod
@@ -155,6 +160,8 @@ class SourceRecord:
                 row_counts=RowCounts.from_json(record["census"]),
                 parts=tuple(map(PartEntry.from_json, record["parts"])),
                 median_n_counts=record.get("median_n_counts"),
+                layout=AppliedLayout.from_json(record.get("layout")),
+                cells_listed=record.get("cells_listed"),
             )
 
 

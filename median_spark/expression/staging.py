@@ -155,13 +155,14 @@ def stage_unit(
     unit: Unit,
     options: ReadOptions | Kept,
     limits: Limits = DEFAULT_LIMITS,
+    source: str | None = None,
 ) -> None:
     """On a worker: read one unit, write its part, and then its record.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
     by a copy of the task, or by one whose machine was lost before Spark knew. A matrix that cannot be read is recorded
     and not raised: Spark would only try it again. Copies at the same time do no harm: each file appears whole, and all
-    of them write the same bytes.
+    of them write the same bytes. With the name of a `source`, options are narrowed to those of that source.
     """
     part_location, record_location = staging.unit(conversion, unit.number)
     failed = staging.failed(conversion)
@@ -172,7 +173,7 @@ def stage_unit(
     try:
         with slow_marker(staging, conversion) as tell:
             record = read_guarded(
-                file.path, _convert_unit, file.path, part_location, unit, options, limits=limits, on_slow=tell
+                file.path, _convert_unit, file.path, part_location, unit, options, source, limits=limits, on_slow=tell
             )
     except InputError as error:
         storage.write_bytes(failed, b"")
@@ -180,8 +181,9 @@ def stage_unit(
     storage.write_json(record_location, record.as_json())
 
 
-def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions) -> UnitRecord:
+def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions, source: str | None) -> UnitRecord:
     """Read a unit and write its part in the guarded process, so that values do not cross between processes."""
+    options = options if source is None else options.of_source(source)
     values, cell_ids, cells = values_of(path, unit, options)
     beat()
     if unit.first == 0 and unit.last == cells:

@@ -144,7 +144,7 @@ class ExpressionTable:
         Parameters
         ----------
         sources
-            Sources with the same parameters and software.
+            Sources with their records.
         replaced
             Names of sources that the table has, or has failures of, before this; others may be among them.
         """

@@ -1,13 +1,24 @@
 """How many of a matrix's ids gene table and gene map know, and why they may not know the others."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from median_spark.errors import counted, listed
-from median_spark.genes.ids import VERSIONS, has_version, like_ensembl, version_off, why_unlike, without_version
+from median_spark.genes.ids import (
+    VERSIONS,
+    has_version,
+    like_ensembl,
+    respelled,
+    version_off,
+    why_unlike,
+    without_version,
+)
 from median_spark.genes.map import GeneMap
+from median_spark.genes.matching import respelling_warning
 from median_spark.genes.row_ids import RowCounts, RowIds, row_ids
 from median_spark.genes.table import GeneTable
 from median_spark.options import GENE_ID_ATTR, GENE_MAP, GENE_TABLE, STRIP_VERSION
@@ -44,6 +55,7 @@ def coverage_warning(
     if table is not None and row_counts.versions_ignored:
         table = table.without_versions
     rows = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    rows = replace(rows, ids=respelled(rows.ids, row_counts.respelled))
     why = _why_unmapped(rows, gene_map) if gene_map and what == "map" else _why_unknown(rows, table, gene_map)
     unlike = f", not {listed(list(examples[:3]))}" if examples else ""
     share = f"{known:,} of its {counted(with_id, 'id')} ({known / with_id:.0%})"
@@ -53,8 +65,7 @@ def coverage_warning(
 def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table: GeneTable | None) -> list[str]:
     """Return warnings about the spelling of the selected genes; those that a gene table knows are not doubted."""
     if table is not None:
-        ignored = "the gene table's ids have versions and this matrix's have none: they were matched without versions"
-        return [ignored] if row_counts.versions_ignored else []
+        return list(_matching_warnings(row_counts))
     names = genes.tolist()
     # Most are plain Ensembl ids, which regular expressions would be slow to confirm.
     unusual = [gene for gene in names if not (gene.startswith("ENS") and gene.isalnum() and gene[-1].isdigit())]
@@ -74,6 +85,19 @@ def spelling_warnings(row_counts: RowCounts, genes: npt.NDArray[np.str_], table:
     if why is not None:
         warnings.append(f"{listed(disguised, 3)} would be genes of the result under these very ids: {why}")
     return warnings
+
+
+def _matching_warnings(row_counts: RowCounts) -> Iterator[str]:
+    if row_counts.respelled:
+        yield respelling_warning(row_counts.respelled)
+    elif row_counts.versions_ignored:
+        yield "the gene table's ids have versions and this matrix's have none: they were matched without versions"
+    if row_counts.other_version_rows:
+        rows = counted(row_counts.other_version_rows, "row")
+        yield (
+            f"{rows} left out, of ids that the gene table has in another version: take versions off on both sides with "
+            f"{STRIP_VERSION}"
+        )
 
 
 def why_none(
@@ -134,10 +158,7 @@ def _why_unknown(rows: RowIds, table: GeneTable | None, gene_map: GeneMap | None
         return VERSIONS
     in_other_versions = not {version_off(gene) for gene in unknown}.isdisjoint(map(version_off, known))
     if table is not None and table.has_versions and in_other_versions:
-        return (
-            "the gene table's ids carry version suffixes, and so do some of these: take them off on both sides with "
-            f"{STRIP_VERSION}"
-        )
+        return _TABLE_HAS_VERSIONS
     if gene_map is not None:
         return f"these are ids of the gene map {gene_map.path}: map and table may be of two species or annotations"
     why = why_unlike(unknown) if unknown else None

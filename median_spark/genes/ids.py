@@ -18,10 +18,23 @@ _UNREADABLE = re.compile("[\\\\\ufffd\ud800-\udfff]|^<.*>$", re.DOTALL)
 _VERSIONED = re.compile(r"(ENS[A-Z]*[0-9]+)\.[0-9]+", re.IGNORECASE)
 """An Ensembl id with its version; symbols such as RP11-34P13.7 have dots of their own."""
 
+_RESPELLABLE = re.compile(
+    r"(?P<prefix>(?!ENS[A-Z]*[0-9])[A-Z][A-Z0-9.]*[0-9][A-Z0-9.]*[_-]+)?(?P<id>ENS[A-Z]*[0-9]+)"
+    r"(?P<version>\.[0-9]+)?(?P<par>_PAR_Y)?",
+    re.IGNORECASE,
+)
+"""An Ensembl id in any case, with a version, and with the name of an assembly before it (10x's GRCh38_)."""
+
+_MOST_PREFIXES = 3
+"""Different prefixes, at most, that are taken for names of assemblies: a matrix has one for each of its species."""
+
 _DISGUISED = re.compile(
     r"(?P<before>.*[^A-Za-z0-9])?(?P<id>ENS[A-Z]*[0-9]+)(?P<version>\.[0-9]+)?(?P<after>[^A-Za-z0-9].*)?", re.IGNORECASE
 )
 """An Ensembl id in any case, with a version, with text before it (10x's GRCh38_), with text after it."""
+
+PREFIX, CASE, VERSION = "prefix", "case", "version"
+"""In what an id may differ from the gene table's and still be the same; see `respelled`."""
 
 VERSIONS = f"they carry version suffixes (ENSG….12): take these off with {STRIP_VERSION}"
 
@@ -65,6 +78,44 @@ def version_off(gene: str) -> str:
 def without_version(gene_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
     """Return ids with the version of Ensembl ids taken off; ENSG00000123456.12_PAR_Y, for one, stays as it is."""
     return np.array([version_off(gene) for gene in gene_ids.tolist()], dtype=np.str_)
+
+
+def respellings(gene_ids: npt.NDArray[np.str_]) -> tuple[str, ...]:
+    """Return in what Ensembl ids differ from plain ones: some of `PREFIX`, `CASE` and `VERSION`.
+
+    A prefix is the name of an assembly, with a digit. If a matrix has more than three of them, they are something else.
+    """
+    kinds, prefixes = set(), set()
+    for match in map(_RESPELLABLE.fullmatch, gene_ids.tolist()):
+        if match is None:
+            continue
+        if match["prefix"]:
+            prefixes.add(match["prefix"])
+        if match["id"] != match["id"].upper():
+            kinds.add(CASE)
+        if match["version"] and not match["par"]:
+            kinds.add(VERSION)
+    if 0 < len(prefixes) <= _MOST_PREFIXES:
+        kinds.add(PREFIX)
+    return tuple(kind for kind in (PREFIX, CASE, VERSION) if kind in kinds)
+
+
+def respelled(gene_ids: npt.NDArray[np.str_], kinds: tuple[str, ...]) -> npt.NDArray[np.str_]:
+    """Return ids with prefixes taken off, in capitals, without versions, as `kinds` say; ids of other kinds stay.
+
+    >>> respelled(np.array(["GRCh38_ENSG00000000003.15", "GFP"]), (PREFIX, VERSION)).tolist()
+    ['ENSG00000000003', 'GFP']
+    """
+    return np.array([_respelled(gene, kinds) for gene in gene_ids.tolist()], dtype=np.str_)
+
+
+def _respelled(gene: str, kinds: tuple[str, ...]) -> str:
+    match = _RESPELLABLE.fullmatch(gene) if kinds else None
+    if match is None or (match["prefix"] and PREFIX not in kinds):
+        return gene
+    stem = match["id"].upper() if CASE in kinds else match["id"]
+    version, par = match["version"] or "", match["par"] or ""
+    return stem + ("" if VERSION in kinds and not par else version) + (par.upper() if CASE in kinds else par)
 
 
 def like_ensembl(gene: str) -> bool:

@@ -52,6 +52,8 @@ class RowCounts:
     no_id_rows: int = 0  # the name is no id, such as nan, a number or undecodable bytes; see `ids.is_no_id`
     no_id_examples: tuple[str, ...] = ()  # each once
     versions_ignored: bool = False  # versions were taken off the gene table's ids, as the matrix's ids have none
+    respelled: tuple[str, ...] = ()  # in what all ids differed from the gene table's; see `ids.respelled`
+    other_version_rows: int = 0  # of the unknown rows, those whose id the gene table has in another version
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as plain JSON, for `from_json`."""
@@ -61,5 +63,5 @@ class RowCounts:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read what `as_json` wrote, fields of later versions left out; TypeError or ValueError if it is damaged."""
         stored: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        lists = {name: tuple(value) for name, value in stored.items() if name.endswith("_examples")}
+        lists = {name: tuple(value) for name, value in stored.items() if name == "respelled" or "_examples" in name}
         return cls(**{**stored, **lists})

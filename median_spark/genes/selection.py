@@ -7,11 +7,12 @@ import numpy.typing as npt
 
 from median_spark.errors import GeneTableError, InputError, UsageError
 from median_spark.genes.coverage import why_none
-from median_spark.genes.ids import has_version
+from median_spark.genes.ids import VERSION
 from median_spark.genes.map import GeneMap
+from median_spark.genes.matching import Matched, match_table, words_of
 from median_spark.genes.row_ids import RowCounts, row_ids
 from median_spark.genes.table import GeneTable
-from median_spark.options import GENE_TABLE, GENE_TYPE_ATTR
+from median_spark.options import GENE_MAP, GENE_TABLE, GENE_TYPE_ATTR, STRIP_VERSION
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ def select_genes(
     """Choose the rows of a matrix whose gene is of a chosen type.
 
     In this order: versions are taken off if asked for, the gene map gives each row its id, rows without an id are left
-    out, gene type and gene table are checked. A table whose ids have versions is taken without them where the matrix's
-    ids have none. The type is the matrix's own where it has one, else the table's. With a table, a row also needs an id
-    that the table has with a chosen type, as the published procedure's merging step demands.
+    out, gene type and gene table are checked. Where prefixes, capitals or versions separate the ids from those of the
+    table, they are matched without; see `median_spark.genes.matching`. The type is the matrix's own where it has one,
+    else the table's. With a table, a row also needs an id that the table has with a chosen type, as the published
+    procedure's merging step demands.
 
     `source` is for messages; arrays have one entry per row; `own_types` are the matrix's own, where it has them. See
     `median_spark.matrices.ReadOptions` for the others. UsageError if no type was chosen. InputError if there are
-    neither types of the matrix's own nor a table, if no row is selected, or if the table has two types for two versions
-    of one id where versions are ignored.
+    neither types of the matrix's own nor a table, if no row is selected, or if ids of matrix and table cannot be
+    matched one to one.
     """
     if not gene_types:
         message = "no gene type was chosen; name at least one, such as protein_coding"
@@ -57,9 +59,10 @@ def select_genes(
         raise InputError(message, kind="gene_type missing")
     called = row_ids(gene_ids, gene_map, strip_version=strip_version)
     ids, mapped = called.ids, called.ids != ""
-    versions_ignored = table is not None and table.has_versions and not any(map(has_version, ids.tolist()))
-    if table is not None and versions_ignored:
-        table = _without_versions(source, table)
+    versions_ignored, kinds = False, tuple[str, ...]()
+    if table is not None:
+        matched = _matched(source, ids, table, may_respell=gene_map is None)
+        ids, table, versions_ignored, kinds = matched.ids, matched.table, matched.versions_ignored, matched.respelled
     known, table_chosen = mapped, mapped
     if table is not None:
         table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
@@ -85,6 +88,8 @@ def select_genes(
         no_id_rows=len(no_id),
         no_id_examples=tuple(dict.fromkeys(no_id.tolist()))[:5],
         versions_ignored=versions_ignored,
+        respelled=kinds,
+        other_version_rows=table.in_other_versions(unknown.tolist()) if table is not None else 0,
     )
     if not len(rows):
         kind, why = why_none(row_counts, called, own_types, table, gene_types, gene_map)
@@ -93,9 +98,21 @@ def select_genes(
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
 
 
-def _without_versions(source: str, table: GeneTable) -> GeneTable:
+def _matched(source: str, ids: npt.NDArray[np.str_], table: GeneTable, *, may_respell: bool) -> Matched:
+    """Match ids and gene table one to one; see `match_table`."""
     try:
-        return table.without_versions
+        matched = match_table(ids, table, may_respell=may_respell)
     except GeneTableError as error:
-        message = f"{source}: its ids have no versions, and those of the gene table have: {error}"
+        message = f"{source}: its ids are matched without versions, and those of the gene table have some: {error.text}"
         raise InputError(message) from error
+    pair = matched.two_of_one(ids)
+    if pair is not None:
+        remedy = (
+            f"{STRIP_VERSION} sums them" if matched.respelled == (VERSION,) else f"{GENE_MAP:name} says which to take"
+        )
+        message = (
+            f"{source}: the gene table has none of its ids as they are, and '{pair[0]}' and '{pair[1]}' would both be "
+            f"'{pair[2]}' without {words_of(matched.respelled)}: {remedy}"
+        )
+        raise InputError(message, kind="two ids of one gene")
+    return matched

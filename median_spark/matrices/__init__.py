@@ -1,8 +1,11 @@
 """Reading count matrices into GeneValues; see `median_spark.matrices.formats` for what a format is."""
 
+from median_spark.matrices.cell_list import CellList, read_cell_list
+from median_spark.matrices.cell_query import CellQuery
 from median_spark.matrices.contract import CountMatrix, Entries
 from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.formats import ENDINGS, FORMATS, Format, matrix_at, matrix_stat, open_matrix
+from median_spark.matrices.layouts import AppliedLayout, current, open_source
 from median_spark.matrices.options import AttributeNames, ReadOptions
 from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_and_values, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
@@ -12,7 +15,10 @@ __all__ = [
     "ENDINGS",
     "FORMATS",
     "UNIT_ENTRIES",
+    "AppliedLayout",
     "AttributeNames",
+    "CellList",
+    "CellQuery",
     "CountMatrix",
     "Entries",
     "Format",
@@ -21,14 +27,17 @@ __all__ = [
     "SourceFile",
     "SourceOutline",
     "Unit",
+    "current",
     "equal_contents",
     "find_sources",
     "matrix_at",
     "matrix_stat",
     "open_matrix",
+    "open_source",
     "outline",
     "outline_and_values",
     "outline_of",
+    "read_cell_list",
     "read_unit",
     "select_rows",
     "values_of",

@@ -7,23 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from median_spark.errors import InputError, counted
+from median_spark.errors import InputError, counted, listed
+from median_spark.matrices.chosen_cells import describe_query, listed_example, listed_places, queried_cells
 from median_spark.matrices.contract import CountMatrix, Flags, Numbers
 from median_spark.matrices.options import OPTIONS, ReadOptions
-from median_spark.options import FILTER_VALUE, NO_CELL_FILTER
+from median_spark.options import CELL_ID_ATTR, CELLS, FILTER_VALUE, NO_CELL_FILTER
 
+_EXAMPLES = 3
 _SHOWN = 8
 _LONGEST = 40
 _TRUTH = {"true": 1, "false": 0}
 
 
-def passing_cells(matrix: CountMatrix, options: ReadOptions) -> Flags:
-    """Return which cells are taken, shape (cells,).
+def passing_cells(matrix: CountMatrix, options: ReadOptions, first: int = 0, last: int | None = None) -> Flags:
+    """Return which of the cells ``first <= cell < last`` are taken, by default of all, shape (last - first,).
 
-    InputError if the filter is missing or damaged, or holds texts and the options do not say which of them pass.
+    InputError if the filter is missing or damaged, or holds texts and the options do not say which of them pass, or if
+    the query of cells names what the matrix lacks or cannot be evaluated.
     """
-    if not options.cell_filter:
-        return np.ones(matrix.shape[1], dtype=np.bool_)
+    last = matrix.shape[1] if last is None else last
+    passed = np.ones(last - first, dtype=np.bool_)
+    if options.cell_filter:
+        passed &= _passing_filter(matrix, options)[first:last]
+    if options.cells is not None:
+        passed &= queried_cells(matrix, options.cells, first, last)
+    if options.cell_list is not None:
+        passed &= listed_places(matrix, options.cell_list, first, last) >= 0
+    return passed
+
+
+def _passing_filter(matrix: CountMatrix, options: ReadOptions) -> Flags:
     values = matrix.filter_pass()
     if _textual(values) and not options.filter_values and filter_values(values):
         message = (
@@ -45,6 +58,22 @@ def require_passing(matrix: CountMatrix, options: ReadOptions, passed: Flags) ->
     if not len(passed):
         message = f"{matrix.location}: the matrix has no cell"
         raise InputError(message, kind="no cell")
+    if options.cells is not None:
+        message = (
+            f"{matrix.location}: the query of cells chooses none of its {counted(len(passed), 'cell')}"
+            f"{'' if options.cell_list is None else ' that are in the list'}: "
+            f"{describe_query(matrix, options.cells)}: choose by what is there with {CELLS}"
+        )
+        raise InputError(message, kind="no cell chosen")
+    if options.cell_list is not None:
+        message = (
+            f"{matrix.location}: none of its {counted(len(passed), 'cell')} is in the list of cells "
+            f"{options.cell_list.path} ({counted(len(options.cell_list), 'id')} that could be of this source"
+            f"{listed_example(options.cell_list)}); its cells are such as "
+            f"{listed(matrix.cell_ids(0, min(_EXAMPLES, len(passed))).tolist(), _EXAMPLES)}: name other ids with "
+            f"{CELL_ID_ATTR}, or leave this source out of the inputs"
+        )
+        raise InputError(message, kind="no cell listed")
     wanted = " or ".join(shown(value) for value in sorted(set(options.filter_values))) or "1"
     message = (
         f"{matrix.location}: none of its {counted(len(passed), 'cell')} passes: {_name(matrix, options)} is never "

@@ -6,9 +6,11 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from median_spark import genes
-from median_spark.errors import shortened
+from median_spark.errors import InputError, shortened
+from median_spark.matrices.options import AttributeNames
 
 BYTES_PER_ENTRY = 1.3
 """Fewest stored bytes per entry seen in real files (1.3 in dense plate-based ones, 3 in droplet ones)."""
@@ -22,6 +24,9 @@ Int32s = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 Texts = npt.NDArray[np.str_]
+
+_ENTRIES_AT_ONCE = 4_000_000
+"""Entries that detected genes are counted from at once, about: 24 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,10 @@ class Entries:
 class CountMatrix(Protocol):
     """A matrix of counts, genes (rows) by cells, open for reading; formats subclass it."""
 
+    _names: AttributeNames
     location: str
+    format_name: str = ""
+    """Name of its `Format`, which `open_matrix` sets."""
     shape: tuple[int, int]
     place: str
     """Where in the file the counts are, for messages: ``"the matrix"``, ``"raw.X"``."""
@@ -77,6 +85,38 @@ class CountMatrix(Protocol):
     def attributes(self, side: str) -> list[str]:
         """Return the names of the properties of rows (``"row"``) or of cells (``"cell"``), ascending."""
 
+    def file_attributes(self) -> list[str]:
+        """Return the names of the properties of the whole file, ascending: uns of AnnData, attributes of a loom."""
+        return []
+
+    def layers(self) -> list[str]:
+        """Return the names of all layers, as `ReadOptions.layer` takes them."""
+        return []
+
+    def cell_values(self, name: str, first: int, last: int) -> pd.Series:
+        """Return a property of the cells ``first <= cell < last`` as the format's own library gives it to pandas."""
+        message = f"{self.location}: {self.cell_attribute} '{brief(name)}' is missing"
+        raise InputError(message)
+
+    def use_names(self, names: AttributeNames) -> None:
+        """Look up attributes by other names from now on."""
+        self._names = names
+
+    def detected_genes(self, first: int, last: int) -> Ints:
+        """Count the rows with a count other than 0 for each cell in ``first <= cell < last``, shape (last - first,)."""
+        detected = np.zeros(last - first, dtype=np.int64)
+        rows, step = np.arange(self.shape[0]), self.cells_per_tile()
+        wanted = max(
+            1, int(_ENTRIES_AT_ONCE * BYTES_PER_ENTRY * (last - first)) // max(1, self.stored_bytes(first, last))
+        )
+        step = max(step, wanted // step * step)
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            entries = self.entries(rows, begin, end, np.ones(end - begin, dtype=np.bool_))
+            present = entries.cells[entries.counts != 0]
+            detected[begin - first : end - first] = np.bincount(present, minlength=end - begin)
+        return detected
+
     def count_layers(self) -> list[str]:
         """Return the other layers of the file that look like counts, by the names that `ReadOptions.layer` takes."""
 
@@ -106,3 +146,12 @@ def like_ensembl(ids: Texts) -> bool:
 def brief(text: object) -> str:
     """Return a text of a file, or what has it, for a message: its middle left out if it is long."""
     return shortened(str(text), _LONGEST_TEXT)
+
+
+def computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what counts are read as: compiled loops take the machine's own numbers of up to 8 bytes only."""
+    native = dtype.newbyteorder("=")
+    if native.kind == "f" and native.itemsize > 8:
+        return np.dtype(np.float64)
+    others: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
+    return others.get(native.str[1:], native)

@@ -7,13 +7,23 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.h5ad import H5adMatrix
 from median_spark.matrices.contract import CountMatrix
+from median_spark.matrices.h5 import open_h5
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.parquet.matrix import ParquetMatrix, is_other_table
+from median_spark.matrices.soma.experiment import SomaMatrix
+from median_spark.matrices.triples.files import TRIPLES_ENDINGS, companions
+from median_spark.matrices.triples.matrix import TriplesMatrix
+from median_spark.matrices.zarr.matrix import open_zarr
 from median_spark.storage import FileStat
 
 
 def _none(_name: str, _beside: Collection[str]) -> list[str]:
     return []
+
+
+def _never(_path: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Format:
         Takes a file's name and those beside it; returns the names of the other files that belong to the matrix.
     only_named : bool
         Whether folders are searched for it only if they hold no other matrix.
+    ignored : callable
+        Says of a path in a searched folder that it is no matrix, whatever its ending.
     """
 
     name: str
@@ -42,6 +54,7 @@ class Format:
     marks: tuple[str, ...] = ()
     companions: Callable[[str, Collection[str]], list[str]] = _none
     only_named: bool = False
+    ignored: Callable[[str], bool] = _never
 
     @property
     def has_companions(self) -> bool:
@@ -66,8 +79,13 @@ class Format:
 
 
 FORMATS = (
-    Format("loom", LoomMatrix, (".loom",)),
-    Format("h5ad", H5adMatrix, (".h5ad",)),
+    Format("loom", LoomMatrix, (".loom", ".loom.gz")),
+    Format("h5ad", H5adMatrix, (".h5ad", ".h5ad.gz")),
+    Format("10x", open_h5, (".h5", ".h5.gz")),
+    Format("mtx", TriplesMatrix, TRIPLES_ENDINGS, companions=companions),
+    Format("zarr", open_zarr, (".zarr",), marks=("zarr.json", ".zgroup")),
+    Format("soma", SomaMatrix, (".soma",), marks=("__tiledb_group.tdb",)),
+    Format("counts_parquet", ParquetMatrix, (".parquet",), only_named=True, ignored=is_other_table),
 )
 
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)
@@ -107,7 +125,9 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
     if found is None:
         message = f"{location}: not a matrix that can be read; its name must end in {' or '.join(ENDINGS)}"
         raise InputError(message)
-    return found.opener(location, names, layer)
+    matrix = found.opener(location, names, layer)
+    matrix.format_name = found.name
+    return matrix
 
 
 def matrix_stat(location: str, formats: Collection[Format] = FORMATS) -> FileStat | None:

@@ -1,5 +1,8 @@
 """Telling counts from other numbers: counts are whole, but for what float arithmetic has rounded."""
 
+from collections.abc import Callable
+from typing import Any
+
 import h5py
 import numpy as np
 
@@ -39,21 +42,37 @@ def fractions(counts: Numbers) -> Flags:
         return np.asarray((np.abs(counts - whole) > ROUNDING * whole) & (counts > 0))
 
 
-def dataset_holds_counts(location: str, dataset: h5py.Dataset) -> bool:
-    """Say whether some numbers of a dataset of one or two dimensions could be counts.
+def are_counts(numbers: Numbers) -> bool:
+    """Say whether numbers, in one dimension, could all be counts: finite, not below 0, and whole."""
+    return bool(np.isfinite(numbers).all() and (numbers >= 0).all() and first_fraction(numbers) < 0)
 
-    Those at its beginning, middle and end are read; InputError if they cannot be.
+
+def dataset_holds_counts(location: str, dataset: h5py.Dataset) -> bool:
+    """Say whether some numbers of a dataset of one or two dimensions could be counts; see `numbers_hold_counts`."""
+    if dataset.dtype.kind in "if":
+        require_filters(location, dataset)
+
+    def read(start: int, stop: int) -> Numbers:
+        with naming_damage(location, f"'{brief(dataset.name.lstrip('/'))}'"):
+            return np.asarray(dataset[start:stop])
+
+    return numbers_hold_counts(dataset.dtype, dataset.shape, read)
+
+
+def numbers_hold_counts(dtype: np.dtype[Any], shape: tuple[int, ...], read: Callable[[int, int], Numbers]) -> bool:
+    """Say whether some numbers of an array of one or two dimensions could be counts.
+
+    Those at its beginning, middle and end are read, by the function that returns those in ``start <= place < stop``;
+    InputError if they cannot be.
     """
-    if dataset.dtype.kind in "ub":
+    if dtype.kind in "ub":
         return True
-    if dataset.dtype.kind not in "if":
+    if dtype.kind not in "if":
         return False
-    require_filters(location, dataset)
-    length, step = dataset.shape[0], _SAMPLE if dataset.ndim == 1 else 1
-    with naming_damage(location, f"'{brief(dataset.name.lstrip('/'))}'"):
-        for begin in sorted({0, max(0, length // 2 - step // 2), max(0, length - step)}):
-            beat()
-            numbers = np.asarray(dataset[begin : begin + step]).ravel()
-            if not np.isfinite(numbers).all() or (numbers < 0).any() or first_fraction(numbers) >= 0:
-                return False
+    length, step = shape[0], _SAMPLE if len(shape) == 1 else 1
+    for begin in sorted({0, max(0, length // 2 - step // 2), max(0, length - step)}):
+        beat()
+        numbers = read(begin, min(begin + step, length)).ravel()
+        if not are_counts(numbers):
+            return False
     return True

@@ -129,6 +129,16 @@ class LoomMatrix(TabledMatrix):
         """Return the bytes of some cells in the file, with the tiles that they reach into."""
         return self._grid.stored_bytes(1, first, last)
 
+    def file_attributes(self) -> list[str]:
+        """Return the names of the global attributes, which were attributes of HDF5's root before specification 3."""
+        group = find_member(self.location, self._file, "attrs")
+        with naming_damage(self.location, "its global attributes"):
+            return sorted({*(group if isinstance(group, h5py.Group) else ()), *self._file.attrs})
+
+    def layers(self) -> list[str]:
+        """Return the names of all layers."""
+        return [AUTO_LAYER, *self._layers()]
+
     def count_layers(self) -> list[str]:
         """Return the other layers that look like counts."""
         return [name for name in (AUTO_LAYER, *self._layers()) if name != self._layer and self._holds_counts(name)]

@@ -1,17 +1,23 @@
 """Options of reading count matrices, as Python has them; `median_spark.options` declares how others name them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from median_spark.errors import UsageError
+from median_spark.errors import UsageError, listed
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable, read_gene_map, read_gene_table
+from median_spark.matrices.cell_list import CellList, read_cell_list
+from median_spark.matrices.cell_query import CellQuery
+from median_spark.matrices.known_layouts import AUTO_LAYOUT, LAYOUT_NAMES
 from median_spark.options import (
+    CELL_LIST,
+    CELLS,
     COMPUTE_N_COUNTS,
     FILTER_ATTR,
     FILTER_VALUE,
+    LAYOUT,
     N_COUNTS_ATTR,
     NO_CELL_FILTER,
     READING,
@@ -21,6 +27,24 @@ from median_spark.options import (
 
 DEFAULT_TARGET_SUM = 10_000.0
 """Counts that every cell is scaled to; the published procedure's figure."""
+
+
+_UNSET: Any = None
+"""What a field is if it is not given: the default, unless the layout of a source says otherwise."""
+
+
+def _take_defaults(options: Any, defaults: Mapping[str, Any]) -> None:
+    """Give the fields that are None their defaults, and note in `given` which were given, or differ from the default.
+
+    `given` is handed on by `dataclasses.replace`, and None where options are new.
+    """
+    values = {name: getattr(options, name) for name in defaults}
+    new = options.given is None
+    given = {name for name, value in values.items() if value is not None and (new or value != defaults[name])}
+    object.__setattr__(options, "given", frozenset(given | (options.given or set())))
+    for name, value in values.items():
+        if value is None:
+            object.__setattr__(options, name, defaults[name])
 
 
 @dataclass(frozen=True)
@@ -39,6 +63,8 @@ class AttributeNames:
         Gene type of each row; a matrix may lack it where a gene table supplies it.
     cell_id : str or None
         Barcode of each cell; None takes the first of `CELL_ID_CANDIDATES` that is there, else the cell's number.
+    given : frozenset of str
+        Fields that were given, also with their defaults: the layout of a source changes only the others.
 
     Examples
     --------
@@ -47,11 +73,27 @@ class AttributeNames:
     'nCount_RNA'
     """
 
-    n_counts: str = "n_counts"
-    filter_pass: str = "filter_pass"
-    gene_id: str = "ensembl_id"
-    gene_type: str = "gene_type"
+    n_counts: str = _UNSET
+    filter_pass: str = _UNSET
+    gene_id: str = _UNSET
+    gene_type: str = _UNSET
     cell_id: str | None = None
+    given: frozenset[str] = field(default=_UNSET, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _take_defaults(self, _NAME_DEFAULTS)
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return the names as plain JSON."""
+        return {name: getattr(self, name) for name in (*_NAME_DEFAULTS, "cell_id")}
+
+
+_NAME_DEFAULTS = {
+    "n_counts": "n_counts",
+    "filter_pass": "filter_pass",
+    "gene_id": "ensembl_id",
+    "gene_type": "gene_type",
+}
 
 
 AUTO_LAYER = "auto"
@@ -76,6 +118,9 @@ class ReadOptions:
 
     Attributes
     ----------
+    layout : str
+        Name of the layout that every source must have, ``"auto"`` to recognise that of each, or ``"none"``. A layout
+        decides what is not given here; see docs/formats.md.
     target_sum : float
         Counts that every cell is scaled to.
     gene_types : tuple of str
@@ -88,6 +133,11 @@ class ReadOptions:
         Take the versions of Ensembl ids off first, also in the gene table.
     names : AttributeNames
         Attribute names.
+    cells : CellQuery or None
+        Query of cells, or its text: those are taken for which it is true. It replaces the filter, unless `cell_filter`
+        is given as True.
+    cell_list : CellList or None
+        List of cells to take. It replaces the filter likewise.
     cell_filter : bool
         Take only cells that pass the filter.
     filter_values : tuple of str
@@ -100,11 +150,14 @@ class ReadOptions:
         what holds counts where only that does.
     allow_non_integer : bool
         Accept counts that are not whole numbers.
+    given : frozenset of str
+        Fields that were given, also with their defaults: the layout of a source changes only the others.
 
     Raises
     ------
     UsageError
-        If the target sum is no number above 0, or a filter has values but is not used.
+        If the target sum is no number above 0, a filter is described but not used, the query cannot be read, or there
+        is no layout of that name.
 
     Examples
     --------
@@ -114,52 +167,97 @@ class ReadOptions:
     10000.0
     """
 
+    layout: str = AUTO_LAYOUT
     target_sum: float = DEFAULT_TARGET_SUM
     gene_types: tuple[str, ...] = DEFAULT_GENE_TYPES
     gene_table: GeneTable | None = None
     gene_map: GeneMap | None = None
-    strip_version: bool = False
+    strip_version: bool = _UNSET
     names: AttributeNames = field(default_factory=AttributeNames)
-    cell_filter: bool = True
-    filter_values: tuple[str, ...] = ()
-    compute_n_counts: bool = False
-    layer: str = AUTO_LAYER
-    allow_non_integer: bool = False
+    cells: CellQuery | None = None
+    cell_list: CellList | None = None
+    cell_filter: bool = _UNSET
+    filter_values: tuple[str, ...] = _UNSET
+    compute_n_counts: bool = _UNSET
+    layer: str = _UNSET
+    allow_non_integer: bool = _UNSET
+    given: frozenset[str] = field(default=_UNSET, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        _take_defaults(self, _DEFAULTS)
+        query: object = self.cells
+        if isinstance(query, str):
+            object.__setattr__(self, "cells", CellQuery(query))
         if not (np.isfinite(self.target_sum) and self.target_sum > 0):
             message = f"{TARGET_SUM:name} must be a number above 0, not {self.target_sum}"
             raise UsageError(message)
-        if self.filter_values and not self.cell_filter:
-            message = f"{FILTER_VALUE} and {NO_CELL_FILTER} contradict each other: give one of them"
+        if self.layout not in LAYOUT_NAMES:
+            message = (
+                f"{LAYOUT:name} must be one of {listed(list(LAYOUT_NAMES), len(LAYOUT_NAMES))}, not '{self.layout}'"
+            )
             raise UsageError(message)
-        if self.strip_version and self.gene_table is not None:
+        self._check_filter()
+        # What a layout says of its ids is no reason to read the table otherwise for one source than for another.
+        if "strip_version" in self.given and self.strip_version and self.gene_table is not None:
             object.__setattr__(self, "gene_table", self.gene_table.without_versions)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the options as plain JSON; a gene table and a gene map by their content's fingerprints.
+    def _check_filter(self) -> None:
+        """Let a query or a list replace the filter, and reject what contradicts itself."""
+        chosen = [option for option, value in ((CELLS, self.cells), (CELL_LIST, self.cell_list)) if value is not None]
+        if chosen and "cell_filter" not in self.given:
+            object.__setattr__(self, "cell_filter", False)
+        if self.cell_filter:
+            return
+        described = FILTER_VALUE if self.filter_values else FILTER_ATTR if "filter_pass" in self.names.given else None
+        if described is FILTER_VALUE or (described is not None and chosen):
+            message = f"{described} and {(*chosen, NO_CELL_FILTER)[0]} contradict each other: give one of them"
+            raise UsageError(message)
 
-        The filter's values are in it only if there are any: tables that were converted before this option existed keep
+    def as_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON; a gene table, a gene map and a cell list by their content's fingerprints.
+
+        Newer options are in it only if they are used: tables that were converted before these options existed keep
         their fingerprints.
         """
-        values = {"filter_values": sorted(set(self.filter_values))} if self.filter_values else {}
+        newer = {
+            "layout": self.layout if self.layout != AUTO_LAYOUT else None,
+            "filter_values": sorted(set(self.filter_values)) or None,
+            "cells": self.cells.text if self.cells else None,
+            "cell_list": self.cell_list.fingerprint if self.cell_list else None,
+        }
         return {
             "target_sum": self.target_sum,
             "gene_types": sorted(set(self.gene_types)),
             "gene_table": self.gene_table.fingerprint() if self.gene_table else None,
             "gene_map": self.gene_map.fingerprint() if self.gene_map else None,
             "strip_version": self.strip_version,
-            "names": asdict(self.names),
+            "names": self.names.as_json(),
             "cell_filter": self.cell_filter,
-            **values,
+            **{name: value for name, value in newer.items() if value is not None},
             "compute_n_counts": self.compute_n_counts,
             "layer": self.layer,
             "allow_non_integer": self.allow_non_integer,
         }
 
+    def of_source(self, name: str) -> "ReadOptions":
+        """Return the options for one source: of a list that names sources, only its own cells."""
+        if self.cell_list is None or self.cell_list.sources is None:
+            return self
+        return replace(self, cell_list=self.cell_list.of_source(name))
+
+
+_DEFAULTS = {
+    "strip_version": False,
+    "cell_filter": True,
+    "filter_values": (),
+    "compute_n_counts": False,
+    "layer": AUTO_LAYER,
+    "allow_non_integer": False,
+}
+
 
 def read_options_of(values: Mapping[str, Any]) -> ReadOptions:
-    """Return options by their names in `READING`, None for what is not given; gene table and gene map are read."""
+    """Return options by their names in `READING`, None for what is not given; the files that they name are read."""
     fields: dict[str, Any] = {}
     names: dict[str, Any] = {}
     for option in READING:
@@ -172,5 +270,7 @@ def read_options_of(values: Mapping[str, Any]) -> ReadOptions:
             value = read_gene_table(value)
         elif option.takes is Takes.GENE_MAP:
             value = read_gene_map(value)
+        elif option.takes is Takes.CELL_LIST:
+            value = read_cell_list(value)
         (names if option.owner == "AttributeNames" else fields)[option.field] = value
     return ReadOptions(names=AttributeNames(**names), **fields)

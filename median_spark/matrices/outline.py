@@ -9,8 +9,9 @@ from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells, require_passing
+from median_spark.matrices.chosen_cells import listed_in
 from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
-from median_spark.matrices.formats import open_matrix
+from median_spark.matrices.layouts import AppliedLayout, layout_warnings, open_source
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, read_unit, refuse_fractions, select_rows
 from median_spark.options import COMPUTE_N_COUNTS
@@ -31,6 +32,8 @@ class SourceOutline:
 
     `genes` are those that its rows make, ascending. `warnings` name what is likely to be wrong but can be converted.
     `median_n_counts` is that of the passing cells, None where totals are summed only when the counts are read.
+    `layout` is what was recognised, and `options` are completed by it. `listed` are the places in the list of cells, if
+    there is one, of those that the matrix has, ascending, each once.
     """
 
     rows: int
@@ -41,14 +44,22 @@ class SourceOutline:
     units: tuple[Unit, ...]
     warnings: tuple[str, ...]
     median_n_counts: float | None
+    options: ReadOptions
+    layout: AppliedLayout | None = None
+    listed: Ints | None = None
 
 
 def outline(
-    matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES, selection: GeneSelection | None = None
+    matrix: CountMatrix,
+    options: ReadOptions,
+    unit_entries: int = UNIT_ENTRIES,
+    layout: AppliedLayout | None = None,
+    selection: GeneSelection | None = None,
 ) -> SourceOutline:
     """Look at everything but the counts, and reject what cannot be converted; units hold at most `unit_entries`.
 
-    `selection` is what `select_rows` returns, if that is known already.
+    The options are those that the layout has completed; see `median_spark.matrices.layouts.open_source`. `selection` is
+    what `select_rows` returns, if that is known already.
 
     InputError if an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
     """
@@ -60,7 +71,8 @@ def outline(
     if not options.allow_non_integer:
         refuse_fractions(matrix, selection, sample.entries, sample.first)
     warnings = [
-        *matrix.warnings(),
+        *(matrix.warnings() if layout is None or "layer" not in layout.implied else ()),
+        *layout_warnings(matrix, layout.name if layout is not None else None, passed),
         coverage_warning(
             selection.row_counts,
             matrix.gene_ids(),
@@ -80,14 +92,17 @@ def outline(
         units=_cut(matrix, len(selection.rows), passed, sample, unit_entries),
         warnings=tuple(warning for warning in warnings if warning is not None),
         median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),
+        options=options,
+        layout=layout,
+        listed=listed_in(matrix, options.cell_list) if options.cell_list is not None else None,
     )
 
 
 def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
     """Open a matrix and outline it; see `outline`. Damaged files may hang or crash this: call it by `read_guarded`."""
-    with open_matrix(location, options.names, options.layer) as matrix:
+    with open_source(location, options) as source:
         beat()
-        return outline(matrix, options, unit_entries)
+        return outline(source.matrix, source.options, unit_entries, source.layout)
 
 
 def outline_and_values(
@@ -97,12 +112,14 @@ def outline_and_values(
 
     Damaged files may hang or crash this: call it by `read_guarded`.
     """
-    with open_matrix(location, options.names, options.layer) as matrix:
+    with open_source(location, options) as source:
         beat()
-        selection = select_rows(matrix, options)
-        found = outline(matrix, options, unit_entries, selection)
+        selection = select_rows(source.matrix, source.options)
+        found = outline(source.matrix, source.options, unit_entries, source.layout, selection)
         beat()
-        return found, read_unit(matrix, selection, found.units[0], options) if len(found.units) == 1 else None
+        if len(found.units) > 1:
+            return found, None
+        return found, read_unit(source.matrix, selection, found.units[0], source.options)
 
 
 def _median_total(n_counts: Floats) -> float | None:

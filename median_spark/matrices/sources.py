@@ -9,6 +9,7 @@ from typing import overload
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
 from median_spark.matrices.formats import FORMATS, Format, format_of_file, format_of_folder, matrix_stat
+from median_spark.matrices.tenx.outputs import superfluous
 from median_spark.storage import FileStat, LocalFile, PassedOver
 
 _SHOWN = 3
@@ -161,12 +162,18 @@ class _Search:
         if kind == "file":
             return [self._one_file(root)]
         if kind == "folder":
-            return self._in_folder(root)
+            return self._without_repetitions(self._in_folder(root))
         if any(sign in root for sign in _SIGNS):
-            return self._matching(root)
+            return self._without_repetitions(self._matching(root))
         odd = storage.look_at(root).problem if storage.is_local(root) else None
         message = f"{root}: {odd or 'there is no such file or folder'}"
         raise InputError(message)
+
+    def _without_repetitions(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """Pass over what Cell Ranger writes beside the matrix of cells: the same cells would count several times."""
+        repeated = superfluous([one.source.file.path for one in candidates])
+        self.passed_over.extend(PassedOver(path, why) for path, why in repeated.items())
+        return [one for one in candidates if one.source.file.path not in repeated]
 
     @property
     def _endings(self) -> str:
@@ -218,7 +225,7 @@ class _Search:
         for file, local in rest:
             found = format_of_file(file.path, self.formats)
             # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
-            if found is None or _is_hidden(file.path):
+            if found is None or _is_hidden(file.path) or found.ignored(file.path):
                 continue
             above, _, name = file.path.rpartition("/")
             beside = [by_path[f"{above}/{other}"] for other in found.companions(name, names_in[above])]

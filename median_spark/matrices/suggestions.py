@@ -14,6 +14,7 @@ from median_spark.guard import beat
 from median_spark.matrices import CountMatrix, ReadOptions, SourceOutline, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.cell_filter import filter_values, passing_cells, shown
 from median_spark.matrices.contract import like_ensembl
+from median_spark.matrices.layouts import OpenSource, open_source
 from median_spark.matrices.options import AUTO_LAYER
 from median_spark.options import (
     ALLOW_NON_INTEGER,
@@ -67,9 +68,10 @@ def find_suggestions(location: str, options: ReadOptions) -> list[str]:
     return [suggestion.text for suggestion in _needed(location, options, helpful)]
 
 
-def check(matrix: CountMatrix, options: ReadOptions) -> SourceOutline:
+def check(source: OpenSource) -> SourceOutline:
     """Look at a matrix as a conversion does; the counts are read, too, if they are a single unit of work."""
-    outlined = outline(matrix, options)
+    matrix, options = source.matrix, source.options
+    outlined = outline(matrix, options, layout=source.layout)
     if len(outlined.units) == 1:
         read_unit(matrix, select_rows(matrix, options), outlined.units[0], options)
     return outlined
@@ -88,8 +90,8 @@ def _problem(location: str, options: ReadOptions) -> str | None:
     """Return the kind of what keeps a matrix from being used, None if nothing does; without a kind, the whole text."""
     beat()  # each attempt opens the file again
     try:
-        with open_matrix(location, options.names, options.layer) as matrix:
-            check(matrix, options)
+        with open_source(location, options) as source:
+            check(source)
     except InputError as error:
         return error.kind or error.text
     return None
@@ -98,8 +100,9 @@ def _problem(location: str, options: ReadOptions) -> str | None:
 def _candidates(location: str, options: ReadOptions) -> Iterator[Suggestion]:
     """Yield what could be given, the likelier before the last resort."""
     try:
-        with open_matrix(location, options.names, options.layer) as matrix:
-            suggestions = [*_of_layers(matrix), *_of_genes(matrix, options), *_of_cells(matrix, options)]
+        with open_source(location, options) as source:
+            matrix, completed = source.matrix, source.options
+            suggestions = [*_of_layers(matrix), *_of_genes(matrix, completed), *_of_cells(matrix, completed)]
     except InputError:
         suggestions = []
     yield from suggestions

@@ -5,6 +5,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import CountMatrix, Flags, Floats, Numbers, Texts, brief
@@ -83,6 +84,15 @@ class Table(Protocol):
             texts[missing] = None
         return texts
 
+    def series(self, column: str, first: int, last: int) -> pd.Series:
+        """Return some entries of a column for pandas: numbers, truth values, or texts; NaN where one is missing."""
+        values, missing = self.values(column, first, last)
+        if values.ndim != 1:
+            self.refuse(column, f"must have one value for each of the {self.axis}; it has {values.ndim} dimensions")
+        if values.dtype.kind not in "iufb":
+            values = as_strings(values).astype(np.object_)
+        return pd.Series(values if missing is None else np.where(missing, np.nan, values))
+
     def kind(self, column: str) -> str:
         """Return what a column holds, for messages."""
         values, _ = self.values(column, 0, 1)
@@ -120,6 +130,12 @@ class TabledMatrix(CountMatrix):
     def n_counts(self) -> Floats:
         """Return the total counts of each cell over all rows."""
         return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
+
+    def cell_values(self, name: str, first: int, last: int) -> pd.Series:
+        """Return a column of the cells ``first <= cell < last``."""
+        if not self._cells.has(name):
+            self._cells.refuse(name, f"is missing; it has {listed(self._cells.columns, 12) or 'none'}")
+        return self._cells.series(name, first, last)
 
     def attributes(self, side: str) -> list[str]:
         """Return the names of the columns of rows (``"row"``) or of cells (``"cell"``), ascending."""

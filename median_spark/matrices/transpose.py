@@ -39,3 +39,20 @@ def summed(entries: Entries) -> Entries:
     # One after the other, as scipy does: reduceat adds the first to the sum of the others, which rounds differently.
     counts = np.bincount(np.cumsum(new) - 1, weights=entries.counts.astype(np.float64))
     return Entries(np.bincount(rows[new], minlength=len(entries.lengths)), entries.cells[new], counts)
+
+
+def joined(parts: list[tuple[int, Entries]], rows: int) -> Entries:
+    """Return the entries of ranges of cells that follow one another as those of one range.
+
+    Each comes with the number of its first cell in that range, and has all `rows`.
+    """
+    if len(parts) == 1 and parts[0][0] == 0:
+        return parts[0][1]
+    lengths = np.zeros(rows, dtype=np.int64)
+    for _, part in parts:
+        lengths += part.lengths
+    places = [np.repeat(np.arange(rows, dtype=np.int32), part.lengths) for _, part in parts]
+    order = np.argsort(np.concatenate([np.empty(0, dtype=np.int32), *places]), kind="stable")
+    cells = [part.cells + np.int32(first) for first, part in parts]
+    counts = [part.counts for _, part in parts] or [np.empty(0, dtype=np.float32)]
+    return Entries(lengths, np.concatenate([np.empty(0, dtype=np.int32), *cells])[order], np.concatenate(counts)[order])

@@ -13,8 +13,8 @@ from median_spark.genes import GeneSelection, select_genes
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells
 from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Int32s, Texts, brief
-from median_spark.matrices.formats import open_matrix
 from median_spark.matrices.integer_counts import first_fraction, fractions
+from median_spark.matrices.layouts import open_source
 from median_spark.matrices.options import ReadOptions
 from median_spark.options import ALLOW_NON_INTEGER, LAYER
 
@@ -51,7 +51,7 @@ def read_unit(
     with counts has an n_counts that is not above 0.
     """
     cell_ids = matrix.cell_ids(unit.first, unit.last)
-    taken = passing_cells(matrix, options)[unit.first : unit.last]
+    taken = passing_cells(matrix, options, unit.first, unit.last)
     entries = _read_entries(matrix, selection, unit, taken, cell_ids)
     if not options.allow_non_integer:
         refuse_fractions(matrix, selection, entries, unit.first)
@@ -77,11 +77,11 @@ def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValu
 
     Damaged files may hang or crash this: call it by `read_guarded`.
     """
-    with open_matrix(location, options.names, options.layer) as matrix:
+    with open_source(location, options) as source:
         beat()
-        selection = select_rows(matrix, options)
+        selection = select_rows(source.matrix, source.options)
         beat()
-        return *read_unit(matrix, selection, unit, options), matrix.shape[1]
+        return *read_unit(source.matrix, selection, unit, source.options), source.matrix.shape[1]
 
 
 def _read_entries(matrix: CountMatrix, selection: GeneSelection, unit: Unit, taken: Flags, cell_ids: Texts) -> Entries:

@@ -9,13 +9,13 @@ from median_spark import storage
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
 from median_spark.errors import InputError, UsageError, counted, listed
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
-from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable
+from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, has_version
 from median_spark.merging.find import DigestFile, Kind, find_digests
 from median_spark.merging.pool import DigestPool
 from median_spark.merging.read import FileDigests, FileHead, read_digests, read_head
 from median_spark.merging.record import MergedInput, merged_figures, merged_provenance
 from median_spark.merging.register import SourceRegister
-from median_spark.options import COMPRESSION, GENE_TABLE
+from median_spark.options import COMPRESSION, GENE_TABLE, STRIP_VERSION
 from median_spark.progress import ProgressReporter, SilentProgress, StageState, stage_reporter
 from median_spark.report import report_page
 from median_spark.results import (
@@ -202,7 +202,9 @@ class _Genes:
     def __init__(self, options: MergeOptions) -> None:
         self.options = options
         self.warnings: list[str] = []
-        self._chosen = set(options.gene_table.universe(options.gene_types)) if options.gene_table else set()
+        self._table = options.gene_table
+        self._chosen = set(self._table.universe(options.gene_types)) if self._table else set()
+        self._first: str | None = None
         self._unknown: set[str] = set()
         self._of_other_types: set[str] = set()
 
@@ -212,7 +214,7 @@ class _Genes:
 
     def choose(self, file: DigestFile, content: FileDigests) -> set[str]:
         """Return which genes of a file are the result's."""
-        ids, table = set(content.genes), self.options.gene_table
+        ids, table = set(content.genes), self._table_for(file.file.path, content.genes)
         if table is None:
             self._chosen |= ids
             return ids
@@ -231,6 +233,26 @@ class _Genes:
         self._unknown.update(unknown)
         self._of_other_types |= ids - self._chosen - set(unknown)
         return ids & self._chosen
+
+    def _table_for(self, path: str, ids: Sequence[str]) -> GeneTable | None:
+        """Return the gene table, without versions if those of the first file have none; InputError if others differ."""
+        given, first = self.options.gene_table, self._first
+        if given is None or not given.has_versions:
+            return given
+        bare = not any(map(has_version, ids))
+        if first is None:
+            self._first = path
+            if bare:
+                self._table = given.without_versions
+                self._chosen = set(self._table.universe(self.options.gene_types))
+                self.warnings.append(f"the ids of {path} have no versions: the gene table's were taken off")
+        elif bare != (self._table is not given):
+            message = (
+                f"{path}: its ids have {'no ' * bare}versions, and those of {first} have {'some' if bare else 'none'}: "
+                f"one gene would have two ids: convert one of them again with {STRIP_VERSION}"
+            )
+            raise InputError(message)
+        return self._table
 
     def left_out(self) -> LeftOutIds:
         """Return how many ids are not the result's, and why."""

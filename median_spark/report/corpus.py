@@ -1,10 +1,13 @@
 """What went into a result, and what was left out of it, from its provenance."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from median_spark.errors import counted
+from median_spark.matrices import AppliedLayout
+from median_spark.options import Style, worded
 from median_spark.results import Provenance, RecordedSource
 
 MOST_LISTED = 200
@@ -28,6 +31,7 @@ class CorpusOverview:
     left_out: list[str]  # a phrase each, over all sources
     summed_rows: int  # duplicate rows of a gene, summed, over all sources
     warnings: list[tuple[str, str]]  # source and warning; no source where it is about all of them
+    layouts: list[tuple[str, int, str]]  # name, number of sources, and what followed
     parameters: dict[str, Any]  # with which the sources were converted; a phrase where they differ
 
 
@@ -42,8 +46,16 @@ def corpus_overview(provenance: Provenance) -> CorpusOverview:
         left_out=_left_out(sources, reasons),
         summed_rows=sum(_rows(source, "summed_rows") for source in sources),
         warnings=warnings + [(source.source, warning) for source in sources for warning in source.warnings],
+        layouts=_layouts(sources),
         parameters=_common([source.parameters for source in sources]),
     )
+
+
+def _layouts(sources: Sequence[RecordedSource]) -> list[tuple[str, int, str]]:
+    """Return the layouts that were recognised, and what followed from each."""
+    applied = [AppliedLayout.from_json(source.layout) for source in sources]
+    numbers = Counter((layout.name, layout.text) for layout in applied if layout is not None)
+    return [(name, number, worded(text, Style.FLAGS)) for (name, text), number in sorted(numbers.items())]
 
 
 def _common(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class RecordedSource:
     row_counts: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.genes.RowCounts`
     known_to_gene_table: float | None = None  # fraction of rows
     warnings: Sequence[str] = ()
+    layout: Mapping[str, Any] | None = None  # see `median_spark.matrices.AppliedLayout.as_json`
+    cells_listed: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.matrices.ReadOptions.as_json`
     software: Mapping[str, str] = field(default_factory=dict)
     merged_from: str | None = None  # the file of digests, in a merged result
@@ -50,13 +52,15 @@ class RecordedSource:
             row_counts=record.row_counts.as_json(),
             known_to_gene_table=record.row_counts.known_rows / record.row_counts.rows,
             warnings=record.warnings,
+            layout=record.layout.as_json() if record.layout else None,
+            cells_listed=record.cells_listed,
             parameters=record.parameters,
             software=record.software,
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON."""
-        absent = {"sha256", "merged_from"}
+        absent = {"sha256", "merged_from", "layout", "cells_listed"}
         if self.rows is None:
             absent |= {"rows", "median_n_counts", "known_to_gene_table"}
         return {

@@ -5,7 +5,13 @@ a Spark worker as it is.
 """
 
 from median_spark.storage.attempts import with_retries as with_retries
+from median_spark.storage.converted import ConvertedFile as ConvertedFile
+from median_spark.storage.converted import ScratchWriter as ScratchWriter
+from median_spark.storage.converted import open_converted as open_converted
+from median_spark.storage.converted import scratch_writer as scratch_writer
 from median_spark.storage.filesystems import resolve as resolve
+from median_spark.storage.gzipped import ForwardStream as ForwardStream
+from median_spark.storage.gzipped import open_forward as open_forward
 from median_spark.storage.leases import Lease as Lease
 from median_spark.storage.leases import locked as locked
 from median_spark.storage.listing import LocalFile as LocalFile
@@ -35,14 +41,16 @@ from median_spark.storage.paths import names_in as names_in
 from median_spark.storage.paths import read_buffer as read_buffer
 from median_spark.storage.paths import read_bytes as read_bytes
 from median_spark.storage.paths import read_files as read_files
+from median_spark.storage.paths import read_range as read_range
 from median_spark.storage.paths import remove as remove
 from median_spark.storage.paths import stat as stat
 from median_spark.storage.publishing import UNFINISHED as UNFINISHED
 from median_spark.storage.publishing import check_exchangeable as check_exchangeable
 from median_spark.storage.publishing import new_folder_for as new_folder_for
 from median_spark.storage.publishing import publish as publish
-from median_spark.storage.scratch import open_random as open_random
-from median_spark.storage.scratch import release as release
+from median_spark.storage.random_access import is_plain_file as is_plain_file
+from median_spark.storage.random_access import open_random as open_random
+from median_spark.storage.random_access import release as release
 from median_spark.storage.writing import atomic_write as atomic_write
 from median_spark.storage.writing import read_json as read_json
 from median_spark.storage.writing import sync_files as sync_files

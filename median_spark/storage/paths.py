@@ -143,6 +143,17 @@ def read_bytes(location: str) -> bytes:
     return with_retries(location, read)
 
 
+def read_range(location: str, start: int, stop: int) -> bytes:
+    """Return the bytes ``start <= place < stop`` of a file, fewer where it ends before."""
+    filesystem, path = resolve(location)
+
+    def read() -> bytes:
+        with filesystem.open_input_file(path) as stream:
+            return cast("bytes", stream.read_at(stop - start, start))
+
+    return with_retries(location, read)
+
+
 def read_buffer(location: str) -> pa.Buffer:
     """Return the whole content of a file in memory that is Arrow's own.
 

@@ -18,15 +18,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from pyarrow import fs
 
 from median_spark.errors import InputError
 from median_spark.storage.attempts import unreachable, with_retries
 from median_spark.storage.filesystems import resolve
-from median_spark.storage.locations import is_local
 from median_spark.storage.paths import FileStat, unexplained_stat
 
 BLOCK_BYTES = 1 << 20
@@ -38,23 +36,20 @@ REQUEST_BYTES = 3 << 20
 _RANGE_BYTES = 8 << 20
 _RANGES_AT_ONCE = 8
 
-_SPARED_BYTES = 64 << 20
+SPARED_BYTES = 64 << 20
 """Scratch space that is left to others."""
 
 
-def open_random(location: str) -> Any:
-    """Open a canonical location for reading at random places.
+def open_far(location: str) -> "ScratchFile":
+    """Open a file of a store for reading at random places.
 
-    Returns a pyarrow.NativeFile or ScratchFile, with ``read``, ``seek``, ``tell``, ``close``, ``size()`` and
-    ``read_at(length, offset)``. FileNotFoundError or PermissionError if it is not there, or may not be read,
-    StorageError if a store does not answer; InputError, here or at any read, if scratch space has no room for it.
+    FileNotFoundError or PermissionError if it is not there, or may not be read, StorageError if the store does not
+    answer; InputError, here or at any read, if scratch space has no room for it.
     """
-    if is_local(location):
-        return fs.LocalFileSystem().open_input_file(location)
     return ScratchFile(_COPIES.borrow(location))
 
 
-def release(location: str) -> None:
+def release_far(location: str) -> None:
     """Free the scratch space of a file that will not be read again soon; nothing happens while it is open."""
     _COPIES.drop(location)
 
@@ -155,9 +150,8 @@ class _Copy:
         step = _RANGE_BYTES // BLOCK_BYTES
         pieces = [(start, min(start + step, last)) for first, last in gaps for start in range(first, last, step)]
         needed = sum(last - first for first, last in pieces) * BLOCK_BYTES
-        disk = os.fstatvfs(self._room.fileno())
-        free = disk.f_bavail * disk.f_frsize
-        if free < needed + _SPARED_BYTES:
+        free = free_bytes(self._room.fileno())
+        if free < needed + SPARED_BYTES:
             self._refuse(needed, free)
         if len(pieces) == 1:
             self._fetch_piece(pieces[0])
@@ -196,14 +190,10 @@ class _Copy:
         filesystem, path = resolve(self.file.path)
         self._stream = with_retries(self.file.path, lambda: filesystem.open_input_file(path))
         # On Linux such a file never has a name, elsewhere it loses it at once.
-        self._room = tempfile.TemporaryFile(prefix="median-spark-", dir=_roomiest(), buffering=0)  # noqa: SIM115
+        self._room = tempfile.TemporaryFile(prefix="median-spark-", dir=roomiest(), buffering=0)  # noqa: SIM115
 
-    def _refuse(self, needed: int, free: int) -> None:
-        message = (
-            f"{self.file.path}: {needed:,} bytes of it are needed in scratch space, and {_roomiest()} has {free:,} "
-            "bytes free: name a folder on a larger disk with SPARK_LOCAL_DIRS, or TMPDIR where Spark sets none"
-        )
-        raise InputError(message)
+    def _refuse(self, needed: int, free: int) -> NoReturn:
+        no_room(self.file.path, f"{needed:,} bytes of it are needed", free)
 
 
 class _Copies:
@@ -271,7 +261,22 @@ def _gaps(held: Any, first: int, last: int) -> Iterator[tuple[int, int]]:
             yield int(near[0]), int(near[-1]) + 1
 
 
-def _roomiest() -> str:
+def no_room(location: str, needed: str, free: int) -> NoReturn:
+    """Reject a file because scratch space has no room for what is `needed` of it; `free` bytes are left."""
+    message = (
+        f"{location}: {needed} in scratch space, and {roomiest()} has {free:,} bytes free: name a folder on a larger "
+        "disk with SPARK_LOCAL_DIRS, or TMPDIR where Spark sets none"
+    )
+    raise InputError(message)
+
+
+def free_bytes(file: int) -> int:
+    """Return the bytes that are free on the disk of an open file."""
+    disk = os.fstatvfs(file)
+    return disk.f_bavail * disk.f_frsize
+
+
+def roomiest() -> str:
     """Return the folder for scratch files with the most space: one of Spark's, or else the system's for such files."""
     named = [folder for folder in os.environ.get("SPARK_LOCAL_DIRS", "").split(",") if folder and Path(folder).is_dir()]
     writable = [folder for folder in named if os.access(folder, os.W_OK)]

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import UsageError
-from median_spark.options import GENE_MAP, INPUTS
+from median_spark.options import CELL_LIST, GENE_MAP, INPUTS
+from median_spark.verification.cells import Cells
 from median_spark.verification.documents import document, read
 from median_spark.verification.inputs import check_inputs
 from median_spark.verification.naming import namings_of
@@ -29,6 +30,7 @@ def verify(
     inputs: bool = False,
     rows: int = 50,
     gene_map: str | None = None,
+    cell_list: str | None = None,
 ) -> Verification:
     """Recompute a random sample of a result from its expression table and, if asked to, from the matrices.
 
@@ -48,6 +50,8 @@ def verify(
         Rows (a gene in a source) to compare with the matrices.
     gene_map : str, optional
         Path or URI of the gene map with which the matrices were converted, if there was one; to compare with them.
+    cell_list : str, optional
+        Path or URI of the list of cells with which they were converted, likewise.
 
     Returns
     -------
@@ -58,9 +62,9 @@ def verify(
     ------
     TableError
         If the result or the table cannot be read, the table is not the one that the result was made from, or the
-        sources were converted with another gene map than the one given.
+        sources were converted with another gene map or list of cells than the one given.
     UsageError
-        If there is a gene map and matrices are not to be compared.
+        If there is a gene map or a list of cells and matrices are not to be compared.
 
     Examples
     --------
@@ -72,6 +76,9 @@ def verify(
     if gene_map is not None and not inputs:
         message = f"a gene map ({GENE_MAP}) is needed only where values are compared with the matrices ({INPUTS})"
         raise UsageError(message)
+    if cell_list is not None and not inputs:
+        message = f"a list of cells ({CELL_LIST}) is needed only where values are compared with the matrices ({INPUTS})"
+        raise UsageError(message)
     expression, result = storage.canonical(expression), storage.canonical(result)
     done = Verification()
     rng = np.random.default_rng(seed)
@@ -79,11 +86,12 @@ def verify(
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
     records = stored_records(expression)
     sources = [StoredSource(expression, recorded, records) for recorded in provenance["sources"]]
-    namings = namings_of({source.name: source.record["parameters"] for source in sources}, gene_map) if inputs else []
+    namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
+    cells = Cells({source.name: source.record["parameters"] for source in sources}, cell_list) if inputs else None
     check_files(done, result, medians)
     check_totals(done, sources, medians)
     chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
     check_genes(done, sources, medians.take(chosen), exact=provenance["parameters"]["exact"])
-    if inputs:
-        check_inputs(done, sources, namings, medians["gene"].to_pylist(), rng, rows)
+    if cells is not None:
+        check_inputs(done, sources, namings, cells, medians["gene"].to_pylist(), rng, rows)
     return done

@@ -1,4 +1,7 @@
-"""Genes of an h5ad by plain h5py and scipy, a block of cells or a column at a time."""
+"""Genes of an AnnData file by plain h5py, or zarr, and scipy, a block of cells or a column at a time.
+
+zarr's groups and arrays are used as those of h5py are; its own differences are in `zarrs`.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from median_spark.guard import beat
-from median_spark.verification.inside import by_reference, holds, take, texts
+from median_spark.verification.inside import by_reference, holds_in_file, take_from_file, texts
 
 _BLOCK = 4_000_000
 """Numbers that are read at a time."""
@@ -24,16 +28,16 @@ _ROUNDING = 1e-6
 
 
 class H5ad:
-    """An open h5ad; genes are the columns of its matrix."""
+    """An open AnnData; genes are the columns of its matrix."""
 
-    def __init__(self, file: h5py.File, layer: str) -> None:
+    def __init__(self, file: Any, layer: str) -> None:
         with contextlib.suppress(ImportError):  # it brings blosc and zstd
             import_module("hdf5plugin")
         place = _counts_place(file) if layer == "auto" else _place(file, layer)
         self._matrix, self._obs = take(file, place), take(file, "obs")
         self._var = take(file, "raw/var" if place == "raw/X" else "raw.var" if place == "raw.X" else "var")
         self._kind = _kind(self._matrix)
-        if isinstance(self._matrix, h5py.Dataset):
+        if _is_array(self._matrix):
             self.cells, self._genes = self._matrix.shape
         else:
             shape = self._matrix.attrs["shape" if "shape" in self._matrix.attrs else "h5sparse_shape"]
@@ -61,6 +65,35 @@ class H5ad:
         """Return a text, a number or a truth value for each cell, None where it is missing."""
         return np.asarray(_column(self._obs, name, missing=None))
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+        return [name for name in _names(self._obs) if not name.startswith("__")]
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+        entry = take(self._obs, name) if _is_group(self._obs) else None
+        if entry is not None and _is_group(entry) and holds(entry, "codes"):
+            categories = texts(take(entry, "categories")[()])
+            ordered = bool(entry.attrs.get("ordered", False))
+            return pd.Series(pd.Categorical.from_codes(take(entry, "codes")[()], categories, ordered=ordered))
+        values = _column(self._obs, name, missing=pd.NA)
+        if entry is not None and _is_group(entry):
+            return pd.Series(pd.array(values.tolist()))
+        return pd.Series(values)
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
+        if self._kind == "csc":
+            every = self._csc_columns(0, self._genes).tocsr()
+            every.sum_duplicates()
+            return np.asarray((every != 0).sum(axis=1)).ravel()
+        numbers = []
+        for block in self._blocks():
+            block.sum_duplicates()
+            numbers.append(np.asarray((block != 0).sum(axis=1)).ravel())
+        return np.concatenate(numbers)
+
     def cell_ids(self, name: str | None) -> npt.NDArray[np.str_]:
         """Return the barcode of each cell: a column of obs, or its index."""
         cells = _index(self._obs) if name in {None, "index"} else _column(self._obs, str(name))
@@ -85,7 +118,7 @@ class H5ad:
         # Entry by entry, as they are stored: sums of fractions differ by the order, and scipy's own goes by pairs.
         return np.concatenate([block @ np.ones(self._genes) for block in self._blocks()])
 
-    def _list(self, name: str) -> h5py.Dataset:
+    def _list(self, name: str) -> Any:
         return take(self._matrix, name)
 
     def _csc_columns(self, first: int, last: int) -> sparse.csc_matrix:
@@ -114,34 +147,38 @@ class H5ad:
             first = last
 
 
-def _kind(matrix: h5py.Group | h5py.Dataset) -> str:
-    if isinstance(matrix, h5py.Dataset):
+def _kind(matrix: Any) -> str:
+    if _is_array(matrix):
         return "dense"
     kind = matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format"))
     return str(kind.decode() if isinstance(kind, bytes) else kind)[:3]
 
 
-def _place(file: h5py.File, layer: str) -> str:
+def _place(file: Any, layer: str) -> str:
     """Return where a layer is by its name; anndata wrote raw.X at the root before version 0.7."""
     if layer == "raw.X":
         return "raw/X" if holds(file, "raw/X") else "raw.X"
     return "X" if layer == "X" else f"layers/{layer}"
 
 
-def _counts_place(file: h5py.File) -> str:
+def _counts_place(file: Any) -> str:
     """Return where the counts are: in X, unless only raw.X or a layer called counts holds whole numbers."""
     present = [place for place in ("X", "raw/X", "raw.X", "layers/counts") if _is_there(file, place)]
     return next((place for place in present if _holds_integers(take(file, place))), present[0])
 
 
-def _is_there(file: h5py.File, place: str) -> bool:
-    """Say whether there is a matrix; an X that is None is a dataset without extent."""
-    entry = take(file, place) if holds(file, place) else None
-    return isinstance(entry, h5py.Group) or (isinstance(entry, h5py.Dataset) and entry.shape is not None)
+def _is_there(file: Any, place: str) -> bool:
+    """Say whether there is a matrix; an X that is None is an array without extent, or that says so."""
+    if not holds(file, place):
+        return False
+    entry = take(file, place)
+    if not _is_array(entry):
+        return True
+    return entry.shape is not None and entry.attrs.get("encoding-type") != "null"
 
 
-def _holds_integers(matrix: h5py.Group | h5py.Dataset) -> bool:
-    if isinstance(matrix, h5py.Group):
+def _holds_integers(matrix: Any) -> bool:
+    if not _is_array(matrix):
         some = take(matrix, "data")[:_LOOKED_AT]
     else:
         some = matrix[: max(1, _LOOKED_AT // matrix.shape[1])]
@@ -151,31 +188,54 @@ def _holds_integers(matrix: h5py.Group | h5py.Dataset) -> bool:
     return bool(np.all(np.abs(some - np.rint(some)) <= _ROUNDING * np.maximum(np.abs(some), 1)) and np.all(some >= 0))
 
 
-def _names(frame: h5py.Group | h5py.Dataset) -> list[str]:
-    return list(frame.dtype.names if isinstance(frame, h5py.Dataset) else frame)
+def _names(frame: Any) -> list[str]:
+    return list(frame.dtype.names if _is_array(frame) else frame)
 
 
-def _index(frame: h5py.Group | h5py.Dataset) -> npt.NDArray[Any]:
-    if isinstance(frame, h5py.Dataset):
+def _index(frame: Any) -> npt.NDArray[Any]:
+    if _is_array(frame):
         return _column(frame, frame.dtype.names[0])
     named = frame.attrs.get("_index", "_index" if holds(frame, "_index") else "index")
     return _column(frame, named.decode() if isinstance(named, bytes) else named)
 
 
-def _column(frame: h5py.Group | h5py.Dataset, name: str, missing: object = "") -> npt.NDArray[Any]:
+def _column(frame: Any, name: str, missing: object = "") -> npt.NDArray[Any]:
     """Return a column of a data frame: an array, categories and codes, or values and a mask."""
-    entry = take(frame, name) if isinstance(frame, h5py.Group) else frame[name]
-    if isinstance(entry, h5py.Group) and holds(entry, "mask"):
+    entry = frame[name] if _is_array(frame) else take(frame, name)
+    if _is_group(entry) and holds(entry, "mask"):
         values, mask = texts(take(entry, "values")[()]), take(entry, "mask")[()]
         return np.array([missing if gap else value for gap, value in zip(mask, values, strict=True)])
-    if isinstance(entry, h5py.Group):
+    if _is_group(entry):
         codes, categories = take(entry, "codes")[()], texts(take(entry, "categories")[()])
     else:
-        codes, categories = np.asarray(entry[()] if isinstance(frame, h5py.Group) else entry), None
-        if isinstance(frame, h5py.Dataset) and holds(frame.file, f"uns/{name}_categories"):
+        codes, categories = np.asarray(entry if _is_array(frame) else entry[()]), None
+        if _is_array(frame) and holds(frame.file, f"uns/{name}_categories"):
             categories = texts(take(frame.file, f"uns/{name}_categories")[()])
-        elif isinstance(frame, h5py.Group) and "categories" in entry.attrs:
-            categories = texts(by_reference(frame, entry.attrs["categories"])[()])
+        elif not _is_array(frame) and "categories" in entry.attrs:
+            categories = texts(_old_categories(frame, entry.attrs["categories"])[()])
     if categories is None:
         return texts(codes)
     return np.array([categories[code] if code >= 0 else missing for code in codes.tolist()])
+
+
+def _old_categories(frame: Any, said: Any) -> Any:
+    """Return what anndata 0.7 said where categories are: by a reference, or in zarr by a path from the root."""
+    return frame[f"__categories/{said.rpartition('/')[2]}"] if isinstance(said, str) else by_reference(frame, said)
+
+
+def _is_array(entry: Any) -> bool:
+    return hasattr(entry, "dtype")
+
+
+def _is_group(entry: Any) -> bool:
+    return not _is_array(entry)
+
+
+def take(group: Any, path: str) -> Any:
+    """Return what is at a path from a group; KeyError if there is nothing."""
+    return take_from_file(group, path) if isinstance(group, (h5py.Group, h5py.Dataset)) else group[path]
+
+
+def holds(group: Any, path: str) -> bool:
+    """Say whether there is something at a path."""
+    return holds_in_file(group, path) if isinstance(group, (h5py.Group, h5py.Dataset)) else path in group

@@ -1,7 +1,8 @@
 """Comparing the expression table with the matrices that it was converted from."""
 
+import contextlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -10,18 +11,29 @@ import numpy.typing as npt
 from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.guard import beat, read_guarded
+from median_spark.verification.cells import Cells, queried
 from median_spark.verification.h5ads import H5ad
-from median_spark.verification.inside import DamagedError, OutsideError
+from median_spark.verification.inside import DamagedError, OutsideError, holds_in_file
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
+from median_spark.verification.parquets import Parquet
+from median_spark.verification.somas import Soma
 from median_spark.verification.stored import StoredSource
+from median_spark.verification.tenxs import Tenx, is_tenx
+from median_spark.verification.triples import Triples, beside
+
+if TYPE_CHECKING:
+    from median_spark.verification.zarrs import Collection
+
+    Matrix = H5ad | Loom | Tenx | Triples | Parquet | Soma | Collection
 
 
 def check_inputs(
     done: Verification,
     sources: list[StoredSource],
     namings: list[Naming],
+    lists: Cells,
     genes: list[str],
     rng: np.random.Generator,
     rows: int,
@@ -35,7 +47,7 @@ def check_inputs(
         source = sources[number]
         wanted = [genes[gene] for picked, gene in picks if picked == number]
         recorded = source.record["input"]
-        path, now = recorded["path"], storage.stat(recorded["path"])
+        path, now = recorded["path"], _state(recorded["path"])
         if now is None or (now.size, now.mtime_ns) != (recorded["size"], recorded["mtime_ns"]):
             state = "is not there any more" if now is None else "has changed since it was converted"
             done.differences.append(f"source '{source.name}': {path} {state}")
@@ -44,7 +56,8 @@ def check_inputs(
         stored = source.rows(genes, ["gene"]).column("gene").unique().to_pylist()
         if stored:
             wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
-        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], sorted(set(wanted)))
+        listed = lists.of_source(source.name)
+        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], listed, sorted(set(wanted)))
         for gene, cells, values in rows_read:
             _check_row(done, source, gene, cells, values)
             looked_at += 1
@@ -65,24 +78,61 @@ def _check_row(
 
 
 def _matrix_rows(
-    record: dict[str, Any], naming: Naming, genes: list[str]
+    record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
     location = record["input"]["path"]
     try:
-        with storage.open_random(location) as stream, h5py.File(stream, "r") as file:
-            return _rows_of(file, record, naming, genes)
+        with contextlib.ExitStack() as closing:
+            return _rows_of(_opened(record, closing), record, naming, listed, genes)
     except (OutsideError, DamagedError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
 
 
+def _opened(record: dict[str, Any], closing: contextlib.ExitStack) -> "Matrix":
+    """Open a matrix by its format; what must be closed after it is left to `closing`."""
+    location, parameters = record["input"]["path"], record["parameters"]
+    layer, name = parameters.get("layer", "auto"), location.lower().removesuffix(".gz")
+    if storage.kind(location) == "folder":
+        if "__tiledb_group.tdb" not in storage.names_in(location):
+            from median_spark.verification.zarrs import open_zarr  # zarr is an extra
+
+            return open_zarr(location, layer)
+        experiment = Soma(location, layer)
+        closing.callback(experiment.close)
+        return experiment
+    if name.endswith(".parquet"):
+        table = Parquet(location, layer, parameters["names"])
+        closing.callback(table.close)
+        return table
+    if name.endswith(".mtx"):
+        return Triples(location)
+    stream = closing.enter_context(storage.open_random(location))
+    file = closing.enter_context(h5py.File(stream, "r"))
+    if name.endswith(".h5") and is_tenx(file):
+        return Tenx(file, layer)
+    return H5ad(file, layer) if holds_in_file(file, "obs") else Loom(file, layer)
+
+
+def _state(location: str) -> storage.FileStat | None:
+    """Return the size and last change of a matrix's files, None if they are not there."""
+    file = storage.stat(location)
+    if file is None:
+        return storage.folder_stat(location)
+    if not location.lower().removesuffix(".gz").endswith(".mtx"):
+        return file
+    try:
+        others = [storage.stat(path) for path in beside(location)]
+    except DamagedError:
+        return None
+    return storage.joint_stat(location, [file, *(other for other in others if other is not None)])
+
+
 def _rows_of(
-    file: h5py.File, record: dict[str, Any], naming: Naming, genes: list[str]
+    matrix: "Matrix", record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
 ) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
     parameters, names = record["parameters"], record["parameters"]["names"]
-    layer = parameters.get("layer", "auto")
-    matrix = H5ad(file, layer) if record["input"]["path"].lower().endswith(".h5ad") else Loom(file, layer)
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
     types = matrix.types(names["gene_type"])
     if types is not None:
@@ -92,6 +142,10 @@ def _rows_of(
         passed = _passed(matrix, names["filter_pass"], parameters.get("filter_values"))
     n_counts = matrix.totals() if parameters["compute_n_counts"] else matrix.numbers(names["n_counts"])
     n_counts, cells = n_counts.astype(np.float64), matrix.cell_ids(names["cell_id"])
+    if parameters.get("cells"):
+        passed &= queried(matrix, parameters["cells"], cells)
+    if listed is not None:
+        passed &= np.array([cell in listed for cell in cells.tolist()], dtype=np.bool_)
     wanted = set(genes)
     rows = np.array([row for row, gene in enumerate(chosen) if gene in wanted], dtype=np.int64)
     counts = matrix.counts(rows)
@@ -106,7 +160,7 @@ def _rows_of(
     return read
 
 
-def _passed(matrix: H5ad | Loom, name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
+def _passed(matrix: "Matrix", name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:
     """Return which cells pass: those with 1 or True, or with one of the values that were chosen."""
     if not wanted:
         return np.asarray(matrix.numbers(name) == 1)

@@ -19,7 +19,7 @@ class OutsideError(Exception):
     """An object that is not in the file itself; the message does not name the file."""
 
 
-def take(group: h5py.Group, path: str, links: int = 0) -> Any:
+def take_from_file(group: h5py.Group, path: str, links: int = 0) -> Any:
     """Return an object by its path from a group.
 
     Raises OutsideError if the way there, or its data, are in another file; KeyError if there is none.
@@ -34,27 +34,27 @@ def take(group: h5py.Group, path: str, links: int = 0) -> Any:
         member = group[head]
     elif kind == h5l.TYPE_SOFT and links < _DEEPEST:
         target = group.id.links.get_val(name).decode()
-        member = take(group.file if target.startswith("/") else group, target, links + 1)
+        member = take_from_file(group.file if target.startswith("/") else group, target, links + 1)
     else:
         message = f"'{path}' is a link out of the file, or leads back to itself; a matrix must be one file"
         raise OutsideError(message)
     if rest:
-        return take(member, rest, links)
+        return take_from_file(member, rest, links)
     if isinstance(member, h5py.Dataset):
         _require_own_data(member)
     return member
 
 
-def holds(group: h5py.Group, path: str) -> bool:
+def holds_in_file(group: h5py.Group, path: str) -> bool:
     """Say whether there is an object of a path."""
     try:
-        return take(group, path) is not None
+        return take_from_file(group, path) is not None
     except KeyError:
         return False
 
 
 def by_reference(group: h5py.Group, reference: h5py.Reference) -> h5py.Dataset:
-    """Return the dataset that a reference stands for; see `take`."""
+    """Return the dataset that a reference stands for; see `take_from_file`."""
     dataset = group.file[reference]
     _require_own_data(dataset)
     return dataset
@@ -91,6 +91,8 @@ class DamagedError(Exception):
 
 def texts(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return strings decoded, bytes that are not UTF-8 spelled out, and anything else as it is."""
+    if values.dtype.kind == "T":  # NumPy's strings of variable length, which zarr returns
+        return values.astype(object)
     if values.dtype.kind not in "OS":
         return values
     strings = values.tolist()

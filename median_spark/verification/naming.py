@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -72,7 +73,13 @@ class Naming:
     Raises TableError if the source was converted with another gene map.
     """
 
-    def __init__(self, source: str, parameters: dict[str, Any], gene_map: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        parameters: dict[str, Any],
+        gene_map: dict[str, str] | None,
+        respelled: Sequence[str] = (),
+    ) -> None:
         recorded = parameters.get("gene_map")
         fingerprint = None
         if gene_map is not None:
@@ -91,23 +98,43 @@ class Naming:
             )
             raise TableError(message)
         self.strip_version = bool(parameters.get("strip_version", False))
+        self.respelled = respelled
         self.gene_map = gene_map
 
     def gene(self, name: str) -> str | None:
         """Return the id that a row counts under by its name, None if it is left out."""
         if self.strip_version:
             name = re.sub(r"^(ENS[A-Z]*\d+)\.\d+$", r"\1", name, flags=re.IGNORECASE | re.ASCII)
+        if self.respelled:
+            name = self._plain(name)
         gene: str | None = name
         if self.gene_map is not None:
             known = self.gene_map.get(name.upper()) or self.gene_map.get(name.upper().strip())
             gene = None if _means_nothing(name, or_a_number=False) else known
         return None if gene is None or _means_nothing(gene) else gene
 
+    def _plain(self, name: str) -> str:
+        """Return an id in the spelling that the gene table has, in which prefix, case or version may differ."""
+        stem = re.search(r"(?<![A-Z0-9])ENS[A-Z]*\d+", name, re.IGNORECASE | re.ASCII)
+        if stem is None:
+            return name
+        before, after = name[: stem.start()], name[stem.end() :].upper()
+        if after.removesuffix("_PAR_Y").strip("0123456789") not in {"", "."} or after == ".":
+            return name
+        if before and not ("prefix" in self.respelled and re.fullmatch(r"[a-z][a-z.]*\d[a-z\d.]*[_-]+", before, re.I)):
+            return name
+        version = "" if "version" in self.respelled and not after.endswith("_PAR_Y") else name[stem.end() :]
+        plain = stem[0] + version
+        return plain.upper() if "case" in self.respelled else plain
+
 
 def namings_of(recorded: dict[str, dict[str, Any]], gene_map: str | None) -> list[Naming]:
-    """Return how the rows of each source were named, by its parameters and the gene map at a path or URI.
+    """Return how the rows of each source were named, by its record and the gene map at a path or URI.
 
     Raises TableError if there is no such map, or a source was converted with another one.
     """
     ids = _read_map(gene_map) if gene_map is not None else None
-    return [Naming(source, parameters, ids) for source, parameters in recorded.items()]
+    return [
+        Naming(source, record["parameters"], ids, (record.get("census") or {}).get("respelled", ()))
+        for source, record in recorded.items()
+    ]

@@ -31,13 +31,22 @@ def stored_records(expression: str) -> dict[str, dict[str, Any]]:
 def _records_in(expression: str, name: str) -> dict[str, dict[str, Any]]:
     """Return what a file of JSON lines says of each source; nothing of one that it says was removed."""
     location = storage.join(expression, name)
+    records: dict[str, dict[str, Any]] = {}
+    shared: list[dict[str, Any]] = []
     try:
-        common, *lines = map(json.loads, read(expression, name).splitlines())
-        check_version(location, common["format_version"], TABLE_VERSIONS)
-        return {line.get("removed") or line["source"]: {} if "removed" in line else line | common for line in lines}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        first, *lines = map(json.loads, read(expression, name).splitlines())
+        check_version(location, first["format_version"], TABLE_VERSIONS)
+        for line in lines:
+            if "removed" in line:
+                records[line["removed"]] = {}
+            elif "source" in line:
+                records[line["source"]] = line | shared[line["common"]]
+            else:
+                shared.append(line)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
         raise TableError(message) from error
+    return records
 
 
 class StoredSource:

@@ -164,6 +164,13 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
     assert np.isnan(medians["median"].iloc[2])
 
 
+def test_inputs_that_an_option_took_are_asked_for(capsys):
+    with pytest.raises(SystemExit) as ended_with:
+        main(["run", "--gene-table", "genes.csv", "corpus", "--out", "out"])
+    assert ended_with.value.code == 2
+    assert "required: INPUT (options such as --gene-table take everything" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.spark
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -171,7 +178,7 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
         (["run", "{tmp}/nowhere", "--out", "{tmp}/out"], "nowhere: there is no such file or folder"),
         (
             ["run", "{tmp}/empty", "--out", "{tmp}/out"],
-            "no .loom or .h5ad file in this folder or below it; it is empty",
+            "file in this folder or below it; it is empty",
         ),
         (["run", "{tmp}/corpus", "--out", "{tmp}/full"], "full: this folder contains files other than"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/file"], "file: this is a file"),

@@ -10,7 +10,9 @@ from median_spark.cli.summary import MOST_LINES, aligned
 from median_spark.cli.text import LEFT_OUT, conversion_summary, merge_summary, result_summary, run_summary
 from median_spark.expression import FailureRecord
 from median_spark.geneformer import DictionaryFigures
+from median_spark.matrices import AppliedLayout
 from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
+from median_spark.spark.convert.listed_cells import CellListUse
 
 FAILURES = [FailureRecord(f"bad{number}", f"bad{number}.loom", f"bad{number}.loom: odd") for number in range(9)]
 
@@ -19,11 +21,18 @@ def conversion(sources=3, warnings=2, failures=FAILURES):
     counts = SimpleNamespace(**dict.fromkeys(LEFT_OUT, 2), no_id_examples=("'nan'",), summed_rows=1)
     records = [
         SimpleNamespace(
-            source=f"s{number}", cells=10, cells_passed=9, values=50, row_counts=counts, warnings=["odd"] * warnings
+            source=f"s{number}",
+            cells=10,
+            cells_passed=9,
+            values=50,
+            row_counts=counts,
+            warnings=["odd"] * warnings,
+            layout=AppliedLayout("tahoe", {"n_counts_attr": f"total{number}"}),
         )
         for number in range(sources)
     ]
-    return SimpleNamespace(records=records, converted=["s0"], unchanged=["s1", "s2"], failures=failures)
+    used = CellListUse("cells.csv", 1_000, 7, 0)
+    return SimpleNamespace(records=records, converted=["s0"], unchanged=["s1", "s2"], failures=failures, cell_list=used)
 
 
 def summary(**other):
@@ -78,13 +87,24 @@ def test_genes_are_shown_in_order_where_there_is_room(result):
 
 def test_a_few_failures_are_named(result):
     lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES[:2]), "x").lines())
-    assert lines[-4:] == ["table     x", "failed    2 sources", "          bad0.loom: odd", "          bad1.loom: odd"]
+    assert lines[-3:] == ["failed     2 sources", "           bad0.loom: odd", "           bad1.loom: odd"]
+
+
+def test_layouts_and_the_list_of_cells_are_said(result):
+    lines = aligned(conversion_summary(conversion(warnings=0, failures=[]), "x").lines())
+    assert lines[-4:] == [
+        "cell list  1,000 cells in cells.csv; 7 of them in no source",
+        "layouts    tahoe, 1 source: read as with --n-counts-attr total0",
+        "           tahoe, 1 source: read as with --n-counts-attr total1",
+        "           tahoe, 1 source: read as with --n-counts-attr total2",
+    ]
 
 
 def test_many_failures_of_a_conversion_are_counted(result):
     lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES * 9), "x").lines())
     assert len(lines) == MOST_LINES
-    assert lines[-1] == "          … and 73 more in the output of --json"
+    assert lines[-1].startswith("           … and ")
+    assert lines[-1].endswith(" more in the output of --json")
 
 
 def test_the_longest_summary_of_a_merge_fits(result):

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from median_spark import gene_medians, register_formats
 from median_spark.errors import FrameError
+from median_spark.genes import GeneTable
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
 
@@ -53,6 +54,34 @@ def test_estimates_are_exact_for_few_values(frame):
     found = {row["gene"]: row for row in gene_medians(frame, exact=False).collect()}
     assert found["one"]["median"] == found["one"]["digest_median"] == 5.0
     assert found["one"]["digest_rank_error"] is None
+
+
+def test_counts_are_normalised_and_chosen(remote):
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"gene": rng.choice(["A", "B", "C"], 900), "cell": rng.integers(0, 90, 900)})
+    rows["n"], rows["study"] = rng.integers(0, 50, 900), "s"
+    summed = rows.groupby(["cell", "gene"])["n"].sum()
+    totals = summed.groupby("cell").sum()
+    values = (summed / totals * 10_000)[summed > 0]
+    table = GeneTable("/genes.csv", {"A": "miRNA", "B": "lncRNA", "C": "protein_coding", "D": "miRNA"})
+    frame = remote.createDataFrame(rows).repartition(3)
+    options = {"value_col": "n", "cell_col": "cell", "gene_table": table, "compression": 20}
+    given = frame.join(remote.createDataFrame(totals.rename("total").reset_index()), "cell")
+    for found in (
+        gene_medians(frame, source_col="study", **options).drop("n_sources"),
+        gene_medians(given.where("gene in ('A', 'C')"), total_col="total", **options),
+    ):
+        medians = {row["gene"]: row["median"] for row in found.collect()}
+        assert medians == {gene: np.median(values[:, gene]) for gene in "AC"} | {"D": None}
+    halves = frame.withColumn("n", F.col("n") + 0.5)
+    found = gene_medians(halves, allow_non_integer=True, **options).collect()
+    summed = (rows["n"] + 0.5).groupby([rows["cell"], rows["gene"]]).sum()
+    expected = summed / summed.groupby("cell").sum() * 10_000
+    assert {row["gene"]: row["median"] for row in found if row["n_cells"]} == {
+        gene: np.median(expected[:, gene]) for gene in "AC"
+    }
+    with pytest.raises(FrameError, match="column 'n' holds a number that is not whole in 900 rows"):
+        gene_medians(halves, **options)
 
 
 def test_columns_are_found_and_missed_as_in_local_mode(frame):

@@ -81,7 +81,7 @@ def test_the_command_line_takes_the_wheel_tasks_parameters(jobs):
     assert parsed.name == "run"
     assert (parsed.inputs, parsed.gene_table, parsed.out) == (
         ["{{job.parameters.corpus}}"],
-        "{{job.parameters.gene_table}}",
+        ["{{job.parameters.gene_table}}"],
         "{{job.parameters.out}}",
     )
 

@@ -13,7 +13,6 @@ from median_spark import storage
 from median_spark.expression import (
     SMALL_BYTES,
     Looking,
-    Origin,
     StagedSource,
     WantedSource,
     conversion_fingerprint,
@@ -25,7 +24,7 @@ from median_spark.guard import DEFAULT_LIMITS, Kept
 from median_spark.matrices import ReadOptions, Unit, find_sources
 
 READING = ReadOptions()
-ORIGIN = Origin(READING.as_json(), {"median_spark": "0"})
+SOFTWARE = {"median_spark": "0"}
 
 
 @pytest.fixture
@@ -46,14 +45,14 @@ def corpus(tmp_path):
 
 def wanted(corpus):
     return [
-        WantedSource(source, conversion_fingerprint(source.name, source.file, ORIGIN.parameters))
+        WantedSource(source, conversion_fingerprint(source.name, source.file, READING.as_json()))
         for source in find_sources([str(corpus)])
     ]
 
 
 def stage(table, sources, unit_entries=20_000_000, small_bytes=SMALL_BYTES):
     looking = Kept.of(Looking(table, READING, unit_entries, None, "run", small_bytes))
-    return stage_batch(sources, looking, table.staging, ORIGIN, DEFAULT_LIMITS)
+    return stage_batch(sources, looking, table.staging, SOFTWARE, DEFAULT_LIMITS)
 
 
 def test_small_sources_are_staged_and_one_that_cannot_be_read_is_told(table, corpus):

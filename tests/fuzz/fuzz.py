@@ -27,7 +27,9 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import subject  # noqa: E402
 from children import Ending, in_child  # noqa: E402
 from damage import damage_bytes, damage_structure  # noqa: E402
-from good_matrices import Case, good_matrix  # noqa: E402
+from good_matrices import Case, good_matrix, zip_whole  # noqa: E402
+from good_triples import damage_lines  # noqa: E402
+from good_zarrs import damage_store  # noqa: E402
 from hostile_pickles import pickle_of  # noqa: E402
 from independent import Reading, difference, read_independently  # noqa: E402
 from pickles_elsewhere import read_by_python  # noqa: E402
@@ -85,10 +87,20 @@ def _try_matrix(rng: np.random.Generator, number: int, folder: Path) -> Verdict:
         how = rng.choice(["sound", "bytes", "structure", "both"], p=[0.15, 0.4, 0.35, 0.1])
         made.sound = made.sound and how == "sound"
         try:
+            if made.path.is_dir():
+                file = damage_store(rng, made.path, made.notes) if how != "sound" else None
+                if file is not None:
+                    damage_bytes(rng, file, made.notes)
+                return made
             if how in ("structure", "both"):
-                damage_structure(rng, made.path, made.notes)
+                if made.files:
+                    damage_lines(rng, made.files[rng.choice(3, p=[0.6, 0.2, 0.2])], made.notes)
+                else:
+                    damage_structure(rng, made.path, made.notes)
+            if not made.files and rng.random() < 0.15:
+                zip_whole(rng, made)
             if how in ("bytes", "both"):
-                damage_bytes(rng, made.path, made.notes)
+                damage_bytes(rng, made.files[rng.integers(3)] if made.files else made.path, made.notes)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:  # what HDF5 does not let one write
             made.notes.append(f"not finished: {error}")
         return made

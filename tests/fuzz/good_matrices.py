@@ -1,6 +1,7 @@
-"""Small sound matrices of many kinds: looms and h5ads by loompy, anndata and plain h5py, in every usual encoding."""
+"""Small sound matrices of many kinds: by loompy, anndata (also in zarr) and h5py, and as 10x and Parse write them."""
 
 import dataclasses
+import gzip
 import string
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ import loompy
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from good_triples import put_tenx, write_triples
+from good_zarrs import write_store
 
 from median_spark import GeneTable
 from median_spark.matrices import ReadOptions
@@ -36,6 +39,8 @@ class Case:
         Whether it must be read and not refused.
     notes : list of str
         How it was made, for people.
+    files : list of Path
+        All files of a folder of triples; empty if the matrix is one file.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class Case:
     unit_entries: int
     sound: bool = True
     notes: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
 
 @dataclass
@@ -56,13 +62,55 @@ class Content:
 
 def good_matrix(rng: np.random.Generator, folder: Path) -> Case:
     """Write one, and return how to read it."""
-    kind = rng.choice(["loompy", "loom", "anndata", "h5ad"], p=[0.1, 0.4, 0.15, 0.35])
+    kinds = ["loompy", "loom", "anndata", "h5ad", "tenx", "triples", "zarr"]
+    kind = rng.choice(kinds, p=[0.1, 0.24, 0.1, 0.22, 0.1, 0.1, 0.14])
     content = _content(rng)
+    if kind in ("tenx", "triples"):
+        return _without_annotations(rng, folder, content, str(kind))
     options = _options(rng, content)
-    suffix = ".loom" if "loom" in kind else ".h5ad"
+    suffix = ".loom" if "loom" in kind else ".zarr" if kind == "zarr" else ".h5ad"
     case = Case(folder / f"study{suffix}", options, int(rng.choice([50, 400, 20_000_000])), notes=[str(kind)])
-    writers = {"loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad}
+    writers = {"loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad, "zarr": _zarr}
     writers[kind](rng, case, content)
+    return case
+
+
+def zip_whole(rng: np.random.Generator, case: Case) -> None:
+    """Gzip a matrix that is one file, in one member or two."""
+    content, path = case.path.read_bytes(), case.path
+    cut = int(rng.integers(1, len(content)))
+    parts = [content] if rng.random() < 0.7 else [content[:cut], content[cut:]]
+    case.path = path.with_name(f"{path.name}.gz")
+    case.path.write_bytes(b"".join(gzip.compress(part) for part in parts))
+    path.unlink()
+    case.notes.append(f"gzipped in {len(parts)}")
+
+
+def _without_annotations(rng: np.random.Generator, folder: Path, content: Content, kind: str) -> Case:
+    """Write counts with ids of genes and cells, and nothing else."""
+    counts = content.counts
+    if not counts.dtype.isnative or counts.dtype.kind == "b" or counts.dtype.itemsize < 4:
+        counts = counts.astype(str(rng.choice(["i4", "f8"])))
+    table = dict(zip(content.rows["ensembl_id"], content.rows["gene_type"], strict=True))
+    table[content.rows["ensembl_id"][0]] = TYPES[0]
+    options = ReadOptions(
+        gene_table=GeneTable("genes.csv", table), cell_filter=False, compute_n_counts=True,
+        allow_non_integer=bool(rng.random() < 0.3),
+    )  # fmt: skip
+    case = Case(folder / "study.h5", options, int(rng.choice([50, 400, 20_000_000])), notes=[kind])
+    if kind == "triples":
+        case.files = write_triples(rng, folder, counts, content.rows["ensembl_id"])
+        case.path = case.files[0]
+        return case
+
+    def dataset(group: h5py.Group, name: str, values: np.ndarray) -> None:
+        if values.dtype.kind == "S":
+            group.create_dataset(name, data=values, **storage_of(rng, values.shape))
+        else:
+            _dataset(rng, case, group, name, values)
+
+    with _file(rng, case.path) as file:
+        case.notes.append(put_tenx(rng, file, dataset, counts, content.rows["ensembl_id"]))
     return case
 
 
@@ -231,6 +279,16 @@ def _entities(text: str) -> str:
 
 
 def _by_anndata(rng: np.random.Generator, case: Case, content: Content) -> None:
+    made = _adata(rng, case, content)
+    made.write_h5ad(case.path, compression=[None, "gzip", "lzf"][rng.integers(3)])
+
+
+def _zarr(rng: np.random.Generator, case: Case, content: Content) -> None:
+    version, case.sound = write_store(rng, case.path, _adata(rng, case, content))
+    case.notes.append(version)
+
+
+def _adata(rng: np.random.Generator, case: Case, content: Content) -> anndata.AnnData:
     counts = content.counts.T
     if counts.dtype.kind == "b" or counts.dtype == np.float16 or not counts.dtype.isnative:
         counts = counts.astype(np.float32)
@@ -244,8 +302,8 @@ def _by_anndata(rng: np.random.Generator, case: Case, content: Content) -> None:
     made = anndata.AnnData(matrix, obs, var)
     if rng.random() < 0.3:
         made.layers["counts"] = made.X.copy()
-    made.write_h5ad(case.path, compression=[None, "gzip", "lzf"][rng.integers(3)])
     case.notes.append(str(kind))
+    return made
 
 
 def _h5ad(rng: np.random.Generator, case: Case, content: Content) -> None:

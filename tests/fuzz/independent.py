@@ -1,7 +1,9 @@
 """The same values by loompy and anndata: whole matrices, plain numpy, and no code of median_spark's."""
 
+import gzip
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anndata
@@ -9,6 +11,7 @@ import h5py
 import loompy
 import numpy as np
 import pandas as pd
+from good_triples import read_tenx, read_triples
 
 from median_spark.matrices import ReadOptions
 
@@ -62,7 +65,13 @@ def read_independently(path: str, options: ReadOptions, place: str) -> Reading:
     place : str
         Which of an h5ad's matrices.
     """
-    found = _loom(path, options) if path.endswith(".loom") else _h5ad(path, options, place)
+    name = path.removesuffix(".gz")
+    if name.endswith((".h5", ".mtx")):
+        counts, ids = read_tenx(Path(_unzipped(path))) if name.endswith(".h5") else read_triples(Path(path))
+        found = _Table(counts, ids, None, np.ones(counts.shape[1], bool), None)
+    else:
+        plain = _unzipped(path)
+        found = _loom(plain, options) if name.endswith(".loom") else _h5ad(plain, options, place)
     totals = found.counts.sum(axis=0) if found.totals is None else found.totals
     chosen = [_is_chosen(gene, None if found.types is None else found.types[row], options)
               for row, gene in enumerate(found.ids)]  # fmt: skip
@@ -91,6 +100,15 @@ def read_independently(path: str, options: ReadOptions, place: str) -> Reading:
         if kept.any():
             reading.genes[gene] = (cells[kept], values[kept])
     return reading
+
+
+def _unzipped(path: str) -> str:
+    """Decompress a file that was gzipped whole beside itself; return what can be read."""
+    if not path.endswith(".gz"):
+        return path
+    plain = Path(path).with_name(f"plain-{Path(path).name.removesuffix('.gz')}")
+    plain.write_bytes(gzip.decompress(Path(path).read_bytes()))
+    return str(plain)
 
 
 def difference(ours: dict[str, tuple[Any, Any]], reading: Reading) -> str | None:
@@ -142,13 +160,16 @@ def _undecodable(raw: Any) -> str | None:
 
 
 def _h5ad(path: str, options: ReadOptions, place: str) -> _Table:
+    is_zarr = path.endswith(".zarr")
     try:
-        file = anndata.read_h5ad(path)
+        file = anndata.read_zarr(path) if is_zarr else anndata.read_h5ad(path)
         obs, var = file.obs, file.raw.var if place == "raw.X" else file.var
         matrix = file.raw.X if place == "raw.X" else file.X if place == "X" else file.layers[_layer(place)]
         counts = matrix.astype(np.float64)  # before duplicates are summed, for small types wrap around
         counts = np.asarray(counts.toarray() if hasattr(counts, "toarray") else counts)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError):
+        if is_zarr:
+            raise
         # scipy has no float16 and no foreign byte order, and anndata needs parts of the file that we do not.
         with h5py.File(path, "r") as file:
             obs, var = (anndata.io.read_elem(file[name]) for name in ("obs", "raw/var" if place == "raw.X" else "var"))

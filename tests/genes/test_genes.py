@@ -88,17 +88,18 @@ class TestReadGeneTable:
         path = written(tmp_path, "ensembl_id,gene_type\nENSG1,miRNA\n")
         assert read_gene_table(f"file://{path}") == GeneTable(path, {"ENSG1": MIRNA})
 
-    @pytest.mark.parametrize("column", ["ensembl_id", "gene_type"])
-    def test_a_missing_column_is_named_with_those_that_are_there(self, tmp_path, column):
+    @pytest.mark.parametrize(("column", "what"), [("ensembl_id", "ids"), ("gene_type", "gene types")])
+    def test_a_missing_column_is_named_with_those_that_are_there(self, tmp_path, column, what):
         header = "ensembl_id,gene_type,name".replace(column, "other")
         path = written(tmp_path, f"{header}\na,b,c\n")
         there = ", ".join(repr(name) for name in header.split(","))
-        with pytest.raises(GeneTableError, match=f"^{path}: the gene table has no column '{column}'; it has {there}$"):
+        said = f"^{path}: the gene table has no column for {what}; it has {there}, and one must be called '{column}', "
+        with pytest.raises(GeneTableError, match=said):
             read_gene_table(path)
 
     def test_contradictory_types_are_refused_by_gene(self, tmp_path):
         path = written(tmp_path, "ensembl_id,gene_type\nENSG1,miRNA\nENSG2,miRNA\nENSG1,lncRNA\n")
-        with pytest.raises(GeneTableError, match=r"genes\.csv: 1 ensembl_id with more than one gene_type: 'ENSG1'$"):
+        with pytest.raises(GeneTableError, match=r"genes\.csv: 1 gene id with more than one gene_type: 'ENSG1'$"):
             read_gene_table(path)
 
     def test_a_table_that_is_not_there_is_named(self, tmp_path):
@@ -139,6 +140,13 @@ class TestGeneTable:
             match=r"^genes\.csv: no gene .* among \['snRNA'\]; the table has 'lncRNA', 'miRNA', 'protein_coding'$",
         ):
             TABLE.universe(("snRNA",))
+
+    def test_a_type_that_it_lacks_is_refused_with_those_there_are_unless_it_is_a_default(self):
+        table = GeneTable("genes.csv", {"A": CODING, "B": LNC})
+        assert table.universe((*DEFAULT_GENE_TYPES, LNC)) == ["A", "B"]
+        said = r"^genes\.csv: the gene table has no gene of type 'lincRNA'; its types are 'lncRNA', 'protein_coding'$"
+        with pytest.raises(GeneTableError, match=said):
+            table.universe((CODING, "lincRNA"))
 
     def test_its_fingerprint_is_that_of_its_content_in_any_order(self):
         reordered = GeneTable("elsewhere", dict(reversed(TABLE.gene_types.items())))
@@ -282,11 +290,6 @@ class TestNothingSelected:
     def test_no_gene_that_fits_both_the_table_and_the_matrix_is_refused(self):
         with pytest.raises(InputError, match=r"no gene is in the gene table and of a chosen type .* 'lncRNA'"):
             select(["ENSG1", "ENSG3"], own=[LNC, LNC], table=TABLE)
-
-    def test_version_suffixes_are_guessed(self):
-        expected = r"^study\.loom: none of its 2 gene ids .*; it has 'ENSG1\.12', 'ENSG2\.3': .*strip_version=True\)$"
-        with pytest.raises(InputError, match=expected):
-            select(["ENSG1.12", "ENSG2.3"], table=TABLE)
 
     def test_symbols_are_guessed(self):
         expected = r"none of its 4 gene ids .*'TP53', 'ACTB', 'MYC' and 1 more: .*symbols.*gene_id=.*gene_map=…$"

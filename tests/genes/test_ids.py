@@ -1,6 +1,7 @@
 """Ids that are none, ids in disguise, versions on either side: what is taken, what is left out, what is said."""
 
 import re
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -16,7 +17,16 @@ from tables import ROW_COUNTS, record_of
 from median_spark import AttributeNames, ReadOptions, inspect, read_gene_map, read_gene_table
 from median_spark.errors import GeneTableError, InputError, TableError
 from median_spark.expression import require_uniform
-from median_spark.genes import GeneMap, GeneTable, RowCounts, is_no_id, select_genes, spelling_warnings
+from median_spark.genes import (
+    GeneMap,
+    GeneTable,
+    RowCounts,
+    coverage_warning,
+    is_no_id,
+    select_genes,
+    spelling_warnings,
+)
+from median_spark.genes.ids import respelled
 from median_spark.matrices import Unit, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.tables import as_strings
 from median_spark.options import Style, worded
@@ -38,6 +48,18 @@ DISGUISES = {
     "blank after": ("{} ", r"\('… '\).*gene_map"),
     "lower case, prefix": ("grch38_{lower}", r"\('grch38_…'\).* such as grch38_ensg(\d+),ENSG\1"),
 }
+
+MATCHED = {
+    "10x": ("prefix",),
+    "10x, two genomes": ("prefix",),
+    "hg19": ("prefix",),
+    "Seurat": ("prefix",),
+    "lower case": ("case",),
+    "lower case, prefix": ("prefix", "case"),
+}
+"""Of these, those that a gene table settles, and in what they differ from its ids."""
+
+UNMATCHED = [name for name in DISGUISES if name not in MATCHED]
 
 
 def disguised(name, genes=HUMAN):
@@ -199,7 +221,7 @@ class TestSpelling:
         (said,) = self.warnings([*VERSIONED.gene_types, "ENSG1.1_PAR_Y"])
         assert "strip_version=True" in said
 
-    @pytest.mark.parametrize("name", DISGUISES)
+    @pytest.mark.parametrize("name", UNMATCHED)
     def test_ids_in_disguise_are_refused_with_the_remedy(self, name):
         with pytest.raises(InputError, match=rf"none of its 20 gene ids is in the gene table .*{DISGUISES[name][1]}"):
             select(disguised(name), table=TABLE)
@@ -209,7 +231,7 @@ class TestSpelling:
         with pytest.raises(InputError, match=rf"is in the gene map .*{DISGUISES[name][1]}"):
             select(disguised(name), table=TABLE, gene_map=GeneMap("map.csv", {"TP53": HUMAN[0]}))
 
-    @pytest.mark.parametrize("name", DISGUISES)
+    @pytest.mark.parametrize("name", UNMATCHED)
     @pytest.mark.parametrize("kind", ["loom", "h5ad column", "h5ad index"])
     def test_the_remedy_gives_the_values_of_plain_ids(self, tmp_path, name, kind):
         counts = random_counts(np.random.default_rng(5), 20, 40, density=0.5)
@@ -226,12 +248,106 @@ class TestSpelling:
             seen_of(paths["disguised"], gene_table=TABLE)
         # The example that the message gives is a row of a map that works.
         example, plain = re.search(r"such as ([^, ]+),(ENSG\d+)", str(refused.value)).groups()
-        assert (example.upper() == HUMAN[0]) if name == "lower case" else (example == disguised(name)[0].strip())
-        assert plain == HUMAN[0]
-        given = HUMAN if name == "lower case" else disguised(name)
-        pd.DataFrame({"name": given, "ensembl_id": HUMAN}).to_csv(tmp_path / "map.csv", index=False)
+        assert (example, plain) == (disguised(name)[0].strip(), HUMAN[0])
+        pd.DataFrame({"name": disguised(name), "ensembl_id": HUMAN}).to_csv(tmp_path / "map.csv", index=False)
         found = values_of(paths["disguised"], gene_table=TABLE, gene_map=read_gene_map(str(tmp_path / "map.csv")))
         assert found == values_of(paths["plain"], gene_table=TABLE)
+
+
+class TestMatching:
+    """Versions, prefixes and capitals that separate the ids of a matrix from those of a gene table."""
+
+    SPELLINGS: ClassVar = {
+        **{name: (disguised(name), kinds) for name, kinds in MATCHED.items()},
+        "versions": ([f"{gene}.77" for gene in HUMAN], ("version",)),
+        "prefix and versions": ([f"mm10_{gene}.77" for gene in HUMAN], ("prefix", "version")),
+        "two species": ([f"{'mm10___' if gene[-1] in '02468' else 'GRCh38_'}{gene}" for gene in HUMAN], ("prefix",)),
+        "all of it": ([f"T2T-CHM13v2.0_{gene}.1".lower().replace("t2t-", "") for gene in HUMAN],
+                      ("prefix", "case", "version")),
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("name", SPELLINGS)
+    def test_genes_are_called_as_the_table_calls_them_and_it_is_said(self, name):
+        ids, kinds = self.SPELLINGS[name]
+        selection = select([*ids, "GFP", "nan"], table=TABLE)
+        assert selection.genes.tolist() == HUMAN
+        assert selection.rows.tolist() == list(range(20))
+        row_counts = selection.row_counts
+        assert (row_counts.respelled, row_counts.versions_ignored, row_counts.unknown_examples) == (
+            kinds,
+            False,
+            ("GFP",),
+        )
+        assert RowCounts.from_json(row_counts.as_json()) == row_counts
+        (said,) = spelling_warnings(row_counts, selection.genes, TABLE)
+        assert "matched without regard to " in said
+        assert coverage_warning(row_counts, np.array(ids), TABLE) is None
+
+    @pytest.mark.parametrize("name", SPELLINGS)
+    def test_verification_calls_them_the_same(self, name):
+        ids, kinds = self.SPELLINGS[name]
+        naming = Naming("study", {}, None, kinds)
+        assert [naming.gene(gene) for gene in ids] == HUMAN
+        assert [naming.gene(gene) for gene in ("GFP", "ENSG1|TP53", "nan")] == ["GFP", "ENSG1|TP53", None]
+
+    @given(st.lists(st.from_regex(r"((GRCh38|mm10|TP53|x|ensg1|a.1)[_-]{1,3})?[Ee][Nn][Ss][Gg]?[0-9]{1,3}(\.[0-9])?"
+                                  r"(_PAR_Y|_par_y|_x| )?", fullmatch=True), min_size=1, max_size=6),
+           st.sets(st.sampled_from(["prefix", "case", "version"])))  # fmt: skip
+    def test_verification_respells_as_the_selection_does(self, ids, kinds):
+        found = respelled(np.array(ids), tuple(kinds)).tolist()
+        naming = Naming("study", {}, None, tuple(kinds))
+        assert [naming.gene(gene) for gene in ids] == found
+
+    def test_versions_are_taken_off_on_both_sides(self):
+        selection = select([f"{gene}.77" for gene in HUMAN], table=VERSIONED)
+        assert selection.genes.tolist() == HUMAN
+        assert (selection.row_counts.respelled, selection.row_counts.versions_ignored) == (("version",), True)
+
+    def test_the_table_s_own_versions_stay_behind_a_prefix(self):
+        selection = select([f"GRCh38_{gene}" for gene in VERSIONED.gene_types], table=VERSIONED)
+        assert selection.genes.tolist() == sorted(VERSIONED.gene_types)
+        assert (selection.row_counts.respelled, selection.row_counts.versions_ignored) == (("prefix",), False)
+
+    def test_ids_that_the_table_has_are_left_as_they_are(self):
+        selection = select([HUMAN[0], *(f"{gene}.1" for gene in HUMAN[1:])], table=TABLE)
+        assert (selection.genes.tolist(), selection.row_counts.respelled) == (HUMAN[:1], ())
+        assert selection.row_counts.other_version_rows == 19
+        said = spelling_warnings(selection.row_counts, selection.genes, TABLE)
+        assert [worded(text, Style.ARGUMENTS) for text in said] == [
+            "19 rows left out, of ids that the gene table has in another version: take versions off on both sides with "
+            "ReadOptions(strip_version=True)"
+        ]
+
+    def test_other_versions_beside_the_table_s_own_are_told(self):
+        own = list(VERSIONED.gene_types)
+        row_counts = select([*own[:15], *(f"{gene}.99" for gene in HUMAN[15:]), "ENSG1"], table=VERSIONED).row_counts
+        assert (row_counts.known_rows, row_counts.unknown_rows, row_counts.other_version_rows) == (15, 6, 5)
+
+    @pytest.mark.parametrize(
+        ("ids", "remedy"),
+        [
+            ([f"{HUMAN[0]}.1", f"{HUMAN[0]}.2"], r"without versions: ReadOptions\(strip_version=True\) sums them$"),
+            ([f"GRCh38_{HUMAN[0]}", f"hg19_{HUMAN[0]}"], r"without prefixes: gene_map says which to take$"),
+            ([f"a1_{HUMAN[0].lower()}.1", f"{HUMAN[0]}.1"], r"without prefixes and lower case and versions: gene_map"),
+        ],
+    )
+    def test_two_ids_of_one_gene_are_refused_with_the_remedy(self, ids, remedy):
+        said = rf"^study\.loom: .* '{ids[0]}' and '{ids[1]}' would both be '{HUMAN[0]}' {remedy}"
+        with pytest.raises(InputError, match=said):
+            select(ids, table=TABLE)
+
+    def test_stripping_sums_them(self):
+        selection = select([f"{HUMAN[0]}.1", f"{HUMAN[0]}.2"], table=TABLE, strip_version=True)
+        assert (selection.genes.tolist(), selection.gene_of_row.tolist()) == ([HUMAN[0]], [0, 0])
+
+    def test_many_prefixes_are_no_names_of_assemblies(self):
+        with pytest.raises(InputError, match="more around them"):
+            select([f"TP{number}_{gene}" for number, gene in enumerate(HUMAN)], table=TABLE)
+
+    def test_with_a_gene_map_ids_are_its_own(self):
+        gene_map = GeneMap.from_pairs("map.csv", [("TP53", f"{HUMAN[0]}.1")])
+        with pytest.raises(InputError, match="none of its 1 mapped gene id is in the gene table"):
+            select(["TP53"], table=TABLE, gene_map=gene_map)
 
 
 class TestVersionsInTheTable:
@@ -246,10 +362,6 @@ class TestVersionsInTheTable:
         assert selection.genes.tolist() == sorted(VERSIONED.gene_types)
         assert not selection.row_counts.versions_ignored
         assert spelling_warnings(selection.row_counts, selection.genes, VERSIONED) == []
-
-    def test_other_versions_than_the_table_s_are_known_for_what_they_are(self):
-        with pytest.raises(InputError, match=r"take them off on both sides with ReadOptions\(strip_version=True\)$"):
-            select([f"{gene}.77" for gene in HUMAN], table=VERSIONED)
 
     def test_stripping_takes_them_off_on_both_sides(self):
         options = ReadOptions(gene_table=VERSIONED, strip_version=True)
@@ -267,7 +379,7 @@ class TestVersionsInTheTable:
         same = GeneTable("same.csv", {"ENSG1.1": CODING, "ENSG1.2": CODING, "ENSG2": LNC})
         assert same.without_versions.gene_types == {"ENSG1": CODING, "ENSG2": LNC}
         two = GeneTable("two.csv", {"ENSG1.1": CODING, "ENSG1.2": LNC, "ENSG2.1": CODING})
-        with pytest.raises(InputError, match=r"^study\.loom: .*two\.csv: 1 ensembl_id with more than one gene_type"):
+        with pytest.raises(InputError, match=r"^study\.loom: .*two\.csv: 1 gene id with more than one gene_type"):
             select(["ENSG1", "ENSG2"], table=two)
         with pytest.raises(GeneTableError, match=r"two\.csv: .* once versions are taken off: 'ENSG1': keep one"):
             ReadOptions(gene_table=two, strip_version=True)

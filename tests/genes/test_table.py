@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from median_spark import read_gene_map, read_gene_table
-from median_spark.errors import GeneMapError, GeneTableError
+from median_spark.errors import GeneMapError, GeneTableError, UsageError
 from median_spark.verification.naming import namings_of
 
 FRAME = pd.DataFrame(
@@ -83,7 +83,7 @@ def test_table_and_map_are_read_and_verification_reads_the_same_map(tmp_path, fi
     assert (table.gene_types, table.gene_names) == (TYPES, NAMES)
     gene_map = read_gene_map(str(path))
     assert gene_map.ids == MAPPED
-    recorded = {"study": {"gene_map": gene_map.fingerprint()}}
+    recorded = {"study": {"parameters": {"gene_map": gene_map.fingerprint()}}}
     assert namings_of(recorded, str(path))[0].gene_map == MAPPED
 
 
@@ -134,3 +134,43 @@ def test_fields_of_any_text_come_through(tmp_path, pairs, separator, with_index,
     table = read_gene_table(str(path))
     assert table.gene_types == {gene: gene_type for gene, (gene_type, _) in rows.items()}
     assert table.gene_names == {gene: name for gene, (_, name) in rows.items() if name}
+
+
+IDS, KINDS = ["ENSG00000000003", "ENSG00000000005"], ["protein_coding", "lncRNA"]
+BIOMART = "Gene stable ID,Gene stable ID version,Transcript stable ID,Gene name,Gene type\n"
+HEADERS = {
+    "BioMart": BIOMART + "{0},{0}.1,ENST1,A,{2}\n{0},{0}.1,ENST2,A,{2}\n{1},{1}.4,ENST3,B,{3}\n",
+    "BioMart, tabs": (BIOMART + "{0},{0}.1,ENST1,A,{2}\n{1},{1}.4,ENST3,B,{3}\n").replace(",", "\t"),
+    "BioMart, versions alone": "Gene stable ID version,Gene type\n{0},{2}\n{1},{3}\n",
+    "BioMart, read by R": '"","Gene.stable.ID","Gene.type"\n"1","{0}","{2}"\n"2","{1}","{3}"\n',
+    "biomaRt": '"ensembl_gene_id","external_gene_name","gene_biotype"\n"{0}","A","{2}"\n"{1}","","{3}"\n',
+    "CELLxGENE": "feature_id,feature_name,feature_type,feature_length\n{0},A,{2},9\n{1},B,{3},9\n",
+    "CELLxGENE's var": ",feature_name,feature_type\n{0},A,{2}\n{1},B,{3}\n",
+    "write.table of row names": '"gene_name" "gene_biotype"\n"{0}" "A" "{2}"\n"{1}" "B" "{3}"\n',
+    "scanpy": ",gene_ids,feature_type\nA,{0},{2}\nB,{1},{3}\n",
+    "GENCODE": "gene_id\tgene_name\tgene_type\n{0}\tA\t{2}\n{1}\tB\t{3}\n",
+    "other capitals": "Ensembl ID;Symbol;Gene_Biotype\n{0};A;{2}\n{1};B;{3}\n",
+    "ours first": "gene_id,gene_biotype,ensembl_id,gene_type\n1,x,{0},{2}\n2,y,{1},{3}\n",
+    "spelled alike first": "Ensembl ID,ensembl_id,gene_type\n1,{0},{2}\n2,{1},{3}\n",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_columns_are_known_by_the_names_that_people_have(tmp_path, header):
+    path = tmp_path / "genes.csv"
+    path.write_text(HEADERS[header].format(*IDS, *KINDS))
+    table = read_gene_table(str(path))
+    assert table.gene_types == dict(zip(IDS, KINDS, strict=True))
+    assert table.gene_names.get(IDS[0], "A") == "A"
+    assert table.fingerprint() == "fa1fafcbdfe3cae3"
+
+
+def test_row_names_that_are_no_ids_are_no_column(tmp_path):
+    (tmp_path / "genes.csv").write_text(",gene_type\nA,miRNA\nENSG1,miRNA\n")
+    with pytest.raises(GeneTableError, match="no column for ids; it has '', 'gene_type', and one must be called 'ens"):
+        read_gene_table(str(tmp_path / "genes.csv"))
+
+
+def test_no_table_is_refused():
+    with pytest.raises(UsageError, match="gene_table names no file"):
+        read_gene_table([])

@@ -14,7 +14,7 @@ from median_spark.cli.arguments import _COMMANDS as COMMANDS
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.genes import GeneTable
 from median_spark.inspection import examine
-from median_spark.matrices import ReadOptions, open_matrix
+from median_spark.matrices import ReadOptions, open_source
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 
@@ -39,8 +39,8 @@ def usable_with(path, remedies, folder, *before):
     for value in values:
         chosen = [word.replace("VALUE", value.strip("'")) for word in words]
         options = read_options(build_parser(dict.fromkeys(COMMANDS)).parse_args(["inspect", path, *before, *chosen]))
-        with open_matrix(path, options.names, options.layer) as matrix:
-            check(matrix, options)  # it raises where the matrix cannot be used
+        with open_source(path, options) as source:
+            check(source)  # it raises where the matrix cannot be used
 
 
 FILTERS = {
@@ -153,6 +153,6 @@ def test_a_filter_is_no_remedy_for_what_is_wrong_with_counts(tmp_path):
 def test_as_many_cells_as_genes_are_told_apart(tmp_path):
     """'none of its 3 cells passes' and 'none of its 3 gene ids is in the gene table' begin alike."""
     table = GeneTable("/genes.csv", dict.fromkeys(IDS, "protein_coding"))
-    versions = [f"{gene}.1" for gene in IDS[:3]]
-    path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], ensembl_id=versions)
-    assert suggested(path, ReadOptions(gene_table=table)) == ["--strip-version", "--no-cell-filter"]
+    given = {"ensembl_id": ["TP53", "ACTB", "MYC"], "row_accession": IDS[:3]}
+    path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], **given)
+    assert suggested(path, ReadOptions(gene_table=table)) == ["--gene-id-attr accession", "--no-cell-filter"]

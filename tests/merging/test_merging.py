@@ -459,6 +459,25 @@ class TestGenes:
         with pytest.raises(InputError, match=r"none of its 12 ids is in the gene table /genes\.csv; it has 'ENSG000'"):
             merge(str(tmp_path / "1"), str(tmp_path / "rr"), gene_table=GeneTable("/genes.csv", {"X": "miRNA"}))
 
+    def test_versions_of_the_table_alone_are_taken_off_and_told(self, tmp_path):
+        plain = {"ENSG1": np.array([1.0, 2.0]), "ENSG2": np.array([3.0])}
+        table = GeneTable("/genes.csv", {"ENSG1.4": "miRNA", "ENSG2.1": "lncRNA", "ENSG3.1": "miRNA"})
+        write_earlier(tmp_path / "1", {"a": plain})
+        merge(str(tmp_path / "1"), str(tmp_path / "r"), gene_table=table)
+        assert sorted(rows_of(tmp_path / "r")) == ["ENSG1", "ENSG3"]
+        assert (
+            "have no versions: the gene table's were taken off"
+            in read_provenance(str(tmp_path / "r")).merge.warnings[0]
+        )
+        write_earlier(tmp_path / "2", {"b": {"ENSG1.4": np.array([1.0])}})
+        merge(str(tmp_path / "2"), str(tmp_path / "rr"), gene_table=table)
+        assert sorted(rows_of(tmp_path / "rr")) == ["ENSG1.4", "ENSG3.1"]
+        both = [str(tmp_path / "1"), str(tmp_path / "2")]
+        with pytest.raises(
+            InputError, match=r"2/.*its ids have versions, and those of .*1/.* have none: .*strip_version"
+        ):
+            merge(both, str(tmp_path / "rrr"), gene_table=table)
+
     def test_types_without_a_table_are_refused(self, tmp_path):
         write_earlier(tmp_path / "1", random_sources(1, ["a"]))
         with pytest.raises(UsageError, match="choosing gene types needs a gene table"):

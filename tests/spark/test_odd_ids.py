@@ -80,3 +80,32 @@ def test_a_table_with_versions_names_genes_as_matrices_without_do(tmp_path, caps
     assert medians_of(tmp_path / "both") == expected
     capsys.readouterr()
     assert verified(tmp_path / "both", capsys)
+
+
+def test_two_species_by_their_annotations_from_prefixed_ids_to_a_merged_result(tmp_path, capsys):
+    mouse = [gene.replace("ENSG", "ENSMUSG") for gene in GENES]
+    human_lines = [f'1\tx\tgene\t1\t2\t.\t+\t.\tgene_id "{gene}.4"; gene_type "miRNA";\n' for gene in GENES]
+    (tmp_path / "human.gtf").write_text("".join(human_lines))
+    frame = pd.DataFrame({"Gene stable ID": mouse, "Gene type": "protein_coding", "Gene name": "Trp53"})
+    frame.to_csv(tmp_path / "mouse.txt", sep="\t", index=False)
+    counts = random_counts(np.random.default_rng(3), len(GENES) * 2, 60, density=0.4)
+    ids = [*(f"GRCh38_{gene}" for gene in GENES), *(f"mm10___{gene.lower()}" for gene in mouse)]
+    path = write_loom(tmp_path / "in/both.loom", counts, ensembl_id=ids, gene_type=None)
+    out, tables = tmp_path / "out", [str(tmp_path / "human.gtf"), str(tmp_path / "mouse.txt")]
+    assert main(["run", str(tmp_path / "in"), "--gene-table", *tables, "--out", str(out)]) == 0
+    assert "matched without regard to prefixes and lower case" in capsys.readouterr().out
+    expected = {GENES[row]: median for row, median in enumerate(expected_medians([path]).values())}
+    found = medians_of(out)
+    assert sorted(found) == sorted([*GENES, *mouse])
+    assert {gene: found[gene] for gene in GENES} == expected
+    assert verified(out, capsys)
+    again = ["--gene-table", tables[0], "--gene-table", tables[1]]
+    assert main(["run", str(tmp_path / "in"), *again, "--out", str(out)]) == 0
+    assert "0 converted, 1 unchanged" in capsys.readouterr().out
+    assert main(["report", str(out), *again]) == 0
+    assert "Trp53" in (out / "medians/report.html").read_text()
+    assert main(["merge", str(out), "--gene-table", *tables, "--out", str(tmp_path / "merged")]) == 0
+    merged = pd.read_parquet(tmp_path / "merged" / "medians.parquet")
+    assert merged["gene"].tolist() == sorted([*GENES, *mouse])
+    assert main(["run", str(tmp_path / "in"), *again, "--gene-types", "snoRNA,miRNA", "--out", str(out)]) == 2
+    assert "no gene of type 'snoRNA'; its types are 'miRNA', 'protein_coding'" in capsys.readouterr().err

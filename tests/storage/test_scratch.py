@@ -187,7 +187,7 @@ class TestSpace:
 
     def test_too_little_space_is_said_before_anything_is_fetched(self, far, tmp_path, monkeypatch, requests):
         monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
-        monkeypatch.setattr(scratch, "_SPARED_BYTES", 1 << 60)
+        monkeypatch.setattr(scratch, "SPARED_BYTES", 1 << 60)
         with storage.open_random(far) as stream, pytest.raises(InputError) as refused:
             stream.read_at(10, 0)
         assert str(refused.value).startswith(

@@ -79,23 +79,25 @@ def stored_records(location):
     """Return {source: its record's JSON} of a table's files of records, read without the package."""
     found = {}
     for path in sorted((Path(location) / "sources").glob("*.jsonl")):
-        common, *lines = map(json.loads, path.read_text().splitlines())
-        for line in lines:
+        shared = []
+        for line in map(json.loads, path.read_text().splitlines()[1:]):
             if "removed" in line:
                 found.pop(line["removed"], None)
+            elif "source" in line:
+                found[line["source"]] = line | shared[line["common"]]
             else:
-                found[line["source"]] = line | common
+                shared.append(line)
     return found
 
 
 def change_record(location, source, change):
     """Apply a function to the JSON of a source's record, in every file that has one, without what files share."""
     for path in (Path(location) / "sources").glob("*.jsonl"):
-        common, *lines = map(json.loads, path.read_text().splitlines())
+        lines = list(map(json.loads, path.read_text().splitlines()))
         for line in lines:
             if line.get("source") == source:
                 change(line)
-        path.write_text("".join(f"{json.dumps(line)}\n" for line in [common, *lines]))
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def record_file(location):

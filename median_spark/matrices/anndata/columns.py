@@ -4,34 +4,39 @@ Knows the encodings of columns, which https://anndata.readthedocs.io/en/latest/f
 nothing of what they mean.
 """
 
-from typing import Any
+from typing import NoReturn, Protocol
 
-import h5py
 import numpy as np
+import pandas as pd
 
 from median_spark.errors import InputError
+from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
-from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.lists import Hdf5Table
-from median_spark.matrices.hdf5.members import check_dataset, find_member, small_attribute, text_attribute
-from median_spark.matrices.hdf5.sizes import require_strings
-from median_spark.matrices.tables import Values
+from median_spark.matrices.tables import Table, Values, as_strings
 
 _OLD_CATEGORIES = "__categories"
 
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
-class Frame(Hdf5Table):
+class IndexedTable(Table, Protocol):
+    """A table with an index beside its columns; messages call it by its `name`."""
+
+    name: str
+
+    def index(self, first: int = 0, last: int | None = None) -> Texts:
+        """Return the index of the rows ``first <= row < last``, by default of all."""
+
+
+class Frame(IndexedTable):
     """One data frame; `name` is ``"obs"``, ``"var"`` or ``"raw.var"``, and its `columns` do not include the index."""
 
-    def __init__(self, location: str, held: h5py.Group | h5py.Dataset, name: str, axis: str, length: int) -> None:
-        """Take a frame of a file; before anndata 0.7 it is a dataset of records."""
+    def __init__(self, location: str, root: Group, held: Group | Array, name: str, axis: str, length: int) -> None:
+        """Take a frame of a file whose root is given; before anndata 0.7 it is an array of records."""
         self.location, self.noun, self.axis, self.length = location, f"{name} column", axis, length
         self.name = name
-        self._held = held
-        with naming_damage(location, f"the list of columns of {name}"):
-            self._index, self._columns = self._find_columns()
+        self._root, self._held = root, held
+        self._index, self._columns = self._find_columns(f"the list of columns of {name}")
 
     @property
     def columns(self) -> list[str]:
@@ -52,71 +57,120 @@ class Frame(Hdf5Table):
 
     def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
         """Return the entries ``first <= entry < last`` of a column, by default all."""
-        with naming_damage(self.location, self.place(column)):
-            if isinstance(self._held, h5py.Dataset):
-                self._check(column, self._held)
-                codes: h5py.Dataset = self._held
-                values = self._read(column, codes, first, last, field=column)
-                categories = find_member(self.location, codes.file, f"uns/{column}_categories")
-                if not isinstance(categories, h5py.Dataset) or values.dtype.kind not in "iu":
-                    return values, None
-            else:
-                codes = find_member(self.location, self._held, column)
-                if isinstance(codes, h5py.Group):
-                    return self._encoded(column, codes, first, last)
-                self._check(column, codes)
-                values = self._read(column, codes, first, last)
-                categories = self._old_categories(column, codes)
-                if categories is None:
-                    return values, None
-            return self._chosen(column, categories, values, codes)
+        if isinstance(self._held, Array):
+            self._check(column, self._held)
+            values = self._held.values(self.place(column), first, last, field=column)
+            categories = self._root.find(f"uns/{column}_categories")
+            if not isinstance(categories, Array) or values.dtype.kind not in "iu":
+                return values, None
+            return self._chosen(column, self._categories(column, categories), values, self._held)
+        held = self._held.find(column)
+        if isinstance(held, Group):
+            return self._encoded(column, held, first, last)
+        codes = self._check(column, held)
+        if codes.attribute("categories") is None:
+            return codes.values(self.place(column), first, last, unstored=Unstored.LIKELY), None
+        # A column of codes as anndata 0.7 wrote it.
+        categories = self._held.find(f"{_OLD_CATEGORIES}/{column}")
+        if not isinstance(categories, Array):
+            categories = codes.referred("categories")
+        return self._categorical(column, categories, codes, first, last)
 
-    def _find_columns(self) -> tuple[str | None, list[str]]:
-        if isinstance(self._held, h5py.Dataset):
-            names = self._held.dtype.names or ()
+    def series(self, column: str, first: int, last: int) -> pd.Series:
+        """Return the entries ``first <= entry < last`` of a column, of the type that anndata gives it in pandas."""
+        held = self._held.find(column) if isinstance(self._held, Group) else None
+        encoding = held.word("encoding-type") if isinstance(held, Group) else None
+        if isinstance(held, Group) and encoding == "categorical":
+            codes = self._check(column, held.find("codes"))
+            categories = self._categories(column, held.find("categories"))
+            numbers = self._codes(column, categories, codes, first, last)
+            texts = as_strings(categories) if categories.dtype.kind in "OSU" else categories
+            if len(set(texts.tolist())) < len(texts):
+                self.refuse(column, "has a category twice; the file is damaged")
+            return pd.Series(pd.Categorical.from_codes(numbers, texts, ordered=bool(held.attribute("ordered"))))
+        if encoding not in _NULLABLE:
+            return super().series(column, first, last)
+        values, missing = self.values(column, first, last)
+        missing = np.zeros(len(values), dtype=np.bool_) if missing is None else missing
+        if values.dtype.kind in "iu":
+            return pd.Series(pd.arrays.IntegerArray(values, missing))
+        if values.dtype.kind == "b":
+            return pd.Series(pd.arrays.BooleanArray(values, missing))
+        texts = as_strings(values).astype(np.object_)
+        texts[missing] = pd.NA
+        return pd.Series(texts, dtype="string")
+
+    def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
+        if isinstance(self._held, Array):
+            names = self._held.form(what).dtype.names or ()
             return (names[0] if names else None), sorted(names[1:])
-        # Unlike `name in group`, a set of the names follows no link.
-        index, members = text_attribute(self.location, self._held, "_index"), set(self._held)
+        index, members = self._held.word("_index"), set(self._held.names(what))
         if index is None:
             index = next((name for name in ("_index", "index") if name in members), None)
         elif index not in members:
             index = None
         return index, sorted(members - {index, _OLD_CATEGORIES})
 
-    def _encoded(self, column: str, held: h5py.Group, first: int, last: int | None) -> Values:
-        """Read a column that is a group of datasets."""
-        encoding = text_attribute(self.location, held, "encoding-type")
+    def _encoded(self, column: str, held: Group, first: int, last: int | None) -> Values:
+        """Read a column that is a group of arrays."""
+        encoding = held.word("encoding-type")
         if encoding == "categorical":
-            codes = find_member(self.location, held, "codes")
-            self._check(column, codes)
-            categories = find_member(self.location, held, "categories")
-            return self._chosen(column, categories, self._read(column, codes, first, last), codes)
+            codes = self._check(column, held.find("codes"))
+            return self._categorical(column, held.find("categories"), codes, first, last)
         if encoding in _NULLABLE:
-            values, mask = (find_member(self.location, held, part) for part in ("values", "mask"))
-            self._check(column, values)
-            self._check(column, mask)
-            return self._read(column, values, first, last), self._read(column, mask, first, last).astype(np.bool_)
+            values, mask = (self._check(column, held.find(part)) for part in ("values", "mask"))
+            place = self.place(column)
+            numbers = values.values(place, first, last, unstored=Unstored.LIKELY)
+            missing = mask.values(f"the mask of {place}", first, last, unstored=Unstored.LIKELY)
+            return numbers, missing.astype(np.bool_)
         kind = f"of encoding-type '{brief(encoding)}'" if encoding else "a group without attribute 'encoding-type'"
         return self.refuse(
             column, f"is {kind}; columns can be read that are arrays, categorical, {', '.join(_NULLABLE)}"
         )
 
-    def _old_categories(self, column: str, held: h5py.Dataset) -> Any:
-        """Return the categories of a column of codes as anndata 0.7 wrote it, None of any other column."""
-        reference = small_attribute(self.location, held, "categories")
-        if reference is None:
-            return None
-        categories = find_member(self.location, self._held, f"{_OLD_CATEGORIES}/{column}")
-        if not isinstance(categories, h5py.Dataset):
-            categories = self._held.file[reference]
-            if isinstance(categories, h5py.Dataset):
-                check_dataset(self.location, categories)
-        return categories
+    def _check(self, column: str, held: Node | None) -> Array:
+        """Return an array of the frame's length; reject what is none."""
+        array = self._require_array(column, held)
+        shape = array.form(self.place(column)).shape
+        if shape != (self.length,):
+            self.refuse(column, f"has shape {shape}, where the matrix has {self.length:,} {self.axis}")
+        return array
 
-    def _chosen(self, column: str, held: Any, codes: Numbers, of_codes: h5py.Dataset) -> Values:
-        """Read categories and return that of each code; a missing value has the code -1."""
-        self._require_list(column, held)
-        categories = self._read(column, held)
+    def _require_array(self, column: str, held: Node | None) -> Array:
+        if isinstance(held, Array):
+            return held
+        return self._refuse_kind(column, "missing" if held is None else f"a {held.noun}")
+
+    def _refuse_kind(self, column: str, kind: str) -> NoReturn:
+        self.refuse(column, f"must be a dataset, or made of datasets; it is {kind}")
+
+    def _categorical(self, column: str, held: Node | None, codes: Array, first: int, last: int | None) -> Values:
+        categories = self._categories(column, held)
+        return self._chosen(column, categories, self._codes(column, categories, codes, first, last), codes)
+
+    def _codes(self, column: str, categories: Numbers, codes: Array, first: int, last: int | None) -> Numbers:
+        """Read some codes, and check that they are of categories."""
+        # Of one category the code is 0, and -1 where a value is missing: that is never left out.
+        unstored = Unstored.CERTAIN if len(categories) == 1 else Unstored.LIKELY
+        numbers = codes.values(self.place(column), first, last, unstored=unstored)
+        self._check_codes(column, categories, numbers)
+        return numbers
+
+    def _categories(self, column: str, held: Node | None) -> Numbers:
+        return self._require_array(column, held).values(self.place(column))
+
+    def _chosen(self, column: str, categories: Numbers, codes: Numbers, of_codes: Array) -> Values:
+        """Return the category of each code; a missing value has the code -1."""
+        self._check_codes(column, categories, codes)
+        missing = np.asarray(codes < 0)
+        if not len(categories):
+            return np.full(len(codes), "", dtype=object), missing
+        if categories.dtype.kind == "U":
+            longest = categories.dtype.itemsize // 4
+            of_codes.require_strings(self.place(column), len(codes), longest)
+        return categories[np.where(missing, 0, codes)], missing
+
+    def _check_codes(self, column: str, categories: Numbers, codes: Numbers) -> None:
         if codes.dtype.kind not in "iu" or categories.ndim != 1:
             self.refuse(
                 column,
@@ -129,10 +183,3 @@ class Frame(Hdf5Table):
                 f"has the codes {codes.min()} to {codes.max()}, where it has {len(categories):,} categories; "
                 "the file is damaged",
             )
-        missing = np.asarray(codes < 0)
-        if not len(categories):
-            return np.full(len(codes), "", dtype=object), missing
-        if categories.dtype.kind == "U":
-            longest = categories.dtype.itemsize // 4
-            require_strings(self.location, self.place(column), of_codes, len(codes), longest)
-        return categories[np.where(missing, 0, codes)], missing

@@ -1,10 +1,9 @@
 """Dense matrices as AnnData writes them, cells × genes, read as entries of genes × cells."""
 
-import h5py
 import numpy as np
 
+from median_spark.matrices.anndata.nodes import Grid
 from median_spark.matrices.contract import BYTES_PER_ENTRY, Entries, Flags, Floats, Ints
-from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
 from median_spark.matrices.hdf5.row_blocks import gather_entries
 from median_spark.matrices.transpose import row_numbers, transposed
 
@@ -12,8 +11,8 @@ from median_spark.matrices.transpose import row_numbers, transposed
 class Dense:
     """One dense matrix; one of `layers.Storage`."""
 
-    def __init__(self, location: str, dataset: h5py.Dataset, place: str) -> None:
-        self._grid = Grid(location, dataset, AxisLabels(place, "cells", "genes"))
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
         self.shape: tuple[int, int] = self._grid.shape
         self.cells_per_tile = int(self._grid.tile[0])
         self.text = f"dense, {self._grid.text}"

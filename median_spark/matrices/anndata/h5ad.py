@@ -1,190 +1,23 @@
-"""AnnData files (.h5ad): HDF5 with counts of cells by genes, and data frames about both.
-
-Read with h5py and not with anndata, which loads whole frames, and is slow to import. The format is described at
-https://anndata.readthedocs.io/en/latest/fileformat-prose.html.
-"""
+"""AnnData files (.h5ad) that are HDF5, read with h5py."""
 
 import contextlib
 
-import h5py
-import numpy as np
-
-from median_spark.errors import InputError, counted, listed
-from median_spark.matrices.anndata.columns import Frame
-from median_spark.matrices.anndata.layers import MAIN, RAW, choose_layer, find_layers
-from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts, brief, like_ensembl
-from median_spark.matrices.hdf5.files import naming_damage, open_hdf5
-from median_spark.matrices.hdf5.members import find_member
-from median_spark.matrices.options import AUTO_LAYER, AttributeNames
-from median_spark.matrices.tables import TabledMatrix
-from median_spark.options import GENE_ID_ATTR, LAYER
-
-INDEX = "index"
-"""Name of a frame's index where one of its columns could be named."""
-
-_BIOTYPES = ("feature_type", "protein_coding")
-"""CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
-
-_DEFAULT = AttributeNames()
+from median_spark.matrices.anndata.hdf5_nodes import Hdf5Group
+from median_spark.matrices.anndata.matrix import AnnDataMatrix
+from median_spark.matrices.hdf5.files import open_hdf5
+from median_spark.matrices.options import AttributeNames
 
 
-class H5adMatrix(TabledMatrix):
-    """One AnnData file; of var and obs ``"index"`` is the index.
+class H5adMatrix(AnnDataMatrix):
+    """One h5ad; InputError if it is missing, cut off, no HDF5, no AnnData file, or has no such layer."""
 
-    The layers are ``"X"``, ``"raw.X"``, those that it names, and ``"auto"``: X, unless only raw.X or only a layer
-    'counts' holds counts. InputError if it is missing, cut off, no HDF5, no AnnData file, or has no such layer.
-    """
-
-    cell_attribute = "obs column"
-    _rows: Frame
-    _cells: Frame
+    format = "h5ad (AnnData)"
+    container = "HDF5 file is no h5ad"
 
     def __init__(self, location: str, names: AttributeNames, layer: str) -> None:
-        self.location = location
-        self._names = names
-        self._wanted = layer
-        self._file, stream = open_hdf5(location)
-        self._closing = contextlib.ExitStack()
-        if stream is not None:
-            self._closing.callback(stream.close)
-        self._closing.callback(self._file.close)
-        try:
-            self._check_contents()
-            self._layers = find_layers(location, self._file)
-            self._layer = choose_layer(location, self._layers, layer)
-            self.place = self._layer.place
-            self._counts = self._layer.open()
-            self._closing.callback(self._counts.close)
-            self.shape = (self._counts.shape[1], self._counts.shape[0])
-            self._cells = self._frame("obs", "cells", self.shape[1])
-            self._rows = self._frame("raw.var" if self._layer.name == RAW else "var", "genes", self.shape[0])
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self._closing.close()
-
-    def gene_ids(self) -> Texts:
-        """Return the Ensembl id of each row."""
-        name = self._names.gene_id
-        if name == INDEX:
-            return self._rows.index()
-        if name == _DEFAULT.gene_id and not self._rows.has(name) and self._rows.has_index:
-            index = self._rows.index()
-            if like_ensembl(index):
-                return index
-        return self._strings(self._rows, "gene_id", name, also=f", or the index with {GENE_ID_ATTR.given('index')}")
-
-    def gene_types(self) -> Texts | None:
-        """Return the gene type of each row, or None if the file has none."""
-        column, biotype = _BIOTYPES
-        if self._names.gene_type == _DEFAULT.gene_type not in self._rows.columns and column in self._rows.columns:
-            types = self._rows.strings(column)
-            return types if np.any(types == biotype) else None
-        return super().gene_types()
-
-    def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
-        """Return the names of the cells ``first <= cell < last``, by default of all."""
-        name = self._names.cell_id
-        if name is None or name == INDEX:
-            return self._cells.index(first, last)
-        return self._strings(self._cells, "cell_id", name, first, last)
-
-    def cell_totals(self, first: int, last: int) -> Floats:
-        """Sum the counts of each of some cells over all rows."""
-        return self._counts.cell_totals(first, last)
-
-    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
-        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
-        return self._counts.entries(rows, first, last, taken)
-
-    def cells_per_tile(self) -> int:
-        """Return how many cells are read together."""
-        return self._counts.cells_per_tile
-
-    def stored_bytes(self, first: int, last: int) -> int:
-        """Return the bytes of some cells in the file."""
-        return self._counts.stored_bytes(first, last)
-
-    def count_layers(self) -> list[str]:
-        """Return the other layers that look like counts."""
-        return [name for name in self._layers if name != self._layer.name and self._holds_counts(name)]
-
-    def warnings(self) -> list[str]:
-        """Return what was chosen without being asked for: a layer other than X, or X where raw.X has more genes."""
-        if self._wanted != AUTO_LAYER:
-            return []
-        name = self._layer.name
-        if name != MAIN:
-            if MAIN not in self._layers:
-                return [f"there is no X, so {self.place} was read: {LAYER.given(name)} says so"]
-            return [
-                f"X holds no counts (its numbers are not whole, or below 0) and {self.place} does, so that was read: "
-                f"{LAYER.given(name)} says so, {LAYER.given('X')} takes X"
-            ]
-        if RAW in self.count_layers():
-            try:
-                raw = self._layers[RAW].open()
-            except InputError:  # only a damaged raw.X, which nobody asked for
-                return []
-            raw.close()
-            if raw.shape[1] > self.shape[0]:
-                return [
-                    f"both X and raw.X hold counts, X of {counted(self.shape[0], 'gene')} and raw.X of "
-                    f"{raw.shape[1]:,}; X was read: {LAYER.given('raw.X')} takes the other"
-                ]
-        return []
-
-    def describe(self) -> list[tuple[str, str]]:
-        """Return what the file holds, as pairs of field and finding, for people."""
-        pairs = [
-            ("format", "h5ad (AnnData)"),
-            ("matrix", f"{self.place}: {self.shape[0]:,} genes × {self.shape[1]:,} cells, {self._counts.text}"),
-        ]
-        for name, layer in self._layers.items():
-            try:
-                storage = layer.open()
-                storage.close()
-                holds = "looks like counts" if layer.holds_counts() else "does not hold counts"
-                text = f"{holds}; {storage.shape[1]:,} genes, {storage.text}"
-            except InputError as error:
-                text = self._unreadable(error)
-            pairs.append((LAYER.given(brief(name)), text))
-        for frame in (self._rows, self._cells):
-            try:
-                index = ", ".join(map(brief, frame.index(0, 3).tolist())) or "empty"
-            except InputError as error:
-                index = self._unreadable(error)
-            columns = ", ".join(map(brief, frame.columns)) or "none"
-            pairs += [(f"{frame.name} index", index), (f"{frame.name} columns", columns)]
-        return pairs
-
-    def _check_contents(self) -> None:
-        with naming_damage(self.location, "its list of contents"):
-            held = list(self._file)
-        if "obs" not in held or not {"var", "raw", "raw.var"} & set(held):
-            has = listed(held, 8) or "nothing"
-            message = f"{self.location}: this HDF5 file is no h5ad: it must have 'obs', 'var' and 'X'; it has {has}"
-            raise InputError(message)
-
-    def _frame(self, name: str, axis: str, length: int) -> Frame:
-        held = find_member(self.location, self._file, name.replace(".", "/"))
-        if held is None:  # before version 0.7 anndata wrote raw.var at the root
-            held = find_member(self.location, self._file, name)
-        if not isinstance(held, (h5py.Group, h5py.Dataset)):
-            there = listed(list(self._file), 8)
-            message = f"{self.location}: {name}, the data frame of its {axis}, is missing; it has {there}"
-            raise InputError(message)
-        return Frame(self.location, held, name, axis, length)
-
-    def _holds_counts(self, layer: str) -> bool:
-        """Say whether a layer that was not chosen looks like counts; one that cannot be read does not."""
-        try:
-            return self._layers[layer].holds_counts()
-        except InputError:
-            return False
-
-    def _unreadable(self, error: InputError) -> str:
-        return f"cannot be read: {error.without(self.location)}"
+        file, stream = open_hdf5(location)
+        with contextlib.ExitStack() as resources:
+            if stream is not None:
+                resources.callback(stream.close)
+            resources.callback(file.close)
+            super().__init__(location, Hdf5Group(location, file), names, layer, resources.pop_all())

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-
-import h5py
+from typing import Protocol
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.anndata.dense import Dense
+from median_spark.matrices.anndata.lists import find_lists
+from median_spark.matrices.anndata.nodes import Array, Group
 from median_spark.matrices.anndata.sparse import ByCell, ByGene
-from median_spark.matrices.contract import brief
-from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.members import find_member, text_attribute
-from median_spark.matrices.hdf5.sizes import require_lines
-from median_spark.matrices.integer_counts import dataset_holds_counts
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, brief
 from median_spark.matrices.options import AUTO_LAYER
 from median_spark.options import LAYER
 
@@ -27,8 +24,24 @@ _SPARSE: dict[str, type[ByCell] | type[ByGene]] = {
 """Kinds of sparse matrices by attribute 'encoding-type', and by 'h5sparse_format' of old files."""
 
 
-Storage = Dense | ByCell | ByGene
-"""Counts in one encoding, cells × genes; `text` names the encoding for people, the rest is `CountMatrix`'s."""
+class Storage(Protocol):
+    """Counts in one encoding, cells × genes; `text` names the encoding for people, the rest is `CountMatrix`'s."""
+
+    shape: tuple[int, int]
+    cells_per_tile: int
+    text: str
+
+    def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
+        """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
+
+    def cell_totals(self, first: int, last: int) -> Floats:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
+
+    def stored_bytes(self, first: int, last: int) -> int:
+        """Return the bytes of some cells in the file."""
+
+    def close(self) -> None:
+        """Close what reading has opened."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +50,17 @@ class Layer:
 
     location: str
     name: str
-    file: h5py.File
+    root: Group
     path: str
 
     @cached_property
-    def held(self) -> h5py.Group | h5py.Dataset | None:
+    def held(self) -> Group | Array | None:
         """The matrix, None if there is none; InputError if it is not in the file, so it is found only when needed."""
-        member = find_member(self.location, self.file, self.path)
-        # anndata writes an X that is None as a dataset without extent.
-        there = isinstance(member, h5py.Group) or (isinstance(member, h5py.Dataset) and member.shape is not None)
-        return member if there else None
+        member = self.root.find(self.path)
+        if isinstance(member, Array):
+            # anndata writes an X that is None as an array without extent.
+            return member if member.form(f"the type of {self.place}").shape is not None else None
+        return member if isinstance(member, Group) else None
 
     @property
     def exists(self) -> bool:
@@ -63,48 +77,45 @@ class Layer:
 
     def open(self) -> Storage:
         """Open it for reading; InputError if it is of no known kind, or damaged."""
-        if isinstance(self.held, h5py.Dataset):
-            with naming_damage(self.location, f"the type of {self.place}"):
-                sound = self.held.ndim == 2 and self.held.dtype.kind in "iufb"
-            if not sound:
+        if isinstance(self.held, Array):
+            form = self.held.form(f"the type of {self.place}")
+            if form.shape is None or form.ndim != 2 or form.dtype.kind not in "iufb":
                 message = (
                     f"{self.location}: {self.place} must be numeric with 2 dimensions, cells and genes; it is "
-                    f"{brief(self.held.dtype)} with {self.held.ndim}"
+                    f"{brief(form.dtype)} with {form.ndim}"
                 )
                 raise InputError(message)
-            require_lines(self.location, self.path, self.held, self.held.shape)
-            return Dense(self.location, self.held, self.place)
+            self.held.require_lines(self.path, form.shape)
+            return Dense(self.held.grid(self.place))
         kind = None
         if self.held is not None:
-            kind = text_attribute(self.location, self.held, "encoding-type")
-            kind = kind or text_attribute(self.location, self.held, "h5sparse_format")
-        if kind not in _SPARSE:
+            kind = self.held.word("encoding-type") or self.held.word("h5sparse_format")
+        if self.held is None or kind not in _SPARSE:
             stated = f"'{brief(kind)}'" if kind is not None else "missing"
             message = (
                 f"{self.location}: {self.place} is a group whose attribute 'encoding-type' is {stated}; it must be "
                 "csr_matrix or csc_matrix, or X must be a dense dataset"
             )
             raise InputError(message)
-        return _SPARSE[kind](self.location, self.held, self.place)
+        return _SPARSE[kind](self.location, self.place, *find_lists(self.location, self.held, self.place))
 
     def holds_counts(self) -> bool:
         """Say whether some of its numbers could be counts; InputError if these cannot be read."""
-        held = self.held
-        numbers = find_member(self.location, held, "data") if isinstance(held, h5py.Group) else held
-        if not isinstance(numbers, h5py.Dataset) or numbers.ndim not in (1, 2):
+        numbers = self.held.find("data") if isinstance(self.held, Group) else self.held
+        if not isinstance(numbers, Array) or numbers.form(f"the type of {self.place}").ndim not in (1, 2):
             return False
-        return dataset_holds_counts(self.location, numbers)
+        return numbers.holds_counts()
 
 
-def find_layers(location: str, file: h5py.File) -> dict[str, Layer]:
+def find_layers(location: str, root: Group) -> dict[str, Layer]:
     """Return the matrices of a file by name, X first, then raw.X, then the layers ascending."""
-    group = find_member(location, file, "layers")
-    with naming_damage(location, "its list of matrices"):
-        others = {name: f"layers/{name}" for name in sorted(group)} if isinstance(group, h5py.Group) else {}
+    group = root.find("layers")
+    names = group.names("its list of matrices") if isinstance(group, Group) else []
+    others = {name: f"layers/{name}" for name in names}
     # Before version 0.7 anndata wrote raw.X at the root.
-    raw = Layer(location, RAW, file, "raw/X")
+    raw = Layer(location, RAW, root, "raw/X")
     paths = others | {MAIN: "X", RAW: raw.path if raw.exists else "raw.X"}
-    layers = [Layer(location, name, file, paths[name]) for name in (MAIN, RAW, *others)]
+    layers = [Layer(location, name, root, paths[name]) for name in (MAIN, RAW, *others)]
     return {layer.name: layer for layer in layers if layer.exists}
 
 

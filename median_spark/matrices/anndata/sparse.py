@@ -1,23 +1,19 @@
-"""Sparse matrices as AnnData writes them: data, indices and indptr, by cell (CSR) or by gene (CSC).
+"""Sparse matrices of three lists: data, indices and indptr, by cell (CSR) or by gene (CSC).
 
 Read in stretches, so that what is held does not grow with the file. Cells × genes in the file, genes × cells here.
+Knows nothing of the file that the lists are in.
 """
 
 from collections.abc import Iterator
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
-import h5py
 import numpy as np
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers, brief
-from median_spark.matrices.hdf5.arrays import Vector
-from median_spark.matrices.hdf5.files import naming_damage, require_filters
-from median_spark.matrices.hdf5.lists import read_list
-from median_spark.matrices.hdf5.members import find_member, small_attribute
+from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers
 from median_spark.matrices.hdf5.row_blocks import with_room
-from median_spark.matrices.hdf5.sizes import require_lines
 from median_spark.matrices.transpose import row_numbers, summed, transposed
 
 _STRETCH = 1 << 18
@@ -27,16 +23,52 @@ _SAMPLED_BY_GENE = 256
 """Cells to read together of a matrix stored by gene, where a few cost as much as many."""
 
 
-class _Sparse:
-    """Parts of both kinds: finding the three lists, and checking that they fit together."""
+def refuse(location: str, place: str, problem: str) -> NoReturn:
+    """Reject a sparse matrix whose lists are missing or do not fit together."""
+    message = f"{location}: {place} {problem}; the file is damaged, or was not written as it should be"
+    raise InputError(message)
 
-    def __init__(self, location: str, group: h5py.Group, place: str, kind: str) -> None:
+
+class NumberList(Protocol):
+    """A long list of numbers, read by range as `dtype`; `chunk` of them are decompressed together."""
+
+    dtype: np.dtype[Any]
+    chunk: int
+
+    @property
+    def text(self) -> str:
+        """How it is stored, for people."""
+
+    def __len__(self) -> int: ...
+
+    def stored_bytes(self) -> int:
+        """Return the bytes that all of it takes in the file."""
+
+    def read(self, start: int, stop: int) -> Numbers:
+        """Return the numbers ``start <= place < stop``; InputError if the file is damaged."""
+
+    def close(self) -> None:
+        """Close what reading has opened."""
+
+
+@dataclass(frozen=True)
+class SparseLists:
+    """The three lists of a sparse matrix, of any format that has them; `indptr` (int64) is in memory."""
+
+    data: NumberList
+    indices: NumberList
+    indptr: Ints
+
+
+class _Sparse:
+    """Parts of both kinds: checking that the three lists fit together, and reading them in stretches."""
+
+    def __init__(self, location: str, place: str, shape: tuple[int, int], lists: SparseLists, kind: str) -> None:
         self._location = location
         self._place = place
-        self.shape = self._find_shape(group)
-        self._lines = self.shape[0] if kind == "csr" else self.shape[1]
-        self._data, self._indices = (self._find(group, name) for name in ("data", "indices"))
-        self._indptr = self._find_indptr(group)
+        self.shape = shape
+        self._data, self._indices, self._indptr = lists.data, lists.indices, lists.indptr
+        self._check_indptr(self._indptr, shape[0] if kind == "csr" else shape[1])
         if not len(self._data) == len(self._indices) == self._indptr[-1]:
             self._refuse(
                 f"has {len(self._data):,} data, {len(self._indices):,} indices, and an indptr that ends at "
@@ -50,53 +82,19 @@ class _Sparse:
         self._indices.close()
 
     def _refuse(self, problem: str) -> NoReturn:
-        message = f"{self._location}: {self._place} {problem}; the file is damaged, or was not written by anndata"
-        raise InputError(message)
+        refuse(self._location, self._place, problem)
 
-    def _find_shape(self, group: h5py.Group) -> tuple[int, int]:
-        attribute = small_attribute(self._location, group, "shape")
-        if attribute is None:
-            attribute = small_attribute(self._location, group, "h5sparse_shape")
-        with naming_damage(self._location, f"the shape of {self._place}"):
-            shape = tuple(np.asarray(attribute).ravel().tolist()) if attribute is not None else ()
-        if len(shape) != 2 or not all(isinstance(extent, int) and extent >= 0 for extent in shape):
-            stated = brief(attribute)
-            self._refuse(f"must have an attribute 'shape' of two whole numbers, cells and genes; it is {stated}")
-        require_lines(self._location, self._place, group, shape)
-        return shape[0], shape[1]
-
-    def _find(self, group: h5py.Group, name: str) -> Vector:
-        held = find_member(self._location, group, name)
-        kinds, wanted = ("iu", "whole numbers") if name == "indices" else ("iufb", "numbers")
-        kind, sound = "it has none", False
-        with naming_damage(self._location, f"'{name}' of {self._place}"):
-            if isinstance(held, h5py.Dataset):
-                kind, sound = (
-                    f"it is {brief(held.dtype)} with {held.ndim} dimensions",
-                    held.ndim == 1 and held.dtype.kind in kinds,
-                )
-        if not sound:
-            self._refuse(f"must have a list of {wanted} '{name}'; {kind}")
-        return Vector(self._location, held)
-
-    def _find_indptr(self, group: h5py.Group) -> Ints:
-        held = find_member(self._location, group, "indptr")
-        with naming_damage(self._location, f"'indptr' of {self._place}"):
-            if not isinstance(held, h5py.Dataset) or held.ndim != 1 or held.dtype.kind not in "iu":
-                self._refuse("must have a list of whole numbers 'indptr'")
-            require_filters(self._location, held)
-            if len(held) != self._lines + 1:
-                self._refuse(
-                    f"has an indptr of {len(held):,} numbers, where its shape {self.shape} asks for {self._lines + 1:,}"
-                )
-            indptr = read_list(self._location, held, f"'indptr' of {self._place}").astype(np.int64, copy=False)
+    def _check_indptr(self, indptr: Ints, lines: int) -> None:
+        if len(indptr) != lines + 1:
+            self._refuse(
+                f"has an indptr of {len(indptr):,} numbers, where its shape {self.shape} asks for {lines + 1:,}"
+            )
         if indptr[0] != 0:
             self._refuse(f"has an indptr that begins with {indptr[0]:,}, where it must with 0")
         falls = np.flatnonzero(indptr[1:] < indptr[:-1])
         if len(falls):
             before, after = indptr[falls[0]], indptr[falls[0] + 1]
             self._refuse(f"has an indptr that falls from {before:,} to {after:,}; it must never fall")
-        return indptr
 
     def _stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut the entries ``begin <= entry < end`` into stretches of whole chunks."""
@@ -122,8 +120,8 @@ class ByCell(_Sparse):
 
     cells_per_tile = 1
 
-    def __init__(self, location: str, group: h5py.Group, place: str) -> None:
-        super().__init__(location, group, place, "csr")
+    def __init__(self, location: str, place: str, shape: tuple[int, int], lists: SparseLists) -> None:
+        super().__init__(location, place, shape, lists, "csr")
 
     def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:
         """Return the entries of ascending rows, for taken cells in ``first <= cell < last``."""
@@ -150,13 +148,20 @@ class ByCell(_Sparse):
         ends = np.maximum.accumulate(ends)
         return transposed(np.arange(last - first), ends, held_rows[:filled], held_counts[:filled], lengths[:-1])
 
-    def cell_totals(self, first: int, last: int) -> Floats:
-        """Sum the counts of each cell in ``first <= cell < last`` over all rows."""
-        from median_spark.matrices.loops.sparse import add_line_totals  # see above
+    def cell_totals(self, first: int, last: int, genes: Flags | None = None) -> Floats:
+        """Sum the counts of each cell in ``first <= cell < last`` over all rows, or over some `genes`."""
+        from median_spark.matrices.loops.sparse import add_chosen_totals, add_line_totals  # see above
 
         totals, line = np.zeros(last - first, dtype=np.float64), first
         for start, stop in self._stretches(int(self._indptr[first]), int(self._indptr[last])):
-            line = add_line_totals(self._data.read(start, stop), start, self._indptr, line, first, totals)
+            counts = self._data.read(start, stop)
+            if genes is None:
+                line = add_line_totals(counts, start, self._indptr, line, first, totals)
+                continue
+            columns = self._read_indices(start, stop)
+            line, wrong = add_chosen_totals(columns, counts, start, self._indptr, line, first, genes, totals)
+            if wrong >= 0:
+                self._refuse_index("gene", int(columns[wrong]), start + wrong, self.shape[1])
         return totals
 
     def stored_bytes(self, first: int, last: int) -> int:
@@ -168,8 +173,8 @@ class ByCell(_Sparse):
 class ByGene(_Sparse):
     """A matrix stored by gene (CSC): the entries of a range of cells lie all over it, so each reads all indices."""
 
-    def __init__(self, location: str, group: h5py.Group, place: str) -> None:
-        super().__init__(location, group, place, "csc")
+    def __init__(self, location: str, place: str, shape: tuple[int, int], lists: SparseLists) -> None:
+        super().__init__(location, place, shape, lists, "csc")
         self.cells_per_tile = max(1, min(_SAMPLED_BY_GENE, self.shape[0]))
 
     def entries(self, rows: Ints, first: int, last: int, taken: Flags) -> Entries:

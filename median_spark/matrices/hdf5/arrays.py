@@ -9,9 +9,9 @@ import numpy as np
 
 from median_spark.errors import InputError
 from median_spark.guard import beat
-from median_spark.matrices.contract import Flags, Ints, Numbers, brief
+from median_spark.matrices.contract import Flags, Ints, Numbers, brief, computable
 from median_spark.matrices.hdf5.files import compression_of, naming_damage, require_filters
-from median_spark.matrices.hdf5.row_blocks import RowBlock
+from median_spark.matrices.hdf5.row_blocks import RowBlock, block_bounds
 from median_spark.matrices.hdf5.sizes import most_bytes, require_whole_chunks
 from median_spark.matrices.hdf5.tiles import (
     MOST_INFLATED_BYTES,
@@ -21,9 +21,6 @@ from median_spark.matrices.hdf5.tiles import (
     open_bytes,
     read_tiles,
 )
-
-_SLICE_BYTES = 64 << 20
-"""Bytes of rows for h5py to read at once: large enough to amortise the call, small enough for any worker."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Grid:
         self._labels = labels
         self.shape: tuple[int, int] = dataset.shape
         self.stored: np.dtype[Any] = dataset.dtype
-        self.dtype = _computable(dataset.dtype)
+        self.dtype = computable(dataset.dtype)
         self.tile: tuple[int, int] = dataset.chunks or (1, 1)
         across = -(-self.shape[1] // self.tile[1]) * self.tile[1]
         self.inflated = can_be_inflated(dataset) and across * self.tile[0] * self.stored.itemsize <= min(
@@ -107,19 +104,13 @@ class Grid:
             return int(self._dataset.id.get_storage_size() * (last - first) / max(1, self.shape[axis]))
 
     def _slices(self, rows: Ints, first: int, last: int) -> Iterator[RowBlock]:
-        """Read blocks of rows with h5py: whole rows of tiles, each block of about `_SLICE_BYTES`."""
+        """Read blocks of rows with h5py."""
         if not self._checked:
             with naming_damage(self._location, f"the index of {self._labels.name}'s tiles"):
                 require_whole_chunks(self._location, self._labels.name, self._dataset)
             self._checked = True
-        tile, row = self.tile[0], max(1, (last - first) * self.stored.itemsize)
-        # Tiles are decompressed at once where the file can fill them, however wide they are.
-        height = max(tile, _SLICE_BYTES // row // tile * tile)
-        if height * row > most_bytes(self._dataset):
-            height = max(1, _SLICE_BYTES // row)
-        for number in np.unique(rows // height).tolist():
-            start, stop = number * height, min((number + 1) * height, self.shape[0])
-            beat()
+        row = (last - first) * self.stored.itemsize
+        for start, stop in block_bounds(rows, self.shape[0], self.tile[0], row, most_bytes(self._dataset)):
             with naming_damage(self._location, self._labels.place(start, stop, first, last)):
                 counts = np.asarray(self._dataset[start:stop, first:last])
             yield RowBlock(start, stop, counts.astype(self.dtype, copy=False)[np.newaxis], np.array([first]))
@@ -133,7 +124,7 @@ class Vector:
         self._location = location
         self._dataset = dataset
         self._name = f"'{brief(dataset.name.lstrip('/'))}'"
-        self.dtype = _computable(dataset.dtype)
+        self.dtype = computable(dataset.dtype)
         self.chunk: int = dataset.chunks[0] if dataset.chunks else 1
         self._index = TileIndex(location, dataset, self._name) if can_be_inflated(dataset) else None
         self._stream: Any = None
@@ -181,12 +172,3 @@ class Vector:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-
-
-def _computable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return what counts are read as: compiled loops take the machine's own numbers of up to 8 bytes only."""
-    native = dtype.newbyteorder("=")
-    if native.kind == "f" and native.itemsize > 8:
-        return np.dtype(np.float64)
-    others: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
-    return others.get(native.str[1:], native)

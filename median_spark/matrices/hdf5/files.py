@@ -30,14 +30,14 @@ _DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, Arithmetic
 
 
 def open_hdf5(location: str) -> tuple[h5py.File, Any]:
-    """Open an HDF5 file for reading.
+    """Open an HDF5 file, also one that was gzipped whole, for reading.
 
-    Returns the file, and the stream beneath it where the file is not local, which must be closed after it. InputError
-    if it is missing, may not be read, is cut off, or is no HDF5; StorageError if a store does not answer.
+    Returns the file, and the stream beneath it where it is not read from its own path, which must be closed after it.
+    InputError if it is missing, may not be read, is cut off, or is no HDF5; StorageError if a store does not answer.
     """
     stream = None
     try:
-        if storage.is_local(location):
+        if storage.is_plain_file(location):
             return h5py.File(location, "r", locking=False), None
         stream = storage.open_random(location)
         return h5py.File(stream, "r"), stream

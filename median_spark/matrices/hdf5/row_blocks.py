@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from median_spark.guard import beat
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers
+
+_SLICE_BYTES = 64 << 20
+"""Bytes of rows to read at once: large enough to amortise the call, small enough for any worker."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,21 @@ class RowBlock:
     stop: int
     tiles: Numbers
     first_cell: Ints
+
+
+def block_bounds(rows: Ints, last: int, tile: int, row_bytes: int, most_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of blocks that hold some ascending rows: whole rows of tiles, about `_SLICE_BYTES` each.
+
+    `tile` rows of a matrix of `last` rows are decompressed together, `row_bytes` are read of each. Tiles are read in
+    parts if those in one row of them would take more than `most_bytes`, which the file can fill.
+    """
+    row = max(1, row_bytes)
+    height = max(tile, _SLICE_BYTES // row // tile * tile)
+    if height * row > most_bytes:
+        height = max(1, _SLICE_BYTES // row)
+    for number in np.unique(rows // height).tolist():
+        beat()
+        yield number * height, min((number + 1) * height, last)
 
 
 def gather_entries(

@@ -138,7 +138,7 @@ class TileIndex:
 
     def _open(self) -> Any:
         """Open the file; the index is thousands of small reads, for which Python's own local files are the fastest."""
-        local = storage.is_local(self._location)
+        local = storage.is_plain_file(self._location)
         return Path(self._location).open("rb", buffering=0) if local else storage.open_random(self._location)
 
     def _ask_hdf5(self) -> npt.NDArray[np.void]:

@@ -176,6 +176,33 @@ def add_line_totals(counts: Numbers, begin: int, indptr: Ints, line: int, first:
 
 
 @compiled
+def add_chosen_totals(
+    columns: Numbers, counts: Numbers, begin: int, indptr: Ints, line: int, first: int, chosen: Flags, totals: Floats
+) -> tuple[int, int]:
+    """Do as `add_line_totals` for the chosen columns.
+
+    Returns the line of the stretch's end, and the place in it of the first column that does not exist, -1 if all do.
+    """
+    entry = begin
+    stop = begin + len(counts)
+    limit = np.uint64(len(chosen))
+    while entry < stop:
+        while indptr[line + 1] <= entry:
+            line += 1
+        upto = min(stop, indptr[line + 1])
+        total = totals[line - first]
+        for place in range(entry - begin, upto - begin):
+            column = columns[place]
+            if np.uint64(column) >= limit:
+                return line, place
+            if chosen[column]:
+                total += counts[place]
+        totals[line - first] = total
+        entry = upto
+    return line, -1
+
+
+@compiled
 def add_cell_totals(cells: Numbers, counts: Numbers, first: int, totals: Floats) -> None:
     """Add a stretch of a matrix stored by gene to the totals of the cells from `first` on, as they come."""
     last = first + len(totals)
@@ -198,3 +225,91 @@ def add_row_totals(tiles: Numbers, columns: int, totals: Floats) -> None:
             for column in range(min(width, columns - tile * width)):
                 total += tiles[tile, row, column]
         totals[row] = total
+
+
+@compiled
+def choose_coordinates(
+    cells: Ints,
+    genes: Ints,
+    counts: Numbers,
+    first_cell: int,
+    cell_of: Int32s,
+    last_cell: int,
+    first_gene: int,
+    row_of: Int32s,
+    rows: int,
+    filled: int,
+    held_cells: Int32s,
+    held_rows: Int32s,
+    held_counts: Numbers,
+    row_lengths: Ints,
+) -> tuple[int, int]:
+    """Append the non-zero entries of chosen cells and genes, from entries that come in any order.
+
+    The cell called `first_cell` is ``cell_of[0]``, the next ``cell_of[1]``, and so on: -1 if there is none of that
+    number, `last_cell` if it is not chosen; `row_of` likewise, with `rows` for genes that are not chosen. The held
+    arrays have `filled` entries already, and room for these and one more; those of each row are added to `row_lengths`,
+    which has one more place for what is not chosen. Returns how many entries are held now, and the place of the first
+    entry whose cell or gene does not exist, -1 if all do.
+    """
+    cells_end, genes_end = np.uint64(len(cell_of)), np.uint64(len(row_of))
+    for place in range(len(cells)):
+        number = np.uint64(cells[place] - first_cell)
+        gene = np.uint64(genes[place] - first_gene)
+        if number >= cells_end or gene >= genes_end:
+            return filled, place
+        cell, row, count = cell_of[number], row_of[gene], counts[place]
+        if cell < 0 or row < 0:
+            return filled, place
+        kept = (count != 0) & (row < rows) & (cell < last_cell)
+        held_cells[filled] = cell
+        held_rows[filled] = row
+        held_counts[filled] = count
+        row_lengths[row] += kept
+        filled += kept
+    return filled, -1
+
+
+@compiled
+def transpose_coordinates(
+    cells: Int32s, rows: Int32s, counts: Numbers, lengths: Ints, pairs: npt.NDArray[np.void]
+) -> tuple[bool, bool]:
+    """Put entries in the order of rows, those of one row as they come.
+
+    `cells` and `counts` receive them; `lengths` and `pairs` are as in `transpose`. Returns whether the cells of some
+    row descend, and whether neighbours are the same.
+    """
+    at = np.cumsum(lengths) - lengths
+    for entry in range(len(cells)):
+        place = at[rows[entry]]
+        pairs[place]["cell"] = cells[entry]
+        pairs[place]["count"] = counts[entry]
+        at[rows[entry]] = place + 1
+    descends = False
+    repeated = False
+    entry = 0
+    for row in range(len(lengths)):
+        before = np.int32(-1)
+        for place in range(entry, entry + lengths[row]):
+            cell = pairs[place]["cell"]
+            descends |= cell < before
+            repeated |= cell == before
+            cells[place] = cell
+            counts[place] = pairs[place]["count"]
+            before = cell
+        entry += lengths[row]
+    return descends, repeated
+
+
+@compiled
+def order_by_cell(
+    cells: Int32s, rows: Int32s, counts: Numbers, ends: Ints, new_rows: Int32s, new_counts: Numbers
+) -> None:
+    """Put entries in the order of cells, those of one cell as they come; `ends` says where each cell's entries end."""
+    at = np.zeros(len(ends), dtype=np.int64)
+    at[1:] = ends[:-1]
+    for entry in range(len(cells)):
+        place = at[cells[entry]]
+        new_rows[place] = rows[entry]
+        new_counts[place] = counts[entry]
+        at[cells[entry]] = place + 1

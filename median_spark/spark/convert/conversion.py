@@ -1,13 +1,14 @@
 """One conversion under way: beside the Spark jobs, the driver commits each source as it is complete."""
 
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import SparkSession
 
 from median_spark import storage
@@ -17,7 +18,6 @@ from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
     Looking,
-    Origin,
     SourceRecord,
     StagedSource,
     UnitRecord,
@@ -25,6 +25,7 @@ from median_spark.expression import (
     change_of,
     committed_name,
 )
+from median_spark.matrices import current
 from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
 from median_spark.spark.convert.background import BackgroundJob
@@ -32,6 +33,7 @@ from median_spark.spark.convert.look_job import LookJob
 from median_spark.spark.convert.pending import PendingSource
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.convert.unit_job import convert_units
+from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
 
@@ -59,7 +61,6 @@ class Conversion:
         spark: SparkSession,
         table: ExpressionTable,
         plan: ConvertPlan,
-        origin: Origin,
         known: Set[str],
         progress: ProgressReporter,
         lease: storage.Lease,
@@ -71,8 +72,8 @@ class Conversion:
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
         self._pending: dict[str, PendingSource] = {}
         self._plan = plan
-        self._origin = origin
         self._known = known
+        self._software = software_versions()
         self._progress = progress
         self._batches: dict[str, list[StagedSource]] = {}
         self._taken: set[str] = set()
@@ -86,6 +87,7 @@ class Conversion:
         self.tasks = 0
         self.records: dict[str, SourceRecord] = {}
         self.failures: list[FailureRecord] = []
+        self.listed: list[npt.NDArray[np.int64]] = []
 
     def look(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
         """Look at every source on the workers, so that faults are known before work begins; small ones are staged.
@@ -105,7 +107,7 @@ class Conversion:
         looking = Looking(
             self._table, self._plan.reading, options.entries_per_unit, universe, uuid.uuid4().hex, SMALL_BYTES
         )
-        job = LookJob(looking, left, self._origin, options.limits)
+        job = LookJob(looking, left, self._software, options.limits)
         self.look_tasks = job.tasks
         background = BackgroundJob(self._spark, "look", lambda: job.run(self._spark, self._progress))
         try:
@@ -118,6 +120,8 @@ class Conversion:
             raise
         background.raise_error()
         for one, looked_at in zip(left, job.outcomes, strict=True):
+            if looked_at.listed is not None:
+                self.listed.append(looked_at.listed)
             if looked_at.error is not None:
                 self.failures.append(FailureRecord(one.source.name, one.source.file.path, looked_at.error))
             elif looked_at.head is not None:
@@ -147,9 +151,7 @@ class Conversion:
         self._resume()
         self._settle()
         units = [
-            (source.source.file, source.conversion, unit)
-            for source in self._pending.values()
-            for unit in source.units_left
+            (source.source, source.conversion, unit) for source in self._pending.values() for unit in source.units_left
         ]
         self.tasks = len(units)
         job = BackgroundJob(
@@ -197,6 +199,8 @@ class Conversion:
                 one = wanted.get(record.conversion)
                 if one is None or record.source != one.source.name or record.conversion in self._taken:
                     continue
+                if not current(record.layout):
+                    continue
                 self._taken.add(record.conversion)
                 part = (self._staging.batch_part(batch, record.conversion),) if record.parts else ()
                 taken.append(StagedSource(replace(record, input=one.source.file), part))
@@ -234,17 +238,11 @@ class Conversion:
         self._report()
 
     def _commit(self, sources: list[StagedSource]) -> None:
-        """Commit sources, those of each origin together: what a killed run left may have another one."""
-        by_origin: dict[str, list[StagedSource]] = {}
-        for source in sources:
-            origin = json.dumps([source.record.parameters, source.record.software], sort_keys=True)
-            by_origin.setdefault(origin, []).append(source)
-        for together in by_origin.values():
-            for at in range(0, len(together), _COMMITTED_AT_ONCE):
-                chunk = together[at : at + _COMMITTED_AT_ONCE]
-                self._lease.require()
-                self._table.commit_all(chunk, self._known)
-                self.records |= {source.record.source: source.record for source in chunk}
+        for at in range(0, len(sources), _COMMITTED_AT_ONCE):
+            chunk = sources[at : at + _COMMITTED_AT_ONCE]
+            self._lease.require()
+            self._table.commit_all(chunk, self._known)
+            self.records |= {source.record.source: source.record for source in chunk}
 
     def _resume(self) -> None:
         """Take over the units that a killed run had finished, unless they were cut otherwise or failed."""
@@ -332,4 +330,4 @@ class Conversion:
             if record.part is not None
         ]
         values = sum(record.values for record in source.done.values())
-        return source.head.record(source.source, source.conversion, values, parts, self._origin)
+        return source.head.record(source.source, source.conversion, values, parts, self._software)

@@ -11,20 +11,19 @@ from median_spark.errors import InputError, counted
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
-    Origin,
     SourceRecord,
     WantedSource,
     conversion_fingerprint,
     create_table,
 )
 from median_spark.job_options import ConvertOptions
-from median_spark.matrices import ReadOptions
+from median_spark.matrices import ReadOptions, current
 from median_spark.preparation import ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion
+from median_spark.spark.convert.listed_cells import CellListUse, ListedCells
 from median_spark.spark.engine.session import active_session
-from median_spark.versions import software_versions
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class ConversionSummary:
         Time it took.
     stages : tuple of Stage
         The same, by stage, with the figures of each.
+    cell_list : CellListUse or None
+        How many cells of the list were found, if there is one.
     """
 
     records: list[SourceRecord]
@@ -51,6 +52,7 @@ class ConversionSummary:
     failures: list[FailureRecord]
     seconds: float
     stages: tuple[Stage, ...] = ()
+    cell_list: CellListUse | None = None
 
 
 def convert(
@@ -122,23 +124,28 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         up_to_date = {
             name
             for name, conversion in wanted.items()
-            if not plan.options.overwrite and name in committed and committed[name].conversion == conversion
+            if not plan.options.overwrite
+            and name in committed
+            and committed[name].conversion == conversion
+            and current(committed[name].layout)
         }
         unchanged = [name for name in wanted if name in up_to_date]
         to_convert = [source for source in plan.sources if source.name not in up_to_date]
         staged = set() if plan.options.overwrite else {wanted[source.name] for source in to_convert}
         table.discard_leftovers(keep=staged, records=committed.values())
         records = {name: committed[name] for name in unchanged}
+        cells = ListedCells(plan.reading.cell_list)
         if to_convert:
             plan = replace(plan, reading=_for_workers(plan.reading))
             known = committed.keys() | {failure.source for failure in table.failures()}
-            origin = Origin(parameters, software_versions())
-            conversion = Conversion(spark, table, plan, origin, known, progress, lease)
+            conversion = Conversion(spark, table, plan, known, progress, lease)
             with progress.working(f"looking at {counted(len(to_convert), 'source')}"):
                 looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
                 conversion.look(looked_at, _universe(table, plan.reading))
             stop_at_failures([*failures, *conversion.failures], plan.options)
             watch.lap("look", tasks=conversion.look_tasks)
+            for places in conversion.listed:
+                cells.add(places)
             conversion.convert()
             records |= conversion.records
             failures += conversion.failures
@@ -158,6 +165,7 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         failures=failures,
         seconds=time.monotonic() - started,
         stages=watch.stages,
+        cell_list=cells.used(records.values()),
     )
 
 

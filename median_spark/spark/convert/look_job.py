@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark.errors import counted
-from median_spark.expression import LookedAt, Looking, Origin, WantedSource, stage_batch
+from median_spark.expression import LookedAt, Looking, WantedSource, stage_batch
 from median_spark.guard import Kept, Limits
 from median_spark.progress import ProgressReporter
 from median_spark.spark.convert.slow_sources import SlowSources
@@ -34,8 +34,8 @@ class LookJob:
         What the workers need.
     wanted : list of WantedSource
         The sources.
-    origin : Origin
-        Parameters and software for the records of those that are converted at once.
+    software : dict of str to str
+        Versions for the records of those that are converted at once.
     limits : Limits
         What reading a source may use.
     outcomes : list of LookedAt
@@ -44,7 +44,7 @@ class LookJob:
 
     looking: Looking
     wanted: list[WantedSource]
-    origin: Origin
+    software: dict[str, str]
     limits: Limits
     outcomes: list[LookedAt] = field(default_factory=list)
 
@@ -61,10 +61,15 @@ class LookJob:
         if not self.wanted:
             return
         groups = Shipped([[self.wanted[place] for place in group] for group in self._groups], 1)
-        looking, staging, origin, limits = Kept.of(self.looking), self.looking.table.staging, self.origin, self.limits
+        looking, staging, software, limits = (
+            Kept.of(self.looking),
+            self.looking.table.staging,
+            self.software,
+            self.limits,
+        )
 
         def task(number: int) -> Iterator[pa.RecordBatch]:
-            looked_at = pickle.dumps(stage_batch(groups[number], looking, staging, origin, limits))
+            looked_at = pickle.dumps(stage_batch(groups[number], looking, staging, software, limits))
             yield pa.RecordBatch.from_pydict({"task": [number], "looked_at": [looked_at]}, schema=_SCHEMA)
 
         frame = run_tasks(spark, self.tasks, _SCHEMA, task)

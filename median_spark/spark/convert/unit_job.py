@@ -8,25 +8,24 @@ from pyspark.sql import SparkSession
 from median_spark.errors import counted
 from median_spark.expression import Staging, stage_unit
 from median_spark.guard import Kept
-from median_spark.matrices import Unit
+from median_spark.matrices import SourceFile, Unit
 from median_spark.preparation import ConvertPlan
 from median_spark.spark.engine.tasks import Shipped, collect, run_tasks
-from median_spark.storage import FileStat
 
 _UNIT_SCHEMA = pa.schema([("unit", pa.int64())])
 
 
 def convert_units(
-    spark: SparkSession, staging: Staging, units: Sequence[tuple[FileStat, str, Unit]], plan: ConvertPlan
+    spark: SparkSession, staging: Staging, units: Sequence[tuple[SourceFile, str, Unit]], plan: ConvertPlan
 ) -> None:
-    """Stage all units; each has the file, the fingerprint of the source's conversion and the cells of a task."""
+    """Stage all units; each has the source, the fingerprint of the source's conversion and the cells of a task."""
     if not units:
         return
     reading, limits, shipped = Kept.of(plan.reading), plan.options.limits, Shipped(units)
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
-        file, conversion, unit = shipped[number]
-        stage_unit(staging, file, conversion, unit, reading, limits)
+        source, conversion, unit = shipped[number]
+        stage_unit(staging, source.file, conversion, unit, reading, limits, source.name)
         yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
     sources = len({conversion for _, conversion, _ in units})

@@ -36,15 +36,17 @@ class FrameColumns:
     gene_name: str
     value_name: str
     source_name: str | None
+    cell: Column | None = None
+    cell_name: str | None = None
+    total: Column | None = None
+    total_name: str | None = None
 
     def mistake(self, oddity: Oddity, rows: int, gene: str | None) -> str:
         """Return what is wrong with rows that cannot be digested."""
         found, rule = _MISTAKES[oddity]
         name = self.gene_name if oddity is Oddity.NULL_GENE else self.value_name
-        example = "" if gene is None else f", one of them of gene '{gene}'"
-        return (
-            f"the DataFrame's column '{name}' {found} in {counted(rows, 'row')}{example}: {rule}: "
-            "leave these rows out, as with frame.where(…), or correct them"
+        return wrong_rows(
+            name, found, rows, gene, f"{rule}: leave these rows out, as with frame.where(…), or correct them"
         )
 
     def without_source(self, gene: str) -> str:
@@ -53,6 +55,12 @@ class FrameColumns:
             f"the DataFrame's column '{self.source_name}' is null in rows of gene '{gene}': every row must name its "
             "source; or leave source_col out, and sources are not counted"
         )
+
+
+def wrong_rows(column: str | None, found: str, rows: int, gene: str | None, remedy: str) -> str:
+    """Return what is wrong with rows, naming the column and one of their genes."""
+    example = "" if gene is None else f", one of them of gene '{gene}'"
+    return f"the DataFrame's column '{column}' {found} in {counted(rows, 'row')}{example}: {remedy}"
 
 
 def changed(gene: str) -> str:
@@ -64,17 +72,27 @@ def changed(gene: str) -> str:
     )
 
 
-def find_columns(frame: DataFrame, gene: str, value: str, source: str | None) -> FrameColumns:
+def find_columns(
+    frame: DataFrame, gene: str, value: str, source: str | None, cell: str | None = None, total: str | None = None
+) -> FrameColumns:
     """Find the columns by name, as Spark does: fields of structs by ``a.b``, capitals as the session says."""
+
+    def named(option: str, name: str | None, wanted: str) -> Column | None:
+        return None if name is None else _column(frame, option, name, (*_TEXT, *_WHOLE), wanted).cast("string")
+
     return FrameColumns(
         gene=_column(frame, "gene_col", gene, _TEXT, "genes are strings").cast("string"),
         value=_column(frame, "value_col", value, _NUMBERS, "values are numbers").cast("double"),
-        source=None
-        if source is None
-        else _column(frame, "source_col", source, (*_TEXT, *_WHOLE), "sources are strings or integers").cast("string"),
+        source=named("source_col", source, "sources are strings or integers"),
         gene_name=gene,
         value_name=value,
         source_name=source,
+        cell=named("cell_col", cell, "cells are strings or integers"),
+        cell_name=cell,
+        total=None
+        if total is None
+        else _column(frame, "total_col", total, _NUMBERS, "totals are numbers").cast("double"),
+        total_name=total,
     )
 
 

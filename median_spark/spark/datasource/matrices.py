@@ -100,13 +100,15 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
             raise InputError(message)
         for one in self._units(source) if unit is None else (unit,):
             with worded_for_readers():
-                values, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, self._options)
+                options = self._options.of_source(source.name)
+                values, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, options)
             yield from _rows(source.name, values, cell_ids, self._schema)
 
     def _units(self, source: SourceFile) -> tuple[Unit, ...]:
         path = source.file.path
         with worded_for_readers():
-            outline: SourceOutline = read_guarded(path, outline_of, path, self._options, self._entries)
+            options = self._options.of_source(source.name)
+            outline: SourceOutline = read_guarded(path, outline_of, path, options, self._entries)
         return outline.units
 
 

@@ -19,15 +19,18 @@ from median_spark.options import READING, Option, Style, Takes
 _PATHS = {"path", "paths"}
 """Under these names Spark hands over what `load` was given: one path, or a JSON list."""
 
+
+def _split(text: str) -> tuple[str, ...]:
+    """Return the values between commas; one that has a comma is in double quotes, as in a CSV."""
+    return tuple(next(csv.reader([text], skipinitialspace=True, strict=True), []))
+
+
 _PARSERS: dict[Takes, tuple[Callable[[str], Any], str]] = {
     Takes.NOTHING: (lambda text: {"true": True, "false": False}[text.lower()], "true or false"),
     Takes.NUMBER: (float, "a number"),
     Takes.TYPES: (lambda text: tuple(kind.strip() for kind in text.split(",") if kind.strip()), ""),
-    # A value with a comma is in double quotes, as in a CSV.
-    Takes.VALUES: (
-        lambda text: tuple(next(csv.reader([text], skipinitialspace=True, strict=True), [])),
-        "values with commas between them",
-    ),
+    Takes.VALUES: (_split, "values with commas between them"),
+    Takes.GENE_TABLE: (_split, "paths with commas between them"),
 }
 """How the text of an option becomes its value, where it is not the value itself, and what it must be."""
 

@@ -71,9 +71,9 @@ class TestFile:
             ("var", "this HDF5 file is no h5ad: it must have 'obs', 'var' and 'X'; it has 'X', 'obs'"),
             (
                 "X/indptr",
-                "X must have a list of whole numbers 'indptr'; the file is damaged, or was not written by anndata",
+                "X must have a list of whole numbers 'indptr'; the file is damaged, or was not written as it should be",
             ),
-            ("X/data", "X must have a list of numbers 'data'; it has none; the file is damaged, or was not written by"),
+            ("X/data", "X must have a list of numbers 'data'; it has none; the file is damaged, or was not written"),
             ("obs/_index", "obs has no index: its attribute '_index' must name one of its columns"),
         ],
     )

@@ -1,9 +1,12 @@
 """Reading h5ad files: the same cells give the same runs as from a loom, however they are stored, encoded and cut."""
 
+import gzip
+import itertools
 import re
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -586,3 +589,16 @@ def test_real_files_give_what_anndata_reads(real_data, name):
         assert np.array_equal(found.cells, cells)
         assert np.array_equal(found.counts, counts[rows, cells])
         assert matrix.cell_ids().tolist() == held.obs_names.tolist()
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_was_gzipped_whole_gives_the_values_of_the_loom(tmp_path, counts, expected, kind, members):
+    path = Path(write_h5ad(tmp_path / "study.h5ad", counts, kind, ensembl_id=with_duplicates(GENES)))
+    content = path.read_bytes()
+    bounds = np.linspace(0, len(content), members + 1).astype(int).tolist()
+    parts = [gzip.compress(content[first:last]) for first, last in itertools.pairwise(bounds)]
+    zipped = tmp_path / "study.h5ad.gz"
+    zipped.write_bytes(b"".join(parts))
+    assert_same(read(zipped), expected)
+    assert_same(read(zipped, cuts=[1, 2, 17, 40]), expected)

@@ -1,0 +1,1 @@
+"""Count matrices in Parquet: a cell per row with two lists, or an entry per row."""

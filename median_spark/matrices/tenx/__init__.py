@@ -1,0 +1,1 @@
+"""HDF5 files as Cell Ranger writes them."""

@@ -1,0 +1,1 @@
+"""AnnData stores in zarr, versions 2 and 3."""
