@@ -215,13 +215,20 @@ def pooled_records(table: ExpressionTable, sources: Sequence[str] | None = None)
     TableError
         If the table lacks one of them, or they cannot be pooled.
     """
-    records = table.sources()
+    return chosen_records(table, table.sources(), sources)
+
+
+def chosen_records(
+    table: ExpressionTable, records: list[SourceRecord], sources: Sequence[str] | None = None
+) -> list[SourceRecord]:
+    """Return those of a table's records that `pooled_records` returns."""
     if sources is not None:
         missing = sorted(set(sources) - {record.source for record in records})
         if missing:
             message = f"{table.location}: the table has no source {listed(missing)}"
             raise TableError(message)
-        records = [record for record in records if record.source in set(sources)]
+        chosen = set(sources)
+        records = [record for record in records if record.source in chosen]
     require_uniform(table.location, records)
     return records
 

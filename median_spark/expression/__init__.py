@@ -1,14 +1,20 @@
 """The expression table: its schema and folders, writing and committing sources, planning and reading tasks.
 
     EXPRESSION/values/source=<url-encoded name>/part-*.parquet    gene: string, cell: string, value: double
-    EXPRESSION/sources/<url-encoded name>.json                    written last: the commit of that source
+    EXPRESSION/sources/<number>-<token>.jsonl                     records, written last: the commit of their sources
     EXPRESSION/genes/<fingerprint>.parquet                        the gene universe of sources, each stored once
     EXPRESSION/failed/<url-encoded name>.json                     why a source could not be converted
     EXPRESSION/staging/                                           parts of sources that are not yet committed
 
-A part that no source's JSON lists does not exist.
+A part that no source's record lists does not exist.
 """
 
+from median_spark.expression.batches import SMALL_BYTES as SMALL_BYTES
+from median_spark.expression.batches import LookedAt as LookedAt
+from median_spark.expression.batches import Looking as Looking
+from median_spark.expression.batches import WantedSource as WantedSource
+from median_spark.expression.batches import stage_batch as stage_batch
+from median_spark.expression.heads import SourceHead as SourceHead
 from median_spark.expression.opening import check_target as check_target
 from median_spark.expression.opening import create_table as create_table
 from median_spark.expression.opening import open_table as open_table
@@ -31,11 +37,13 @@ from median_spark.expression.records import FailureRecord as FailureRecord
 from median_spark.expression.records import SourceRecord as SourceRecord
 from median_spark.expression.records import UnitRecord as UnitRecord
 from median_spark.expression.staging import Staging as Staging
+from median_spark.expression.staging import change_of as change_of
 from median_spark.expression.staging import reason_of as reason_of
 from median_spark.expression.staging import slow_marker as slow_marker
 from median_spark.expression.staging import stage_unit as stage_unit
 from median_spark.expression.sweep import GeneBlock as GeneBlock
 from median_spark.expression.sweep import sweep as sweep
 from median_spark.expression.table import ExpressionTable as ExpressionTable
+from median_spark.expression.table import StagedSource as StagedSource
 from median_spark.expression.table import committed_name as committed_name
 from median_spark.expression.table import conversion_fingerprint as conversion_fingerprint

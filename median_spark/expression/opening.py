@@ -50,9 +50,15 @@ def create_table(location: str) -> ExpressionTable:
     check_target(location)
     table = ExpressionTable(storage.canonical(location))
     marker = storage.join(table.location, _MARKER)
-    if storage.stat(marker) is None:
-        storage.write_json(marker, {"expression_table": True, "format_version": FORMAT_VERSION})
+    if storage.stat(marker) is None or _version(table) < FORMAT_VERSION:
+        _mark(table)
     return table
+
+
+def _mark(table: ExpressionTable) -> None:
+    """Write the format version; into an older table before anything else, so that older software does not misread."""
+    marker = storage.join(table.location, _MARKER)
+    storage.write_json(marker, {"expression_table": True, "format_version": FORMAT_VERSION})
 
 
 def open_table(location: str) -> ExpressionTable:
@@ -70,9 +76,13 @@ def open_table(location: str) -> ExpressionTable:
 
 
 def _check_marker(table: ExpressionTable) -> None:
+    check_format_version(table.location, _version(table))
+
+
+def _version(table: ExpressionTable) -> int:
     location = storage.join(table.location, _MARKER)
     try:
-        check_format_version(table.location, json.loads(storage.read_bytes(location))["format_version"])
+        return int(json.loads(storage.read_bytes(location))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
         message = f"{location}: this file is damaged ({error})"
         raise TableError(message) from error
@@ -106,4 +116,6 @@ def remove_sources(location: str, sources: Sequence[str]) -> None:
     _check_folders(table)
     with storage.locked(table.location, "median-spark remove") as lease:
         lease.require()
+        if _version(table) < FORMAT_VERSION:
+            _mark(table)
         table.remove(sources)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from sys import intern
 from typing import Any, Self
 
 import numpy as np
@@ -40,7 +41,7 @@ _DICTIONARY_BYTES = 8 << 20
 of a few counts over one of some thousands of totals, so that their dictionary is small and halves the file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowGroup:
     """One row group of a part: its number of rows, its first and its last gene."""
 
@@ -49,7 +50,7 @@ class RowGroup:
     gene_max: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartEntry:
     """One Parquet file of a source."""
 
@@ -70,13 +71,23 @@ class PartEntry:
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:
         """Return the entry that `as_json` wrote."""
-        return cls(entry["name"], entry["size"], tuple(RowGroup(*group) for group in entry["row_groups"]))
+        # Genes are the same in many parts: each name is held once.
+        groups = (RowGroup(rows, intern(least), intern(most)) for rows, least, most in entry["row_groups"])
+        return cls(entry["name"], entry["size"], tuple(groups))
 
 
-def write_part(location: str, values: GeneValues, cell_ids: Names, row_group_rows: int = ROW_GROUP_ROWS) -> PartEntry:
+def write_part(
+    location: str,
+    values: GeneValues,
+    cell_ids: Names,
+    row_group_rows: int = ROW_GROUP_ROWS,
+    *,
+    durable: bool = True,
+) -> PartEntry:
     """Write values as one Parquet file that appears whole or not at all.
 
-    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,).
+    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,). Without
+    `durable` the caller syncs the file, see `storage.sync_files`.
     """
     values = values.detected()
     if values.cells is None or not len(values.values):
@@ -84,31 +95,29 @@ def write_part(location: str, values: GeneValues, cell_ids: Names, row_group_row
         raise ValueError(message)
     ids = pa.array(cell_ids, pa.string())
     groups = []
-    with (
-        storage.atomic_write(location) as sink,
-        pq.ParquetWriter(
+    with storage.atomic_write(location, durable=durable) as sink:
+        with pq.ParquetWriter(
             sink,
             _STORED_SCHEMA,
             compression="snappy",  # read and written 50 % faster than zstd, for 3 % more bytes
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             store_schema=False,  # so that every reader sees plain strings, not Arrow dictionaries
             write_statistics=["gene"],
-        ) as writer,
-    ):
-        for first, last in cut_at_genes(values.offsets, row_group_rows):
-            rows = slice(values.offsets[first], values.offsets[last])
-            gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), values.lengths[first:last])
-            genes = pa.array(values.genes[first:last], pa.string())
-            columns = [
-                pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
-                pa.DictionaryArray.from_arrays(pa.array(values.cells[rows]), ids),
-                pa.array(values.values[rows]),
-            ]
-            table = pa.Table.from_arrays(columns, schema=_STORED_SCHEMA)
-            writer.write_table(table, row_group_size=len(table))
-            groups.append(RowGroup(len(table), str(values.genes[first]), str(values.genes[last - 1])))
-    written = storage.stat(location)
-    return PartEntry(location.rsplit("/", 1)[1], written.size if written else 0, tuple(groups))
+        ) as writer:
+            for first, last in cut_at_genes(values.offsets, row_group_rows):
+                rows = slice(values.offsets[first], values.offsets[last])
+                gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), values.lengths[first:last])
+                genes = pa.array(values.genes[first:last], pa.string())
+                columns = [
+                    pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
+                    pa.DictionaryArray.from_arrays(pa.array(values.cells[rows]), ids),
+                    pa.array(values.values[rows]),
+                ]
+                table = pa.Table.from_arrays(columns, schema=_STORED_SCHEMA)
+                writer.write_table(table, row_group_size=len(table))
+                groups.append(RowGroup(len(table), str(values.genes[first]), str(values.genes[last - 1])))
+        size = sink.tell()
+    return PartEntry(location.rsplit("/", 1)[1], size, tuple(groups))
 
 
 def cut_at_genes(offsets: Ints, rows: int) -> Iterator[tuple[int, int]]:

@@ -27,6 +27,10 @@ _LEAST_SWEEP_ROWS = 2_000_000
 """A small table is still cut into 8 sweeps, unless they would be smaller than this."""
 
 
+_MOST_CROSSING = 0.6
+"""Share of a bundle's rows that may be in row groups on both sides of a cut."""
+
+
 @dataclass(frozen=True)
 class SweepPlan:
     """Which parts and genes each sweep reads; flat arrays, so that it travels cheaply to every worker."""
@@ -137,7 +141,11 @@ def rows_at_once(plan: SweepPlan, sources: int) -> Ints:
 
 def _largest(groups_of_part: Ints, rows: Ints) -> Ints:
     """Return the rows of each part's largest row group, shape (parts,)."""
-    return np.array([rows[begin:end].max(initial=0) for begin, end in pairwise(groups_of_part)], dtype=np.int64)
+    largest = np.zeros(len(groups_of_part) - 1, dtype=np.int64)
+    filled = np.flatnonzero(np.diff(groups_of_part))
+    if len(filled):
+        largest[filled] = np.maximum.reduceat(rows, groups_of_part[filled])
+    return largest
 
 
 def _bundle(groups_of_part: Ints, rows: Ints, window_rows: int) -> Ints:
@@ -157,14 +165,17 @@ def _bundle(groups_of_part: Ints, rows: Ints, window_rows: int) -> Ints:
 def _ranges(first_gene: Ints, last_gene: Ints, rows: Ints, genes: int, wanted: int) -> list[tuple[int, int]]:
     """Cut all genes into at most `wanted` ranges of about equally many rows, each beginning where a row group does.
 
-    Row groups are given by their first gene, last gene and rows; without any row there is no range.
+    Row groups are given by their first gene, last gene and rows; without any row there is no range. There is no cut
+    where most rows are in row groups that reach over it, as in small parts of one row group: each would be read twice.
     """
     total = int(rows.sum())
     if not total:
         return []
     candidates = np.unique(first_gene)
     # Half the rows of row groups that reach over a cut are taken to lie before it.
-    before = (_rows_below(first_gene, rows, candidates) + _rows_below(last_gene, rows, candidates)) / 2
+    begun, ended = _rows_below(first_gene, rows, candidates), _rows_below(last_gene, rows, candidates)
+    cheap = begun - ended <= total * _MOST_CROSSING
+    candidates, before = candidates[cheap], (begun + ended)[cheap] / 2
     places = np.searchsorted(before, np.arange(1, wanted) * total / wanted)
     cuts = np.unique(candidates[places[places < len(candidates)]])
     return list(pairwise([0, *cuts[cuts > 0].tolist(), genes]))

@@ -13,23 +13,26 @@ from median_spark.matrices import AppliedLayout
 from median_spark.options import Style
 from median_spark.storage import FileStat
 
-FORMAT_VERSION = 1
-"""Version of the expression table. Another version is rejected on reading."""
+FORMAT_VERSION = 2
+"""Version of the expression table that is written."""
+
+READ_VERSIONS = (1, 2)
+"""Versions that are read: in tables of version 1 each source has a JSON document of its own."""
 
 
 def check_format_version(location: str, version: int) -> None:
     """Refuse a table or record of another format version."""
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS:
         message = (
-            f"{location}: this expression table has format version {version}; this version of median_spark reads and "
-            f"writes {FORMAT_VERSION}: "
+            f"{location}: this expression table has format version {version}; this version of median_spark reads "
+            f"{' and '.join(map(str, READ_VERSIONS))}: "
             + ("upgrade median_spark" if version > FORMAT_VERSION else "convert the sources again into a new table")
         )
         raise TableError(message)
 
 
 @contextmanager
-def _naming_damage(location: str) -> Iterator[None]:
+def naming_damage(location: str) -> Iterator[None]:
     """Turn what a damaged document raises into one sentence that names it."""
     try:
         yield
@@ -67,14 +70,14 @@ class UnitRecord:
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; raise `TableError`, which names the location, if it is damaged."""
-        with _naming_damage(location):
+        with naming_damage(location):
             record = json.loads(content)
             first, last = record["cells"]
             part = PartEntry.from_json(record["part"]) if record["part"] else None
             return cls(first, last, record["values"], part, record["error"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceRecord:
     """What a committed source holds."""
 
@@ -138,8 +141,13 @@ class SourceRecord:
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; raise `TableError` if it is damaged or of another format version."""
-        with _naming_damage(location):
-            record = json.loads(content)
+        with naming_damage(location):
+            return cls.from_json(location, json.loads(content))
+
+    @classmethod
+    def from_json(cls, location: str, record: Mapping[str, Any]) -> Self:
+        """Read what `as_json` wrote; raise `TableError` if it is damaged or of another format version."""
+        with naming_damage(location):
             check_format_version(location, record["format_version"])
             same = ("source", "conversion", "cells_passed", "genes", "values", "gene_list", "warnings", "parameters",
                     "software")  # fmt: skip
@@ -181,7 +189,7 @@ class FailureRecord:
     @classmethod
     def from_bytes(cls, location: str, content: bytes) -> Self:
         """Read a record; raise `TableError`, which names the location, if it is damaged."""
-        with _naming_damage(location):
+        with naming_damage(location):
             return cls.from_json(json.loads(content))
 
     @classmethod

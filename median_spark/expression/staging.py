@@ -2,16 +2,19 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.expression.parts import write_part
 from median_spark.expression.records import UnitRecord
-from median_spark.guard import DEFAULT_LIMITS, Limits, beat, read_guarded
+from median_spark.guard import DEFAULT_LIMITS, Kept, Limits, beat, read_guarded
 from median_spark.matrices import ReadOptions, Unit, matrix_stat, values_of
 from median_spark.storage import FileStat
+
+_BATCH, _RECORDS = "batch-", "batch-records"
+"""Beginning of the names of batches' folders, and the folder of their records."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,38 @@ class Staging:
         return storage.join(self.location, conversion)
 
     def conversions(self) -> set[str]:
-        """Return the conversions that have something staged."""
-        return set(storage.names_in(self.location))
+        """Return the conversions that have units staged."""
+        return {name for name in storage.names_in(self.location) if not name.startswith(_BATCH)}
+
+    def batch_folder(self, batch: str) -> str:
+        """Return the folder of a batch's parts."""
+        return storage.join(self.location, f"{_BATCH}{batch}")
+
+    def batch_part(self, batch: str, conversion: str) -> str:
+        """Return where the part of a source of a batch is staged."""
+        return storage.join(self.batch_folder(batch), f"{conversion}.parquet")
+
+    def batch_records(self, batch: str) -> str:
+        """Return the file of a batch's records, which is written when all of its parts are in place."""
+        return storage.join(self.location, _RECORDS, f"{batch}.jsonl")
+
+    def batches(self) -> set[str]:
+        """Return the batches whose records are written."""
+        names = storage.names_in(storage.join(self.location, _RECORDS))
+        return {name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")}
+
+    def discard_batch(self, batch: str) -> None:
+        """Remove what is staged of a batch."""
+        storage.remove(self.batch_records(batch))
+        storage.remove(self.batch_folder(batch))
+
+    def discard_batches(self, keep: Set[str]) -> None:
+        """Remove what is staged of batches other than those to keep, unfinished ones too."""
+        started = {name.removeprefix(_BATCH) for name in storage.names_in(self.location) if name.startswith(_BATCH)}
+        for batch in (started | self.batches()) - keep - {_RECORDS.removeprefix(_BATCH)}:
+            self.discard_batch(batch)
+        if not keep:
+            storage.remove(storage.join(self.location, _RECORDS))
 
     def unit(self, conversion: str, unit: int) -> tuple[str, str]:
         """Return where a unit's part and its record are staged."""
@@ -105,20 +138,31 @@ def slow_marker(staging: Staging, conversion: str) -> Iterator[Callable[[], None
 
 def reason_of(error: InputError, file: FileStat) -> str:
     """Return why a source cannot be read: if its file has changed meanwhile, that alone is the reason."""
+    return change_of(file) or error.text
+
+
+def change_of(file: FileStat) -> str | None:
+    """Return that a matrix is not as it was when it was found, in a sentence, or None if it is."""
     if matrix_stat(file.path) == file:
-        return error.text
+        return None
     return f"{file.path}: this file was changed while it was being read; convert it again"
 
 
 def stage_unit(
-    staging: Staging, file: FileStat, conversion: str, unit: Unit, options: ReadOptions, limits: Limits = DEFAULT_LIMITS
+    staging: Staging,
+    file: FileStat,
+    conversion: str,
+    unit: Unit,
+    options: ReadOptions | Kept,
+    limits: Limits = DEFAULT_LIMITS,
+    source: str | None = None,
 ) -> None:
     """On a worker: read one unit, write its part, and then its record.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
     by a copy of the task, or by one whose machine was lost before Spark knew. A matrix that cannot be read is recorded
     and not raised: Spark would only try it again. Copies at the same time do no harm: each file appears whole, and all
-    of them write the same bytes.
+    of them write the same bytes. With the name of a `source`, options are narrowed to those of that source.
     """
     part_location, record_location = staging.unit(conversion, unit.number)
     failed = staging.failed(conversion)
@@ -129,7 +173,7 @@ def stage_unit(
     try:
         with slow_marker(staging, conversion) as tell:
             record = read_guarded(
-                file.path, _convert_unit, file.path, part_location, unit, options, limits=limits, on_slow=tell
+                file.path, _convert_unit, file.path, part_location, unit, options, source, limits=limits, on_slow=tell
             )
     except InputError as error:
         storage.write_bytes(failed, b"")
@@ -137,8 +181,9 @@ def stage_unit(
     storage.write_json(record_location, record.as_json())
 
 
-def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions) -> UnitRecord:
+def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions, source: str | None) -> UnitRecord:
     """Read a unit and write its part in the guarded process, so that values do not cross between processes."""
+    options = options if source is None else options.of_source(source)
     values, cell_ids, cells = values_of(path, unit, options)
     beat()
     if unit.first == 0 and unit.last == cells:

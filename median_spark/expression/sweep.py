@@ -124,8 +124,8 @@ class _PartCursor:
         self._part = part
         self._groups: list[int] = groups[within].tolist()[::-1]
         self._begin, self._end = begin, end
-        self._stack = stack
         self._reader: PartReader | None = None
+        stack.callback(self._close)
         self._at, self._stop = 0, 0
         self.last_gene = -1
 
@@ -148,7 +148,7 @@ class _PartCursor:
         while self._at == self._stop and self._groups:
             group = self._groups.pop()
             if self._reader is None:
-                self._reader = self._stack.enter_context(PartReader(self._plan.parts[self._part]))
+                self._reader = PartReader(self._plan.parts[self._part])
             values = self._reader.read(int(self._plan.number[group]), int(self._plan.rows[group]))
             self._genes = self._numbered(values.genes)
             if self._genes[0] <= self.last_gene:
@@ -157,9 +157,14 @@ class _PartCursor:
             self.last_gene = int(self._genes[-1])
             self._offsets, self._values = values.offsets, values.values
             self._at, self._stop = np.searchsorted(self._genes, [self._begin, self._end]).tolist()
-        if self._at == self._stop and self._reader is not None:
-            self._reader.close()
+        if not self._groups:  # a bundle may have more parts than a process may open files
+            self._close()
         return self._at < self._stop
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def move_to(self, gathered: _Gathered, complete: int) -> None:
         """Hand over the values of all genes up to one."""

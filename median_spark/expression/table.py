@@ -4,21 +4,31 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from itertools import starmap
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError, listed
-from median_spark.expression.records import FORMAT_VERSION, FailureRecord, SourceRecord
+from median_spark.expression.record_log import Removal, decode_records, encode_records, is_log, next_name
+from median_spark.expression.records import FailureRecord, SourceRecord
 from median_spark.expression.staging import Staging
 from median_spark.storage import FileStat, decode_name, encode_name
 
 FOLDERS = ("values", "sources", "genes", "failed", "staging")
 """The folders of a table."""
+
+Record = TypeVar("Record")
+
+_FINGERPRINT_VERSION = 1
+"""Is part of fingerprints, so that a change of what is stored for the same input can have them all converted again."""
+
+_LOGS_AT_ONCE = 16
+"""Files of records in memory at once."""
 
 _LISTINGS = 10
 """How often records are listed again while another run is removing some."""
@@ -37,8 +47,16 @@ def conversion_fingerprint(source: str, file: FileStat, parameters: Mapping[str,
 
     The file's path is left out, so that a corpus may move without being converted again.
     """
-    content = [FORMAT_VERSION, source, file.size, file.mtime_ns, parameters]
+    content = [_FINGERPRINT_VERSION, source, file.size, file.mtime_ns, parameters]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class StagedSource:
+    """A source that can be committed: its record, and where each of its parts is staged."""
+
+    record: SourceRecord
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,17 +77,28 @@ class ExpressionTable:
 
     def sources(self) -> list[SourceRecord]:
         """Return the records of all committed sources, ascending by name."""
-        records = [SourceRecord.from_bytes(*document) for document in self._documents("sources")]
-        return sorted(records, key=lambda record: record.source)
-
-    def source_names(self) -> set[str]:
-        """Return the names of all committed sources without reading their records."""
-        return {decode_name(name.removesuffix(".json")) for name in self._document_names("sources")}
+        return self._whole("sources", self._records_of)
 
     def failures(self) -> list[FailureRecord]:
         """Return why the last conversion of sources failed, ascending by name."""
-        records = [FailureRecord.from_bytes(*document) for document in self._documents("failed")]
-        return sorted(records, key=lambda record: record.source)
+
+        def failures_of(names: list[str]) -> list[FailureRecord]:
+            documents = self._documents("failed", names)
+            return sorted(starmap(FailureRecord.from_bytes, documents), key=lambda record: record.source)
+
+        return self._whole("failed", failures_of)
+
+    def staged_batch(self, batch: str, *, partly: bool = False) -> list[SourceRecord] | None:
+        """Return the records of a batch if all of its parts are in its folder, else None.
+
+        With `partly`, sources whose part is not there are left out.
+        """
+        location = self.staging.batch_records(batch)
+        parts = set(storage.names_in(self.staging.batch_folder(batch)))
+        entries = decode_records(location, storage.read_bytes(location))
+        records = [entry for entry in entries if isinstance(entry, SourceRecord)]
+        there = [record for record in records if not record.parts or f"{record.conversion}.parquet" in parts]
+        return there if partly or len(there) == len(records) else None
 
     def universe(self, records: Sequence[SourceRecord]) -> list[str]:
         """Return the union of the gene universes of some sources, ascending."""
@@ -97,27 +126,55 @@ class ExpressionTable:
         return name
 
     def commit(self, record: SourceRecord) -> None:
-        """Make a staged source part of the table, in place of its earlier conversion.
+        """Commit one source whose units are staged, see `commit_all`; its parts have their `committed_name`."""
+        self.commit_all([self.staged(record)], {record.source})
 
-        The parts are moved in, the record is written, and only then are the parts of an earlier conversion removed:
-        readers that follow the records see the old source or the new one. If this is killed on the way, parts that no
-        record lists and staged files are left. The parts of the record have their `committed_name`.
+    def staged(self, record: SourceRecord) -> "StagedSource":
+        """Return a source whose units are staged."""
+        units = (int(part.name.split("-", 2)[1]) for part in record.parts)
+        return StagedSource(record, tuple(self.staging.unit(record.conversion, unit)[0] for unit in units))
+
+    def commit_all(self, sources: Sequence["StagedSource"], replaced: Set[str]) -> None:
+        """Make staged sources part of the table, in place of earlier conversions.
+
+        Their parts are moved in, their records are written as one file, and only then are parts of earlier conversions
+        removed: readers that follow the records see an old source or a new one. If this is killed on the way, parts
+        that no record lists and staged files are left. What is staged of units is discarded; of batches it is left.
+
+        Parameters
+        ----------
+        sources
+            Sources with their records.
+        replaced
+            Names of sources that the table has, or has failures of, before this; others may be among them.
         """
-        staged = [self.staging.unit(record.conversion, int(part.name.split("-", 2)[1]))[0] for part in record.parts]
-        committed = [part_location(self.values, record.source, part.name) for part in record.parts]
-        storage.move_all(list(zip(staged, committed, strict=True)))
-        storage.write_json(self._document("sources", record.source), record.as_json())
-        self._remove_strays(record.source, record)
-        storage.remove(self._document("failed", record.source))
-        self.staging.discard(record.conversion)
+        moves = [
+            (origin, part_location(self.values, source.record.source, part.name))
+            for source in sources
+            for origin, part in zip(source.parts, source.record.parts, strict=True)
+        ]
+        storage.move_all(moves)
+        self._write_records([source.record for source in sources])
+        for source in sources:
+            record = source.record
+            if record.source in replaced:
+                self._remove_strays(record.source, record)
+                storage.remove(self._document("sources", record.source))
+                storage.remove(self._document("failed", record.source))
+            if source.parts and source.parts[0].startswith(f"{self.staging.folder(record.conversion)}/"):
+                self.staging.discard(record.conversion)
 
     def remove(self, sources: Sequence[str]) -> None:
         """Take sources out of the table, converted or failed; do nothing but raise if the table lacks one."""
-        known = {record.source for record in self.sources()} | {failure.source for failure in self.failures()}
+        committed = {record.source for record in self.sources()}
+        known = committed | {failure.source for failure in self.failures()}
         missing = sorted(set(sources) - known)
         if missing:
             message = f"{self.location}: the table has no source {listed(missing)}; it has {listed(sorted(known))}"
             raise TableError(message)
+        removed = [Removal(source) for source in sources if source in committed]
+        if removed:
+            self._write_records(removed)
         for source in sources:
             storage.remove(self._document("sources", source))
             storage.remove(self._document("failed", source))
@@ -132,8 +189,10 @@ class ExpressionTable:
 
         `records` are those of all sources.
         """
+        storage.remove(self.staging.stop)
         for name in self.staging.conversions() - keep:
             storage.remove(self.staging.folder(name))
+        self.staging.discard_batches(self.staging.batches() if keep else set())
         by_source = {record.source: record for record in records}
         if storage.has_folders(self.location):
             names_of = {
@@ -166,16 +225,36 @@ class ExpressionTable:
     def _document(self, kind: str, source: str) -> str:
         return storage.join(self.location, kind, f"{encode_name(source)}.json")
 
-    def _document_names(self, kind: str) -> list[str]:
-        return [name for name in storage.names_in(storage.join(self.location, kind)) if name.endswith(".json")]
+    def _write_records(self, entries: Sequence[SourceRecord | Removal]) -> None:
+        folder = storage.join(self.location, "sources")
+        storage.write_bytes(storage.join(folder, next_name(storage.names_in(folder))), encode_records(entries))
 
-    def _documents(self, kind: str) -> list[tuple[str, bytes]]:
+    def _records_of(self, names: list[str]) -> list[SourceRecord]:
+        """Return the records in some files of the folder of records: later files count, documents are the oldest."""
+        documents = self._documents("sources", names)
+        records = {record.source: record for record in starmap(SourceRecord.from_bytes, documents)}
+        folder = storage.join(self.location, "sources")
+        logs = [storage.join(folder, name) for name in sorted(filter(is_log, names))]
+        for few in (logs[at : at + _LOGS_AT_ONCE] for at in range(0, len(logs), _LOGS_AT_ONCE)):
+            for location, content in zip(few, storage.read_files(few), strict=True):
+                for entry in decode_records(location, content):
+                    records.pop(entry.source, None)
+                    if isinstance(entry, SourceRecord):
+                        records[entry.source] = entry
+        return sorted(records.values(), key=lambda record: record.source)
+
+    def _documents(self, kind: str, names: Iterable[str]) -> list[tuple[str, bytes]]:
+        """Return the location and content of the JSON documents among the files of a folder."""
+        folder = storage.join(self.location, kind)
+        locations = [storage.join(folder, name) for name in names if name.endswith(".json")]
+        return list(zip(locations, storage.read_files(locations), strict=True))
+
+    def _whole(self, kind: str, read: Callable[[list[str]], list[Record]]) -> list[Record]:
+        """Return what a function makes of the names in a folder, also while another run changes it."""
         folder = storage.join(self.location, kind)
         for _ in range(_LISTINGS):
-            locations = [storage.join(folder, name) for name in self._document_names(kind)]
-            # A missing one was removed since it was listed.
-            with contextlib.suppress(FileNotFoundError):
-                return list(zip(locations, storage.read_files(locations), strict=True))
+            with contextlib.suppress(FileNotFoundError):  # a missing one was removed since it was listed
+                return read(storage.names_in(folder))
         message = f"{folder}: files in this folder are listed but not there, time after time: run this again"
         raise TableError(message)
 

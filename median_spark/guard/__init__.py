@@ -5,6 +5,16 @@ helps then. Must not know what is read, or how.
 """
 
 from median_spark.guard.calls import Guard, LostError, end_reader, fork_no_more, read_guarded
-from median_spark.guard.child import DEFAULT_LIMITS, Limits, beat
+from median_spark.guard.child import DEFAULT_LIMITS, Kept, Limits, beat
 
-__all__ = ["DEFAULT_LIMITS", "Guard", "Limits", "LostError", "beat", "end_reader", "fork_no_more", "read_guarded"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Guard",
+    "Kept",
+    "Limits",
+    "LostError",
+    "beat",
+    "end_reader",
+    "fork_no_more",
+    "read_guarded",
+]

@@ -11,13 +11,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from median_spark.errors import InputError, MedianSparkError
-from median_spark.guard.child import DEFAULT_LIMITS, TIME, Limits, serve
+from median_spark.guard.child import DEFAULT_LIMITS, TIME, Kept, Limits, serve
 
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
@@ -104,6 +105,7 @@ class Guard:
     def __init__(self) -> None:
         self._child: _Forked | _Executed | None = None
         self._connection: Connection | None = None
+        self._kept = ""  # key of what the child keeps
         self._shared = tempfile.TemporaryFile()  # noqa: SIM115  (for the life of this process)
         self._shared.truncate(mmap.PAGESIZE)
         self._progress = mmap.mmap(self._shared.fileno(), mmap.PAGESIZE)
@@ -119,6 +121,7 @@ class Guard:
         """Return what a function returns in the child, or raise what it raises there.
 
         The function is one of a module, so that it can be pickled; so must be its arguments, its result and its errors.
+        An argument that is `Kept` is sent to a child once; there may be one.
         `on_slow` is called once if the call makes no progress for ten seconds. LostError if the child crashed, or
         exceeded a limit.
         """
@@ -141,7 +144,7 @@ class Guard:
         connection = self._start()
         TIME.pack_into(self._progress, 0, time.monotonic())
         try:
-            connection.send((function, arguments, limits))
+            connection.send((function, tuple(map(self._sent, arguments)), limits))
             self._wait(connection, limits, on_slow)
             succeeded, answer, reusable = connection.recv()
         except (EOFError, ConnectionError):
@@ -155,8 +158,18 @@ class Guard:
             return answer
         raise answer
 
+    def _sent(self, argument: object) -> object:
+        """Return an argument as it is sent: without its content if the child keeps it already."""
+        if not isinstance(argument, Kept):
+            return argument
+        if argument.key == self._kept:
+            return replace(argument, content=None)
+        self._kept = argument.key
+        return argument
+
     def close(self) -> None:
         """End the child."""
+        self._kept = ""
         if self._child is not None:
             self._child.kill()
             self._child.wait()

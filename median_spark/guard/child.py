@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import hashlib
 import mmap
 import os
+import pickle
 import resource
 import signal
 import struct
@@ -12,7 +14,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from median_spark.errors import MedianSparkError, UsageError
 from median_spark.sizes import bytes_of
@@ -63,6 +65,37 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An argument of many calls, such as options with a gene table: a child unpickles it once and keeps it.
+
+    `content` is its pickle; it is left out for a child that has it.
+    """
+
+    key: str
+    content: bytes | None
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Return a value as such an argument; the called function gets the value, and must not change it."""
+        content = pickle.dumps(value)
+        return cls(hashlib.sha256(content).hexdigest(), content)
+
+
+_KEPT: dict[str, Any] = {}
+"""In a child: the last value that came as `Kept`, by its key."""
+
+
+def _value_of(argument: object) -> object:
+    """Return an argument as the called function gets it."""
+    if not isinstance(argument, Kept):
+        return argument
+    if argument.content is not None:
+        _KEPT.clear()
+        _KEPT[argument.key] = pickle.loads(argument.content)
+    return _KEPT[argument.key]
 
 
 class _Progress:
@@ -127,7 +160,7 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
             _limit(resource.RLIMIT_DATA, held + limits.memory_bytes)
         _PROGRESS.begin(progress, limits.processor_seconds)
         try:
-            answer = (True, function(*arguments), True)
+            answer = (True, function(*map(_value_of, arguments)), True)
         except MedianSparkError as error:
             answer = (False, error, True)
         except BaseException as error:

@@ -7,7 +7,7 @@ from median_spark.matrices.equal_files import equal_contents
 from median_spark.matrices.formats import ENDINGS, FORMATS, Format, matrix_at, matrix_stat, open_matrix
 from median_spark.matrices.layouts import AppliedLayout, current, open_source
 from median_spark.matrices.options import AttributeNames, ReadOptions
-from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_of
+from median_spark.matrices.outline import UNIT_ENTRIES, SourceOutline, outline, outline_and_values, outline_of
 from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
@@ -35,6 +35,7 @@ __all__ = [
     "open_matrix",
     "open_source",
     "outline",
+    "outline_and_values",
     "outline_of",
     "read_cell_list",
     "read_unit",

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from median_spark.errors import counted
-from median_spark.genes import RowCounts, coverage_warning, spelling_warnings
+from median_spark.gene_values import GeneValues
+from median_spark.genes import GeneSelection, RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
 from median_spark.matrices.cell_filter import passing_cells, require_passing
 from median_spark.matrices.chosen_cells import listed_in
 from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.layouts import AppliedLayout, layout_warnings, open_source
 from median_spark.matrices.options import ReadOptions
-from median_spark.matrices.units import Unit, refuse_fractions, select_rows
+from median_spark.matrices.units import Unit, read_unit, refuse_fractions, select_rows
 from median_spark.options import COMPUTE_N_COUNTS
 
 UNIT_ENTRIES = 20_000_000
@@ -49,14 +50,20 @@ class SourceOutline:
 
 
 def outline(
-    matrix: CountMatrix, options: ReadOptions, unit_entries: int = UNIT_ENTRIES, layout: AppliedLayout | None = None
+    matrix: CountMatrix,
+    options: ReadOptions,
+    unit_entries: int = UNIT_ENTRIES,
+    layout: AppliedLayout | None = None,
+    selection: GeneSelection | None = None,
 ) -> SourceOutline:
     """Look at everything but the counts, and reject what cannot be converted; units hold at most `unit_entries`.
 
-    The options are those that the layout has completed; see `median_spark.matrices.layouts.open_source`.
+    The options are those that the layout has completed; see `median_spark.matrices.layouts.open_source`. `selection` is
+    what `select_rows` returns, if that is known already.
+
     InputError if an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
     """
-    selection = select_rows(matrix, options)
+    selection = selection or select_rows(matrix, options)
     passed = passing_cells(matrix, options)
     require_passing(matrix, options, passed)
     sample = _look(matrix, selection.rows, passed)
@@ -96,6 +103,23 @@ def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENT
     with open_source(location, options) as source:
         beat()
         return outline(source.matrix, source.options, unit_entries, source.layout)
+
+
+def outline_and_values(
+    location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES
+) -> tuple[SourceOutline, tuple[GeneValues, Texts] | None]:
+    """Open a matrix once, to outline it and, if it is one unit, to read that, too; see `outline` and `read_unit`.
+
+    Damaged files may hang or crash this: call it by `read_guarded`.
+    """
+    with open_source(location, options) as source:
+        beat()
+        selection = select_rows(source.matrix, source.options)
+        found = outline(source.matrix, source.options, unit_entries, source.layout, selection)
+        beat()
+        if len(found.units) > 1:
+            return found, None
+        return found, read_unit(source.matrix, selection, found.units[0], source.options)
 
 
 def _median_total(n_counts: Floats) -> float | None:

@@ -10,7 +10,7 @@ from median_spark.errors import counted, listed
 from median_spark.expression import open_table
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ReadOptions
-from median_spark.preparation import MediansPlan, RunPlan, pooled_records, prepare_run
+from median_spark.preparation import MediansPlan, RunPlan, chosen_records, prepare_run
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ResultSummary
 from median_spark.spark.convert.convert import ConversionSummary, execute_conversion
@@ -96,12 +96,13 @@ def execute_run(plan: RunPlan, spark: SparkSession, progress: ProgressReporter) 
         conversion = execute_conversion(plan.conversion, spark, progress)
         table = open_table(plan.conversion.location)
         names = [record.source for record in conversion.records]
-        others = sorted(table.source_names() - set(names))
+        every = table.sources()
+        others = sorted({record.source for record in every} - set(names))
         if others:
             progress.note(
                 f"note: {table.location} also holds {counted(len(others), 'source')} of earlier runs that these "
                 f"medians leave out: {listed(others, 3)}; take them out of it with 'median-spark remove'"
             )
-        records, failures = tuple(pooled_records(table, names)), tuple(conversion.failures)
+        records, failures = tuple(chosen_records(table, every, names)), tuple(conversion.failures)
         medians = MediansPlan(table, records, failures, plan.target, plan.options, plan.outputs)
         return RunSummary(conversion, execute_medians(medians, spark, progress, conversion.stages))

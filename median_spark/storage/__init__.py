@@ -53,5 +53,6 @@ from median_spark.storage.random_access import open_random as open_random
 from median_spark.storage.random_access import release as release
 from median_spark.storage.writing import atomic_write as atomic_write
 from median_spark.storage.writing import read_json as read_json
+from median_spark.storage.writing import sync_files as sync_files
 from median_spark.storage.writing import write_bytes as write_bytes
 from median_spark.storage.writing import write_json as write_json

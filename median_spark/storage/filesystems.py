@@ -11,6 +11,7 @@ from pyarrow import fs
 from median_spark.errors import UsageError
 from median_spark.guard import fork_no_more
 from median_spark.storage.locations import Uri, is_local, split, without_secrets
+from median_spark.storage.requester_pays import google_requester_pays, s3_requester_pays
 
 _ATTEMPTS = 10
 """Tries per request: the waits between them double and add up to about 25 seconds."""
@@ -19,9 +20,12 @@ _CONNECT_SECONDS = 5.0
 
 _VARIABLES = (
     "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REQUEST_PAYER", "GS_USER_PROJECT",
 )  # fmt: skip
-"""They decide how S3 is reached: where keys in the environment are renewed, the new ones are used."""
+"""They decide how stores are reached: where keys in the environment are renewed, the new ones are used.
+
+`AWS_REQUEST_PAYER` and `GS_USER_PROJECT` say who is billed for requests, under the names that GDAL gave them.
+"""
 
 _Made = dict[tuple[str | None, ...], tuple[fs.FileSystem, str]]
 
@@ -73,6 +77,11 @@ def resolve(location: str) -> tuple[fs.FileSystem, str]:
 def _make(uri: Uri) -> tuple[fs.FileSystem, str]:
     if uri.scheme == "s3":
         return _make_s3(uri.authority), uri.authority
+    project = os.environ.get("GS_USER_PROJECT")
+    if uri.scheme == "gs" and project:
+        endpoint = os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT")  # as for Google's own clients
+        options = {"base_url": endpoint, "skip_signature": True} if endpoint else {}
+        return google_requester_pays(uri.authority, project, options), uri.authority
     return cast("tuple[fs.FileSystem, str]", fs.FileSystem.from_uri(f"{uri.scheme}://{uri.authority}/"))
 
 
@@ -81,6 +90,9 @@ def _make_s3(bucket: str) -> fs.FileSystem:
     if not bucket:
         message = "a location on S3 needs a bucket: s3://bucket/key"
         raise ValueError(message)
+    payer = os.environ.get("AWS_REQUEST_PAYER")
+    if payer:
+        return _make_billed_s3(bucket, payer)
     # Not the standard strategy, pyarrow's default: it allows a process a hundred retries in its life, and fails then.
     options: dict[str, Any] = {
         "retry_strategy": fs.AwsDefaultS3RetryStrategy(max_attempts=_ATTEMPTS),
@@ -97,6 +109,18 @@ def _make_s3(bucket: str) -> fs.FileSystem:
         return fs.S3FileSystem(allow_delayed_open=True, **options)  # one request for a small file, and not three
     except TypeError:  # pyarrow before 21 lacks that option
         return fs.S3FileSystem(**options)
+
+
+def _make_billed_s3(bucket: str, payer: str) -> fs.FileSystem:
+    if payer != "requester":
+        message = f"AWS_REQUEST_PAYER is '{payer}'; it must be 'requester', or not be set"
+        raise ValueError(message)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint:
+        _endpoint_options(endpoint)
+        return s3_requester_pays(bucket, {"endpoint": endpoint, "region": region or "us-east-1"})
+    return s3_requester_pays(bucket, {"region": region or _region_of(bucket) or "us-east-1"})
 
 
 def _endpoint_options(endpoint: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ _REQUESTS = 16
 _SECOND = 10**9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileStat:
     """One state of a file, to be told from another."""
 

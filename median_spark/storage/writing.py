@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,19 @@ from median_spark.storage.paths import make_folder, read_bytes, reason
 _SLICE_BYTES = 64 << 20
 """Part of an upload that is under way at once, in parts of 10 MB."""
 
+_SYNCS_AT_ONCE = 8
+
 _ABANDONED: list[Any] = []
 """Streams of uploads that failed, kept: closing or collecting one would publish the half that it has."""
 
 
 @contextlib.contextmanager
-def atomic_write(location: str) -> Iterator[Any]:
+def atomic_write(location: str, *, durable: bool = True) -> Iterator[Any]:
     """Open a file for writing, as a pyarrow.NativeFile, that appears under its name only when the block has ended well.
 
-    Locally the bytes go to a neighbour that is synced and renamed. For an object store they are gathered in memory and
-    uploaded at the end: its own streams, when closed by an exception or an interrupt, publish the half that they have.
+    Locally the bytes go to a neighbour that is synced, unless `durable` is false, and renamed. For an object store they
+    are gathered in memory and uploaded at the end: its own streams, when closed by an exception or an interrupt,
+    publish the half that they have.
     OutputError if the target cannot be written; the block should only write, as an OSError in it counts as one.
     """
     if not is_local(location):
@@ -52,12 +55,28 @@ def atomic_write(location: str) -> Iterator[Any]:
     try:
         with sink:
             yield sink
-        _sync(beside)
+        if durable:
+            _sync(beside)
         Path(beside).replace(location)
     except OSError as error:  # a full disk, a folder of that name
         raise _unwritable(location, error) from error
     finally:
         Path(beside).unlink(missing_ok=True)
+
+
+def sync_files(locations: Sequence[str]) -> None:
+    """Make sure that files which were written without being synced outlive a crash of the machine.
+
+    Side by side, because disks sync many files in about the time that one takes. OutputError if that fails.
+    """
+    paths = [location for location in locations if is_local(location)]
+    if not paths:
+        return
+    with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(paths))) as syncers:
+        try:
+            list(syncers.map(_sync, paths))
+        except OSError as error:
+            raise _unwritable(paths[0], error) from error
 
 
 def upload(content: pa.Buffer, location: str) -> None:

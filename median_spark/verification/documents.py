@@ -8,8 +8,9 @@ from typing import Any, cast
 from median_spark import storage
 from median_spark.errors import TableError
 
-_FORMAT_VERSION = 1
-"""Version of the documents that are read here."""
+_RESULT_VERSIONS = (1,)
+TABLE_VERSIONS = (1, 2)
+"""Format versions of results, and of tables, that are known here."""
 
 
 class _Plain(pickle.Unpickler):
@@ -38,8 +39,8 @@ def read(folder: str, name: str) -> bytes:
     return storage.read_bytes(location)
 
 
-def document(folder: str, name: str) -> dict[str, Any]:
-    """Return a JSON document of the format version that is known here."""
+def document(folder: str, name: str, versions: tuple[int, ...] = _RESULT_VERSIONS) -> dict[str, Any]:
+    """Return a JSON document of one of some format versions, by default of a result's."""
     location = storage.join(folder, name)
     try:
         content: dict[str, Any] = json.loads(read(folder, name))
@@ -47,7 +48,13 @@ def document(folder: str, name: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
         raise TableError(message) from error
-    if version != _FORMAT_VERSION:
-        message = f"{location}: it has format version {version}; this version of median_spark reads {_FORMAT_VERSION}"
-        raise TableError(message)
+    check_version(location, version, versions)
     return content
+
+
+def check_version(location: str, version: object, versions: tuple[int, ...]) -> None:
+    """Refuse a document of another format version."""
+    if version not in versions:
+        known = " and ".join(map(str, versions))
+        message = f"{location}: it has format version {version}; this version of median_spark reads {known}"
+        raise TableError(message)

@@ -1,5 +1,6 @@
-"""One source of a result: its record, and its rows in the Parquet parts."""
+"""The sources of a result: their records, and their rows in the Parquet parts."""
 
+import json
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -10,22 +11,58 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
-from median_spark.verification.documents import document
+from median_spark.verification.documents import TABLE_VERSIONS, check_version, document, read
+
+
+def stored_records(expression: str) -> dict[str, dict[str, Any]]:
+    """Return what a table's files say of each source, by name: of several that do, the last, and documents first."""
+    names = storage.names_in(storage.join(expression, "sources"))
+    records = {}
+    for name in names:
+        if name.endswith(".json"):
+            record = document(expression, f"sources/{name}", TABLE_VERSIONS)
+            records[str(record.get("source"))] = record
+    for name in names:
+        if name.endswith(".jsonl"):
+            records.update(_records_in(expression, f"sources/{name}"))
+    return {source: record for source, record in records.items() if record}
+
+
+def _records_in(expression: str, name: str) -> dict[str, dict[str, Any]]:
+    """Return what a file of JSON lines says of each source; nothing of one that it says was removed."""
+    location = storage.join(expression, name)
+    records: dict[str, dict[str, Any]] = {}
+    shared: list[dict[str, Any]] = []
+    try:
+        first, *lines = map(json.loads, read(expression, name).splitlines())
+        check_version(location, first["format_version"], TABLE_VERSIONS)
+        for line in lines:
+            if "removed" in line:
+                records[line["removed"]] = {}
+            elif "source" in line:
+                records[line["source"]] = line | shared[line["common"]]
+            else:
+                shared.append(line)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        message = f"{location}: this document is damaged ({type(error).__name__}: {error})"
+        raise TableError(message) from error
+    return records
 
 
 class StoredSource:
-    """One source of a result: its name, what its JSON says, and where its Parquet files are."""
+    """One source of a result: its name, what its record says, and where its Parquet files are."""
 
-    def __init__(self, expression: str, recorded: dict[str, Any]) -> None:
+    def __init__(self, expression: str, recorded: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
+        """Take a source as the result records it; `records` are those of `stored_records`."""
         self.name: str = recorded["source"]
         encoded = quote(self.name, safe="")
-        if storage.stat(storage.join(expression, "sources", f"{encoded}.json")) is None:
+        if self.name not in records:
             message = (
                 f"{expression}: this table has no source '{self.name}', from which the result was made: "
                 "name the table that belongs to the result, or compute the medians again"
             )
             raise TableError(message)
-        self.record = document(expression, f"sources/{encoded}.json")
+        self.record = records[self.name]
         if self.record["conversion"] != recorded["conversion"]:
             message = (
                 f"{expression}: source '{self.name}' has been converted anew since the result was made: "

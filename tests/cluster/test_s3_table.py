@@ -53,7 +53,7 @@ def test_a_commit_replaces_a_source_and_clears_the_staging(table):
     assert storage.names_in(table.values) == ["source=a%2Fx", "source=b"]
 
 
-@pytest.mark.parametrize("step", ["write_json", "remove"])
+@pytest.mark.parametrize("step", ["write_bytes", "remove"])
 def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monkeypatch, step):
     table.commit(stage_source(table, "a", "c0", [1.0]))
     record = stage_source(table, "a", "c1", [2.0])
@@ -62,7 +62,7 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
         table.commit(record)
     monkeypatch.undo()
     committed = table.sources()[0]
-    assert committed.conversion == ("c0" if step == "write_json" else "c1")
+    assert committed.conversion == ("c0" if step == "write_bytes" else "c1")
     held = below(storage.join(table.values, "source=a"))
     assert {part.name for part in committed.parts} <= set(held)
     # The next run finds all units staged, and takes away what belongs to nothing.
@@ -70,7 +70,7 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
         "c1": {0, 1}
     }
     table.discard_leftovers(keep={"c1"}, records=table.sources())
-    assert visible(table) == ([1.0, 1.0] if step == "write_json" else [2.0, 2.0])
+    assert visible(table) == ([1.0, 1.0] if step == "write_bytes" else [2.0, 2.0])
     table.commit(
         replace(record, parts=tuple(replace(part, name=part.name.replace("c1", "cx")) for part in record.parts))
     )

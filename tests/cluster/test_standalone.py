@@ -16,6 +16,7 @@ import pytest
 from looms import random_counts, write_loom
 from processes import SUPPORT
 from standalone_cluster import MINOR, bare_environment, bare_python, standalone_cluster, submitted, switch_off_at_work
+from tables import stored_records
 
 pytestmark = [pytest.mark.cluster, pytest.mark.standalone, pytest.mark.slow]
 
@@ -214,8 +215,8 @@ def test_a_cluster_of_bare_machines_writes_the_same_bytes(edge, bare, cluster, a
 
 def test_a_machine_that_is_lost_while_matrices_are_read(edge, bare, cluster, archive, corpus, reference, out):
     with run(edge, bare, cluster, archive, JOB, corpus, "--by-source", "--out", out) as job:
-        loss = switch_off_at_work(job, cluster.workers[0], "median_spark: convert")
-        assert len(list((out / "expression" / "sources").glob("*.json"))) < SOURCES
+        loss = switch_off_at_work(job, cluster.workers[0], "median_spark: look")
+        assert len(stored_records(out / "expression")) < SOURCES
         assert job.end() == 0, job.said()
     assert_lost_at_work(job, loss)
     assert not differing(content(out), reference[1])

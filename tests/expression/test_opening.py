@@ -10,7 +10,7 @@ from median_spark.expression import check_target, create_table, open_table, remo
 from median_spark.storage import locked
 
 MARKERS = {
-    "newer": ('{"expression_table": true, "format_version": 2}', "has format version 2.*: upgrade median_spark"),
+    "newer": ('{"expression_table": true, "format_version": 3}', "has format version 3.*: upgrade median_spark"),
     "older": (
         '{"expression_table": true, "format_version": 0}',
         "has format version 0.*: convert the sources again into a new table",

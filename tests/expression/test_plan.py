@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tables import record_of
 
 from median_spark.expression import PartEntry, RowGroup, SourceRecord, create_table, open_table, plan_sweeps
+from median_spark.expression.record_log import encode_records
 
 VALUES = "/expression/values"
 GENES = list("ABCDEFGHIJ")
@@ -174,9 +175,9 @@ def test_the_order_in_which_sources_were_committed_does_not_matter(tmp_path, ord
     records = [record_with(name, [(5, "A", "B"), (7, "C", "D")]) for name in ("a", "a/b", "b", "B")]
     table = create_table(str(tmp_path / "expression"))
     for number in order:
-        location = Path(table.location) / "sources" / f"{records[number].source.replace('/', '%2F')}.json"
+        location = Path(table.location) / "sources" / f"{number:08d}-00000000.jsonl"
         location.parent.mkdir(exist_ok=True)
-        location.write_text(json.dumps(records[number].as_json()))
+        location.write_bytes(encode_records([records[number]]))
     found = open_table(table.location).sources()
     expected = plan_sweeps(VALUES, sorted(records, key=lambda record: record.source), GENES, None, 15, 5)
     assert content(plan_sweeps(VALUES, found, GENES, None, 15, 5)) == content(expected)

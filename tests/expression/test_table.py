@@ -1,12 +1,11 @@
 """The folders of an expression table: what a commit does and in what order, what is removed, which genes it has."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tables import PARAMETERS, content, files_limited_to, record_of, stage_source
+from tables import PARAMETERS, change_record, content, files_limited_to, record_file, record_of, stage_source
 
 from median_spark.errors import OutputError, TableError
 from median_spark.expression import (
@@ -68,7 +67,8 @@ class TestCommit:
         after = content(table.location)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
         assert {path.rsplit("/", 1)[0] for path in changed} == {"values/source=a", "sources"}
-        assert [path for path in changed if path.startswith("sources")] == ["sources/a.json"]
+        (log,) = [path for path in changed if path.startswith("sources")]
+        assert log not in before
 
     def test_that_dies_before_the_record_leaves_the_old_source_to_readers(self, table):
         commit(table, "a", "c0", [1.0])
@@ -85,7 +85,10 @@ class TestCommit:
         commit(table, "a", "c0", [1.0])
         old = table.sources()
         new = stage_source(table, "a", "c1", [2.0])
-        with files_limited_to(10), pytest.raises(OutputError, match=r"a\.json: this file cannot be written"):
+        with (
+            files_limited_to(10),
+            pytest.raises(OutputError, match=r"00000002-\w+\.jsonl: this file cannot be written"),
+        ):
             table.commit(new)
         assert table.sources() == old
         assert set(content(table.values)) >= {f"source=a/{part.name}" for part in old[0].parts}
@@ -127,44 +130,43 @@ class TestReading:
     def test_any_name_survives(self, table, name):
         commit(table, name, "c0", [1.0])
         assert [record.source for record in table.sources()] == [name]
-        assert table.source_names() == {name}
         assert pq.read_table(table.values)["source"].to_pylist() == [name, name]
 
     def test_half_written_record_is_not_read(self, table):
         commit(table, "a", "c0", [1.0])
-        (Path(table.location) / "sources" / "b.json.0123.tmp").write_text("{")
+        (Path(table.location) / "sources" / "00000002-01234567.jsonl.0123.tmp").write_text("{")
         assert [record.source for record in table.sources()] == ["a"]
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format_version": 1}', '{"format_version": "x"}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "null", "{}", '{"format_version": 2}\n{}', '{"format_version": "x"}']
+    )
     def test_damaged_record_is_named(self, table, text):
         commit(table, "a", "c0", [1.0])
-        path = Path(table.location) / "sources" / "a.json"
+        path = record_file(table.location)
         path.write_text(text)
         with pytest.raises(TableError, match=str(path)):
             table.sources()
 
     def test_record_that_is_not_text_is_named(self, table):
-        path = Path(table.location) / "sources" / "a.json"
+        path = Path(table.location) / "sources" / "00000001-01234567.jsonl"
         path.parent.mkdir()
         path.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(TableError, match=f"{path}: this record is damaged"):
             table.sources()
 
-    @pytest.mark.parametrize("field", ["input", "parts", "shape", "parameters", "gene_list", "warnings"])
+    @pytest.mark.parametrize("field", ["input", "parts", "shape", "gene_list", "warnings"])
     def test_record_that_lacks_a_field_is_named(self, table, field):
         commit(table, "a", "c0", [1.0])
-        path = Path(table.location) / "sources" / "a.json"
-        found = json.loads(path.read_text())
-        del found[field]
-        path.write_text(json.dumps(found))
+        path = record_file(table.location)
+        change_record(table.location, "a", lambda record: record.pop(field))
         with pytest.raises(TableError, match=f"{path}: this record is damaged .*{field}"):
             table.sources()
 
     @pytest.mark.parametrize(("version", "advice"), [(FORMAT_VERSION + 1, "upgrade"), (0, "convert the sources again")])
     def test_record_of_another_format_version_is_refused(self, table, version, advice):
         commit(table, "a", "c0", [1.0])
-        path = Path(table.location) / "sources" / "a.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+        path = record_file(table.location)
+        path.write_text(path.read_text().replace(f'"format_version":{FORMAT_VERSION}', f'"format_version":{version}'))
         with pytest.raises(TableError, match=f"format version {version}.*{advice}"):
             table.sources()
 
@@ -245,11 +247,20 @@ class TestSweep:
 class TestRemove:
     def test_takes_out_the_named_sources_and_touches_no_other(self, table):
         commit(table, "a", "c0", [1.0])
-        before = content(table.location)
+        before, sources = content(table.values), table.sources()
         for name in ("b", "a/b"):
             commit(table, name, f"c-{len(name)}", [2.0])
         table.remove(["b", "a/b"])
-        assert content(table.location) == before
+        assert content(table.values) == before
+        assert table.sources() == sources
+
+    def test_source_that_was_taken_out_can_come_back(self, table):
+        commit(table, "a", "c0", [1.0])
+        table.remove(["a"])
+        assert table.sources() == []
+        commit(table, "a", "c1", [3.0])
+        assert [record.conversion for record in table.sources()] == ["c1"]
+        assert visible(table) == [3.0, 3.0]
 
     def test_does_nothing_if_one_is_not_there(self, table):
         commit(table, "a", "c0", [1.0])

@@ -16,7 +16,7 @@ import pytest
 from processes import PATIENCE
 
 from median_spark.errors import InputError, OutputError, UsageError
-from median_spark.guard import Guard, Limits, LostError, beat, calls, read_guarded
+from median_spark.guard import Guard, Kept, Limits, LostError, beat, calls, read_guarded
 
 CALLS = ("forked", "executed")
 QUICK = Limits(processor_seconds=1, waiting_seconds=60.0)
@@ -244,3 +244,19 @@ os.kill(os.getpid(), signal.SIGKILL)
     while child.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def remember(value):
+    return id(value), value
+
+
+def test_a_kept_argument_is_unpickled_once_by_each_child(guard):
+    many, other = Kept.of(list(range(100_000))), Kept.of({"another": 1})
+    first, value = guard.call(remember, many)
+    assert value == list(range(100_000))
+    assert guard.call(remember, many) == (first, value)
+    assert guard.call(remember, other)[1] == {"another": 1}
+    assert guard.call(remember, many)[1] == value
+    with pytest.raises(LostError):
+        guard.call(kill_itself, signal.SIGSEGV)
+    assert guard.call(remember, many)[1] == value

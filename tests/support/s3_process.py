@@ -43,7 +43,8 @@ class Door:
             counts = self._only in asked
             self._count += counts
             fails = bool(self._every) and counts and self._count % self._every == 0
-            self._asked.append({"asked": asked, "range": environ.get("HTTP_RANGE"), "failed": fails})
+            heard = {"range": environ.get("HTTP_RANGE"), "payer": environ.get("HTTP_X_AMZ_REQUEST_PAYER")}
+            self._asked.append({"asked": asked, **heard, "failed": fails})
         if fails:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response("503 Slow Down", [("Content-Type", "application/xml")])

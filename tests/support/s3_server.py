@@ -50,7 +50,7 @@ class S3Server:
         self._ask("POST", "/_fail", json.dumps({"every": every, "only": only}).encode())
 
     def asked(self):
-        """Return what was asked since the last time: dicts of asked, range, failed."""
+        """Return what was asked since the last time: dicts of asked, range, payer, failed."""
         return json.loads(self._ask("GET", "/_asked"))
 
     def objects(self):

@@ -1,5 +1,6 @@
 """What tests of expression tables and of results share: a source's record, genes' digests, and a disk that is full."""
 
+import json
 import resource
 from contextlib import contextmanager
 from dataclasses import replace
@@ -72,6 +73,37 @@ def stage_source(table, source, conversion, values, units=2):
         write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
         parts.append(replace(part, name=committed_name(unit, conversion)))
     return record_of(source, conversion, parts)
+
+
+def stored_records(location):
+    """Return {source: its record's JSON} of a table's files of records, read without the package."""
+    found = {}
+    for path in sorted((Path(location) / "sources").glob("*.jsonl")):
+        shared = []
+        for line in map(json.loads, path.read_text().splitlines()[1:]):
+            if "removed" in line:
+                found.pop(line["removed"], None)
+            elif "source" in line:
+                found[line["source"]] = line | shared[line["common"]]
+            else:
+                shared.append(line)
+    return found
+
+
+def change_record(location, source, change):
+    """Apply a function to the JSON of a source's record, in every file that has one, without what files share."""
+    for path in (Path(location) / "sources").glob("*.jsonl"):
+        lines = list(map(json.loads, path.read_text().splitlines()))
+        for line in lines:
+            if line.get("source") == source:
+                change(line)
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def record_file(location):
+    """Return the only file of records of a table."""
+    (path,) = (Path(location) / "sources").glob("*.jsonl")
+    return path
 
 
 def fingerprint(result):

@@ -1,7 +1,5 @@
 """What verify finds in matrices of every storage, with gene maps and versions; and what it catches there."""
 
-import json
-
 import anndata
 import h5py
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 from h5ads import categorical, nullable, write_h5ad
 from looms import random_counts, write_loom
 from scipy import sparse
+from tables import stored_records
 
 from median_spark import AttributeNames, ReadOptions, read_gene_map, read_gene_table, run, verify
 from median_spark.errors import TableError, UsageError
@@ -97,7 +96,7 @@ def copied(done, tmp_path):
 
 def test_h5ad_files_of_every_storage_are_read_anew_and_agree(done):
     assert differences(done) == []
-    values = {path.stem: json.loads(path.read_text())["values"] for path in (done / "expression/sources").glob("*")}
+    values = {source: record["values"] for source, record in stored_records(done / "expression").items()}
     assert set(values) == {"csr", "csc", "dense", "raw", "layer"}
     assert min(values.values()) > 100
 

@@ -1,29 +1,38 @@
-"""One conversion under way: beside the Spark job that reads units, the driver commits each source as it is complete."""
+"""One conversion under way: beside the Spark jobs, the driver commits each source as it is complete."""
 
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import SparkSession
 
 from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
+    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
+    Looking,
     SourceRecord,
+    StagedSource,
     UnitRecord,
+    WantedSource,
+    change_of,
     committed_name,
 )
-from median_spark.matrices import matrix_stat
+from median_spark.matrices import current
 from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
+from median_spark.spark.convert.background import BackgroundJob
+from median_spark.spark.convert.look_job import LookJob
 from median_spark.spark.convert.pending import PendingSource
 from median_spark.spark.convert.slow_sources import SlowSources
-from median_spark.spark.convert.unit_job import UnitJob
+from median_spark.spark.convert.unit_job import convert_units
 from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
@@ -31,25 +40,28 @@ _POLL_SECONDS = 0.5
 _STORE_POLL_SECONDS = 3.0
 """The same where each look is requests to a store."""
 
-_COMMITS_AT_ONCE = 8
-"""Sources that are committed side by side on a store, which takes its time to copy their parts."""
+_COMMITTED_AT_ONCE = 256
+"""Most sources whose records are one file; if the driver is killed while it moves their parts, they are read again."""
+
+_CHECKS_AT_ONCE = 8
+"""Sources that are compared with their files side by side on a store."""
 
 _SEEN_LATE_SECONDS = 75.0
 """After the job, what workers wrote must be seen by then; NFS keeps a folder's listing for 60 seconds at most."""
 
-_Ending = tuple[str | None, SourceRecord | None]
-"""Why a source cannot be committed, or its record."""
-
 
 class Conversion:
-    """The driver's work while units are read: it commits sources as they are complete, and reports progress."""
+    """The driver's work while sources are read: it commits them as they are complete, and reports progress.
+
+    `look` comes first, then `convert`. `known` are the names of sources that the table has, or has failures of.
+    """
 
     def __init__(
         self,
         spark: SparkSession,
         table: ExpressionTable,
-        pending: list[PendingSource],
         plan: ConvertPlan,
+        known: Set[str],
         progress: ProgressReporter,
         lease: storage.Lease,
     ) -> None:
@@ -58,24 +70,68 @@ class Conversion:
         self._staging = table.staging
         self._lease = lease
         self._poll_seconds = _POLL_SECONDS if storage.is_local(table.location) else _STORE_POLL_SECONDS
-        self._pending = {source.conversion: source for source in pending}
+        self._pending: dict[str, PendingSource] = {}
         self._plan = plan
+        self._known = known
+        self._software = software_versions()
         self._progress = progress
-        names = {source.conversion: source.source.name for source in pending}
-        self._slow = SlowSources(self._staging, names, plan.options.limits, progress)
+        self._batches: dict[str, list[StagedSource]] = {}
+        self._taken: set[str] = set()
         self._failed: list[str] = []
         self._last_state: ConvertState | None = None
         self._settled = 0
         self._values = 0
         self._cells_done = 0
-        self._cells = sum(source.head.cells for source in pending)
-        self._software = software_versions()
+        self._cells = 0
+        self.look_tasks = 0
         self.tasks = 0
         self.records: dict[str, SourceRecord] = {}
         self.failures: list[FailureRecord] = []
+        self.listed: list[npt.NDArray[np.int64]] = []
 
-    def run(self) -> None:
-        """Convert what is pending.
+    def look(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
+        """Look at every source on the workers, so that faults are known before work begins; small ones are staged.
+
+        They are committed meanwhile if a failure does not end the conversion, and else by `convert`. What a killed run
+        had staged is taken over.
+
+        Raises
+        ------
+        EngineError
+            If Spark failed, or what the workers wrote cannot be seen.
+        """
+        wanted_by_conversion = {one.conversion: one for one in wanted}
+        self._take_batches(wanted_by_conversion, partly=True)
+        left = [one for one in wanted if one.conversion not in self._taken]
+        options = self._plan.options
+        looking = Looking(
+            self._table, self._plan.reading, options.entries_per_unit, universe, uuid.uuid4().hex, SMALL_BYTES
+        )
+        job = LookJob(looking, left, self._software, options.limits)
+        self.look_tasks = job.tasks
+        background = BackgroundJob(self._spark, "look", lambda: job.run(self._spark, self._progress))
+        try:
+            while not background.wait(self._poll_seconds):
+                if options.on_error == "skip":
+                    self._take_batches(wanted_by_conversion)
+                    self._commit_batches()
+        except BaseException:
+            self._stop_workers()
+            raise
+        background.raise_error()
+        for one, looked_at in zip(left, job.outcomes, strict=True):
+            if looked_at.listed is not None:
+                self.listed.append(looked_at.listed)
+            if looked_at.error is not None:
+                self.failures.append(FailureRecord(one.source.name, one.source.file.path, looked_at.error))
+            elif looked_at.head is not None:
+                self._pending[one.conversion] = PendingSource(one.source, one.conversion, looked_at.head)
+                self._cells += looked_at.head.cells
+        staged = [one for one, looked_at in zip(left, job.outcomes, strict=True) if looked_at.batch is not None]
+        self._take_late_batches(wanted_by_conversion, staged)
+
+    def convert(self) -> None:
+        """Commit what is staged, and convert the rest.
 
         Raises
         ------
@@ -84,19 +140,25 @@ class Conversion:
         EngineError
             If Spark failed.
         """
-        if not self._pending:
-            return
-        storage.remove(self._staging.stop)
+        self._commit_batches()
+        if self._pending:
+            self._convert_units()
+        self._staging.discard_batches(keep=set())
+
+    def _convert_units(self) -> None:
+        names = {source.conversion: source.source.name for source in self._pending.values()}
+        slow = SlowSources(self._staging, names, self._plan.options.limits, self._progress)
         self._resume()
         self._settle()
         units = [
             (source.source, source.conversion, unit) for source in self._pending.values() for unit in source.units_left
         ]
         self.tasks = len(units)
-        job = UnitJob(self._spark, self._staging, units, self._plan)
-        job.start()
+        job = BackgroundJob(
+            self._spark, "convert", lambda: convert_units(self._spark, self._staging, units, self._plan)
+        )
         try:
-            with self._slow.watched():
+            with slow.watched():
                 while not job.wait(self._poll_seconds):
                     self._gather()
         except BaseException:  # an interrupt too: let the workers stop at their next unit
@@ -114,13 +176,73 @@ class Conversion:
         stop_at_failures(self.failures, self._plan.options)
         job.raise_error()
         if self._pending:
-            left = [source.source.name for source in self._pending.values()]
-            message = (
-                f"{self._table.location}: the workers have read all cells, but of {counted(len(left), 'source')} "
-                f"({listed(left, 3)}) what they wrote is not to be seen from here: this must be one folder for the "
-                "driver and every worker, on a shared disk, or a URI such as s3://bucket/folder"
-            )
-            raise EngineError(message)
+            raise self._not_seen([source.source.name for source in self._pending.values()])
+
+    def _not_seen(self, left: list[str]) -> EngineError:
+        return EngineError(
+            f"{self._table.location}: the workers have read all cells, but of {counted(len(left), 'source')} "
+            f"({listed(left, 3)}) what they wrote is not to be seen from here: this must be one folder for the "
+            "driver and every worker, on a shared disk, or a URI such as s3://bucket/folder"
+        )
+
+    def _take_batches(self, wanted: dict[str, WantedSource], *, partly: bool = False) -> None:
+        """Take in the batches that are staged by now; `partly` also those of which a killed run has moved some parts.
+
+        Sources that are taken already, as where a task ran twice, or that are not wanted, are left out.
+        """
+        for batch in sorted(self._staging.batches() - self._batches.keys()):
+            records = self._table.staged_batch(batch, partly=partly)
+            if records is None:
+                continue
+            taken = self._batches[batch] = []
+            for record in records:
+                one = wanted.get(record.conversion)
+                if one is None or record.source != one.source.name or record.conversion in self._taken:
+                    continue
+                if not current(record.layout):
+                    continue
+                self._taken.add(record.conversion)
+                part = (self._staging.batch_part(batch, record.conversion),) if record.parts else ()
+                taken.append(StagedSource(replace(record, input=one.source.file), part))
+                self._cells += record.cells
+
+    def _take_late_batches(self, wanted: dict[str, WantedSource], staged: list[WantedSource]) -> None:
+        """Wait until all staged sources are seen: a network disk may show an old listing for a while."""
+        deadline = time.monotonic() + _SEEN_LATE_SECONDS
+        self._take_batches(wanted)
+        while missing := [one for one in staged if one.conversion not in self._taken]:
+            if time.monotonic() > deadline:
+                raise self._not_seen([one.source.name for one in missing])
+            time.sleep(self._poll_seconds)
+            self._take_batches(wanted)
+
+    def _commit_batches(self) -> None:
+        """Commit the sources of all batches that were taken in."""
+        few: dict[str, list[StagedSource]] = {}
+        for batch, sources in list(self._batches.items()):
+            if sources:
+                few[batch] = sources
+            if sum(map(len, few.values())) >= _COMMITTED_AT_ONCE:
+                self._commit_few(few)
+                few = {}
+        self._commit_few(few)
+
+    def _commit_few(self, batches: dict[str, list[StagedSource]]) -> None:
+        self._commit([source for sources in batches.values() for source in sources])
+        for batch, sources in batches.items():
+            self._batches[batch] = []
+            self._staging.discard_batch(batch)
+            self._values += sum(source.record.values for source in sources)
+            self._cells_done += sum(source.record.cells for source in sources)
+            self._settled += len(sources)
+        self._report()
+
+    def _commit(self, sources: list[StagedSource]) -> None:
+        for at in range(0, len(sources), _COMMITTED_AT_ONCE):
+            chunk = sources[at : at + _COMMITTED_AT_ONCE]
+            self._lease.require()
+            self._table.commit_all(chunk, self._known)
+            self.records |= {source.record.source: source.record for source in chunk}
 
     def _resume(self) -> None:
         """Take over the units that a killed run had finished, unless they were cut otherwise or failed."""
@@ -161,18 +283,24 @@ class Conversion:
     def _settle(self) -> None:
         """Commit the sources that are complete, and set aside those that failed."""
         ended = [source for source in self._pending.values() if source.error or source.complete]
-        for source, (reason, record) in zip(ended, self._side_by_side(self._finish, ended), strict=True):
-            if reason is not None:
+        complete = []
+        for source, reason in zip(ended, self._reasons(ended), strict=True):
+            if reason is None:
+                complete.append(self._table.staged(self._record(source)))
+            else:
                 self.failures.append(FailureRecord(source.source.name, source.source.file.path, reason))
                 self._failed.append(source.conversion)
                 self._cells_done += sum(unit.last - unit.first for unit in source.units_left)
                 if self._plan.options.on_error == "fail":
                     self._stop_workers()
-            elif record is not None:
-                self.records[record.source] = record
+        self._commit(complete)
+        for source in ended:
             del self._pending[source.conversion]
             self._settled += 1
-        sources = self._settled + len(self._pending)
+        self._report()
+
+    def _report(self) -> None:
+        sources = self._settled + len(self._pending) + sum(map(len, self._batches.values()))
         state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
         if state != self._last_state:
             self._last_state = state
@@ -184,55 +312,22 @@ class Conversion:
             self._lease.require()
             storage.write_bytes(self._staging.stop, b"")
 
-    def _side_by_side(
-        self, finish: Callable[[PendingSource], "_Ending"], sources: list[PendingSource]
-    ) -> Iterator["_Ending"]:
-        """Finish one source after the other; on an object store, some at once."""
+    def _reasons(self, sources: list[PendingSource]) -> list[str | None]:
+        """Return why each source cannot be committed, None if it can; on a store, some are looked at side by side."""
         if storage.has_folders(self._table.location) or len(sources) < 2:
-            yield from map(finish, sources)
-            return
-        with ThreadPoolExecutor(_COMMITS_AT_ONCE) as committers:
-            yield from committers.map(finish, sources)
+            return list(map(self._reason, sources))
+        with ThreadPoolExecutor(_CHECKS_AT_ONCE) as checkers:
+            return list(checkers.map(self._reason, sources))
 
-    def _finish(self, source: PendingSource) -> "_Ending":
-        """Commit a source that is complete; return why it cannot be, or its record."""
-        reason = source.error or self._changed(source)
-        if reason is not None:
-            return reason, None
-        record = self._record(source)
-        self._lease.require()
-        self._table.commit(record)
-        return None, record
-
-    def _changed(self, source: PendingSource) -> str | None:
-        file = source.source.file
-        if matrix_stat(file.path) == file:
-            return None
-        return f"{file.path}: this file was changed while it was being read; convert it again"
+    def _reason(self, source: PendingSource) -> str | None:
+        return source.error or change_of(source.source.file)
 
     def _record(self, source: PendingSource) -> SourceRecord:
-        head, token = source.head, uuid.uuid4().hex[:8]
-        parts = []
-        for number in sorted(source.done):
-            part = source.done[number].part
-            if part is not None:
-                parts.append(replace(part, name=committed_name(number, token)))
-        return SourceRecord(
-            source=source.source.name,
-            input=source.source.file,
-            conversion=source.conversion,
-            values=sum(record.values for record in source.done.values()),
-            parameters=head.parameters,
-            layout=head.layout,
-            cells_listed=None if head.listed is None else len(head.listed),
-            software=self._software,
-            parts=tuple(parts),
-            rows=head.rows,
-            cells=head.cells,
-            cells_passed=head.cells_passed,
-            median_n_counts=head.median_n_counts,
-            genes=head.genes,
-            gene_list=head.gene_list,
-            row_counts=head.row_counts,
-            warnings=head.warnings,
-        )
+        token = uuid.uuid4().hex[:8]
+        parts = [
+            replace(record.part, name=committed_name(number, token))
+            for number, record in sorted(source.done.items())
+            if record.part is not None
+        ]
+        values = sum(record.values for record in source.done.values())
+        return source.head.record(source.source, source.conversion, values, parts, self._software)

@@ -1,6 +1,8 @@
 """Running n numbered tasks on Spark, in the way that works on every Spark from 3.5, classic and Connect."""
 
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +14,8 @@ from median_spark.spark.engine.spark_errors import explained
 
 Task = Callable[[int], Iterator[pa.RecordBatch]]
 Merge = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+Item = TypeVar("Item")
 
 _DDL_TYPES = {
     pa.string(): "string",
@@ -27,6 +31,18 @@ _ERRORS: dict[str, type[MedianSparkError]] = {error.__name__: error for error in
 
 _TASKS_PER_MERGE = 4
 _MOST_MERGES = 512
+
+
+class Shipped(Generic[Item]):
+    """Items that travel with a task, pickled by the block: a task that takes one of many unpickles only its block."""
+
+    def __init__(self, items: Sequence[Item], block: int = 64) -> None:
+        self._block = block
+        self._pickled = [pickle.dumps(items[at : at + block]) for at in range(0, len(items), block)]
+
+    def __getitem__(self, number: int) -> Item:
+        items: Sequence[Item] = pickle.loads(self._pickled[number // self._block])
+        return items[number % self._block]
 
 
 def run_tasks(spark: SparkSession, tasks: int, schema: pa.Schema, task: Task) -> DataFrame:

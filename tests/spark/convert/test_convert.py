@@ -237,7 +237,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):
     path = write_loom(tmp_path / "corpus" / "s.loom", np.ones((30, 20), int))
 
     class Meddler:
-        """Touches the file whenever it is told how far the conversion is."""
+        """Touches the file whenever it is told how far the conversion is, or that sources are looked at."""
 
         def note(self, text):
             pass
@@ -246,6 +246,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):
             os.utime(path)
 
         def working(self, text):
+            os.utime(path)
             return nullcontext()
 
     with pytest.raises(InputError, match="changed while it was being read"):

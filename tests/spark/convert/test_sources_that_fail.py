@@ -64,11 +64,11 @@ class Told(SilentProgress):
 
     def convert_state(self, state):
         del state
-        self._at_reading()
 
     @contextmanager
     def working(self, text):
         self.notes.append(text)
+        self._at_reading()
         yield
 
 

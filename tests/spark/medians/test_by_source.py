@@ -12,6 +12,7 @@ import pytest
 from looms import random_counts, write_loom
 from oracle import corpus_values, loom_values, read_types, universe
 from published import digest_loom, merge
+from tables import change_record, stored_records
 
 from median_spark import (
     ConvertOptions,
@@ -326,10 +327,8 @@ def test_a_run_refuses_pickles_within_its_folder_before_it_begins(spark, demo, t
 def test_the_record_of_an_older_conversion_has_no_depth(spark, tmp_path):
     corpus = plate_among(tmp_path / "corpus", droplets=3)
     convert(str(corpus), str(tmp_path / "x"), spark=spark)
-    for path in (tmp_path / "x" / "sources").iterdir():
-        record = json.loads(path.read_text())
-        assert record.pop("median_n_counts") > 0
-        path.write_text(json.dumps(record))
+    for source in stored_records(tmp_path / "x"):
+        change_record(tmp_path / "x", source, lambda record: record.pop("median_n_counts"))
     medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
     assert pq.read_table(tmp_path / "r" / "sources.parquet")["median_n_counts"].null_count == 4
 

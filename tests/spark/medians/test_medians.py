@@ -1,10 +1,10 @@
-import json
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
 from oracle import corpus_values, read_types, universe
+from tables import change_record
 from windows import bundles
 
 from median_spark import (
@@ -214,10 +214,7 @@ def test_a_table_with_fewer_values_than_its_records_say_is_refused(spark, tmp_pa
         counts = random_counts(np.random.default_rng(number), 50, 40)
         write_loom(tmp_path / "corpus" / f"s{number}.loom", counts)
     convert(str(tmp_path / "corpus"), str(tmp_path / "x"), spark=spark)
-    location = tmp_path / "x" / "sources" / "s1.json"
-    record = json.loads(location.read_text())
-    record["values"] += 5
-    location.write_text(json.dumps(record))
+    change_record(tmp_path / "x", "s1", lambda record: record.update(values=record["values"] + 5))
     with pytest.raises(TableError, match=r"values were digested where the sources' records say"):
         table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
 
