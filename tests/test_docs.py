@@ -114,7 +114,7 @@ def test_every_public_name_is_in_the_api_reference():
 
 
 def test_the_page_of_layouts_has_the_table_of_the_data():
-    assert "\n".join(layout_table()) in (ROOT / "docs" / "formats.md").read_text()
+    assert "\n".join(layout_table()) in (ROOT / "docs" / "layouts.md").read_text()
 
 
 def test_every_page_is_in_the_navigation():

@@ -1,6 +1,6 @@
 """The layouts of public corpora: the marks that each is recognised by, and the options of reading that it implies.
 
-Data only: `median_spark.matrices.layouts` recognises layouts, and docs/formats.md shows this table.
+Data only: `median_spark.matrices.layouts` recognises layouts, and docs/layouts.md shows this table.
 """
 
 from collections.abc import Mapping

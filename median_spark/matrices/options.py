@@ -120,7 +120,7 @@ class ReadOptions:
     ----------
     layout : str
         Name of the layout that every source must have, ``"auto"`` to recognise that of each, or ``"none"``. A layout
-        decides what is not given here; see docs/formats.md.
+        decides what is not given here; see docs/layouts.md.
     target_sum : float
         Counts that every cell is scaled to.
     gene_types : tuple of str

@@ -1,4 +1,4 @@
-"""The table of layouts as docs/formats.md shows it, made from the data."""
+"""The table of layouts as docs/layouts.md shows it, made from the data."""
 
 from median_spark.matrices.known_layouts import LAYOUTS, Layout
 from median_spark.matrices.layouts import AppliedLayout
