@@ -84,6 +84,8 @@ def stage_batch(
     `looking` is a `Looking`. A matrix that cannot be read is told, not raised. Copies of a task at the same time stage
     a batch each; whichever the driver takes, the values are the same.
     """
+    if storage.stat(staging.stop) is not None:
+        return [LookedAt(error="this source was not looked at: the run was stopped")] * len(wanted)
     token = uuid.uuid4().hex[:8]
     outcomes: list[LookedAt] = []
     records: list[SourceRecord] = []

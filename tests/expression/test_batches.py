@@ -132,3 +132,9 @@ def test_leftovers_of_unfinished_batches_go_and_finished_ones_stay_if_wanted(tab
     assert not Path(table.staging.batch_folder("unfinished")).exists()
     table.discard_leftovers(keep=set(), records=[])
     assert content(table.staging.location) == {}
+
+
+def test_a_run_that_was_stopped_begins_no_batch(table, corpus):
+    storage.write_bytes(table.staging.stop, b"")
+    assert {one.error for one in stage(table, wanted(corpus))} == {"this source was not looked at: the run was stopped"}
+    assert table.staging.batches() == set()

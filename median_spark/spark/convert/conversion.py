@@ -144,6 +144,7 @@ class Conversion:
         if self._pending:
             self._convert_units()
         self._staging.discard_batches(keep=set())
+        storage.remove(self._staging.slow)
 
     def _convert_units(self) -> None:
         names = {source.conversion: source.source.name for source in self._pending.values()}
@@ -172,7 +173,6 @@ class Conversion:
         for conversion in sorted(self._staging.conversions() & settled):
             self._staging.discard(conversion)
         storage.remove(self._staging.stop)
-        storage.remove(self._staging.slow)
         stop_at_failures(self.failures, self._plan.options)
         job.raise_error()
         if self._pending:
