@@ -11,7 +11,7 @@ import numpy.typing as npt
 from median_spark.genes.ids import CASE, PREFIX, VERSION, has_version, respelled, respellings
 from median_spark.genes.table import GeneTable
 
-_WORDS = {PREFIX: "prefixes", CASE: "lower case", VERSION: "versions"}
+_WORDS = {PREFIX: "prefixes", CASE: "case", VERSION: "versions"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def words_of(kinds: tuple[str, ...]) -> str:
 def respelling_warning(kinds: tuple[str, ...]) -> str:
     """Return what was done to ids so that the gene table has them."""
     return (
-        f"the gene table has none of its ids as they are: they were matched without regard to "
-        f"{words_of(kinds)}, and genes are called as the table calls them"
+        f"none of its ids is in the gene table as written: they were matched with {words_of(kinds)} ignored, and the "
+        "table's ids are used"
     )
 
 

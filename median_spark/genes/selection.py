@@ -112,7 +112,7 @@ def _matched(source: str, ids: npt.NDArray[np.str_], table: GeneTable, *, may_re
         )
         message = (
             f"{source}: the gene table has none of its ids as they are, and '{pair[0]}' and '{pair[1]}' would both be "
-            f"'{pair[2]}' without {words_of(matched.respelled)}: {remedy}"
+            f"'{pair[2]}' with {words_of(matched.respelled)} ignored: {remedy}"
         )
         raise InputError(message, kind="two ids of one gene")
     return matched

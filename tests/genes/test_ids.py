@@ -280,7 +280,7 @@ class TestMatching:
         )
         assert RowCounts.from_json(row_counts.as_json()) == row_counts
         (said,) = spelling_warnings(row_counts, selection.genes, TABLE)
-        assert "matched without regard to " in said
+        assert "were matched with " in said
         assert coverage_warning(row_counts, np.array(ids), TABLE) is None
 
     @pytest.mark.parametrize("name", SPELLINGS)
@@ -326,9 +326,12 @@ class TestMatching:
     @pytest.mark.parametrize(
         ("ids", "remedy"),
         [
-            ([f"{HUMAN[0]}.1", f"{HUMAN[0]}.2"], r"without versions: ReadOptions\(strip_version=True\) sums them$"),
-            ([f"GRCh38_{HUMAN[0]}", f"hg19_{HUMAN[0]}"], r"without prefixes: gene_map says which to take$"),
-            ([f"a1_{HUMAN[0].lower()}.1", f"{HUMAN[0]}.1"], r"without prefixes and lower case and versions: gene_map"),
+            (
+                [f"{HUMAN[0]}.1", f"{HUMAN[0]}.2"],
+                r"with versions ignored: ReadOptions\(strip_version=True\) sums them$",
+            ),
+            ([f"GRCh38_{HUMAN[0]}", f"hg19_{HUMAN[0]}"], r"with prefixes ignored: gene_map says which to take$"),
+            ([f"a1_{HUMAN[0].lower()}.1", f"{HUMAN[0]}.1"], r"with prefixes and case and versions ignored: gene_map"),
         ],
     )
     def test_two_ids_of_one_gene_are_refused_with_the_remedy(self, ids, remedy):

@@ -94,7 +94,7 @@ def test_two_species_by_their_annotations_from_prefixed_ids_to_a_merged_result(t
     out = tmp_path / "out"
     tables = ["--gene-table", str(tmp_path / "human.gtf"), "--gene-table", str(tmp_path / "mouse.txt")]
     assert main(["run", str(tmp_path / "in"), *tables, "--out", str(out)]) == 0
-    assert "matched without regard to prefixes and lower case" in capsys.readouterr().out
+    assert "matched with prefixes and case ignored" in capsys.readouterr().out
     expected = {GENES[row]: median for row, median in enumerate(expected_medians([path]).values())}
     found = medians_of(out)
     assert sorted(found) == sorted([*GENES, *mouse])

@@ -302,7 +302,7 @@ class Conversion:
     def _report(self) -> None:
         sources = self._settled + len(self._pending) + sum(map(len, self._batches.values()))
         state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
-        if state != self._last_state:
+        if sources and state != self._last_state:
             self._last_state = state
             self._progress.convert_state(state)
 

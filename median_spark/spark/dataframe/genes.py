@@ -48,7 +48,7 @@ def choose_genes(
     if pair is not None:
         message = (
             f"the DataFrame's column '{column}' has '{pair[0]}' and '{pair[1]}', which would both be '{pair[2]}' "
-            f"of the gene table without {words_of(matched.respelled)}: replace them by one id each"
+            f"of the gene table with {words_of(matched.respelled)} ignored: replace them by one id each"
         )
         raise FrameError(message)
     if matched.respelled:
