@@ -5,10 +5,10 @@ import hashlib
 import io
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import InputError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ID_COLUMNS = (
     "cell", "cell_id", "cellid", "cell_label", "obs_names", "barcode", "barcodes", "cell_barcode", "index", "_index",
@@ -72,8 +75,10 @@ class CellList:
         return np.asarray(self._index.get_indexer(cell_ids.astype(np.object_)), dtype=np.int64)
 
     @cached_property
-    def _index(self) -> pd.Index:
+    def _index(self) -> "pd.Index":
         """The ids, hashed once for all cells that are looked up."""
+        import pandas as pd  # half a second: only who chooses cells waits
+
         return pd.Index(self.ids.to_numpy(zero_copy_only=False))
 
 

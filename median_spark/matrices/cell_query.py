@@ -9,14 +9,16 @@ import re
 import tokenize
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from median_spark.errors import InputError, UsageError, shortened
 from median_spark.options import CELLS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LONGEST = 200
 
@@ -78,12 +80,14 @@ class CellQuery:
         places = {name: f"c{self.names.index(quoted.get(name, name))}" for name in order}
         object.__setattr__(self, "_expression", renamed(places))
 
-    def evaluate(self, location: str, columns: dict[str, pd.Series]) -> npt.NDArray[np.bool_]:
+    def evaluate(self, location: str, columns: "dict[str, pd.Series]") -> npt.NDArray[np.bool_]:
         """Return for which rows of the columns, one for each of `names`, it is true; `location` is for messages.
 
         Where a value is missing, pandas decides: a comparison is false, ``!=`` and ``not in`` are true; in a nullable
         column of integers or truth values both are false.
         """
+        import pandas as pd  # half a second: only who chooses cells waits
+
         frame = pd.DataFrame({f"c{place}": columns[name] for place, name in enumerate(self.names)})
         try:
             # pd.eval, and not frame.query: the names are the columns' alone, and numexpr may be installed or not.
@@ -169,7 +173,7 @@ def _renamed(plain: str, names: set[str]) -> tuple[Callable[[dict[str, str]], st
     return rename, order
 
 
-def _kind(column: pd.Series) -> str:
+def _kind(column: "pd.Series") -> str:
     if isinstance(column.dtype, np.dtype) and column.dtype == object:
         return "texts"
     return str(column.dtype)

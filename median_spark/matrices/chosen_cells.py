@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from median_spark.errors import InputError, counted, listed
 from median_spark.guard import beat
@@ -14,6 +14,9 @@ from median_spark.matrices.cell_query import CellQuery
 from median_spark.matrices.contract import CountMatrix, Flags, Ints, brief
 from median_spark.matrices.options import ReadOptions
 from median_spark.options import CELLS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CELLS_AT_ONCE = 1 << 16
 """Cells whose attributes are held at once."""
@@ -39,6 +42,8 @@ def queried_cells(matrix: CountMatrix, query: CellQuery, first: int, last: int) 
 
 def describe_query(matrix: CountMatrix, query: CellQuery) -> str:
     """Return what the attributes that a query names hold, for people: their range, or their most frequent values."""
+    import pandas as pd  # half a second: only who chooses cells waits
+
     values: dict[str, Counter[object]] = {name: Counter() for name in query.names}
     ranges: dict[str, list[float]] = {name: [] for name in query.names}
     for _, _, columns in _columns(matrix, query, 0, matrix.shape[1]):
@@ -85,7 +90,7 @@ def of_location(location: str, options: ReadOptions) -> ReadOptions:
 
 def _columns(
     matrix: CountMatrix, query: CellQuery, first: int, last: int
-) -> Iterator[tuple[int, int, dict[str, pd.Series]]]:
+) -> Iterator[tuple[int, int, "dict[str, pd.Series]"]]:
     """Yield what a query names, for some cells at a time."""
     held = matrix.attributes("cell")
     missing = [name for name in query.names if name not in {*held, *COMPUTED, _INDEX}]
@@ -102,7 +107,9 @@ def _columns(
         yield begin, end, {name: _column(matrix, name, held, begin, end) for name in query.names}
 
 
-def _column(matrix: CountMatrix, name: str, held: list[str], first: int, last: int) -> pd.Series:
+def _column(matrix: CountMatrix, name: str, held: list[str], first: int, last: int) -> "pd.Series":
+    import pandas as pd  # half a second: only who chooses cells waits
+
     if name in held:
         return matrix.cell_values(name, first, last)
     if name == _INDEX:

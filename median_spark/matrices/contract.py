@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from median_spark import genes
 from median_spark.errors import InputError, shortened
 from median_spark.matrices.options import AttributeNames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BYTES_PER_ENTRY = 1.3
 """Fewest stored bytes per entry seen in real files (1.3 in dense plate-based ones, 3 in droplet ones)."""
@@ -93,7 +95,7 @@ class CountMatrix(Protocol):
         """Return the names of all layers, as `ReadOptions.layer` takes them."""
         return []
 
-    def cell_values(self, name: str, first: int, last: int) -> pd.Series:
+    def cell_values(self, name: str, first: int, last: int) -> "pd.Series":
         """Return a property of the cells ``first <= cell < last`` as the format's own library gives it to pandas."""
         message = f"{self.location}: {self.cell_attribute} '{brief(name)}' is missing"
         raise InputError(message)

@@ -1,15 +1,17 @@
 """Properties of rows and of cells by name, as formats with named attributes or data frames have them."""
 
 import html
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import CountMatrix, Flags, Floats, Numbers, Texts, brief
 from median_spark.matrices.options import OPTIONS, REMEDIES, AttributeNames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STRINGS = "strings"
 """What `Table.kind` calls a column of strings."""
@@ -84,13 +86,15 @@ class Table(Protocol):
             texts[missing] = None
         return texts
 
-    def series(self, column: str, first: int, last: int) -> pd.Series:
+    def series(self, column: str, first: int, last: int) -> "pd.Series":
         """Return some entries of a column for pandas: numbers, truth values, or texts; NaN where one is missing."""
         values, missing = self.values(column, first, last)
         if values.ndim != 1:
             self.refuse(column, f"must have one value for each of the {self.axis}; it has {values.ndim} dimensions")
         if values.dtype.kind not in "iufb":
             values = as_strings(values).astype(np.object_)
+        import pandas as pd  # half a second: only who chooses cells waits
+
         return pd.Series(values if missing is None else np.where(missing, np.nan, values))
 
     def kind(self, column: str) -> str:
@@ -131,7 +135,7 @@ class TabledMatrix(CountMatrix):
         """Return the total counts of each cell over all rows."""
         return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
 
-    def cell_values(self, name: str, first: int, last: int) -> pd.Series:
+    def cell_values(self, name: str, first: int, last: int) -> "pd.Series":
         """Return a column of the cells ``first <= cell < last``."""
         if not self._cells.has(name):
             self._cells.refuse(name, f"is missing; it has {listed(self._cells.columns, 12) or 'none'}")

@@ -4,15 +4,17 @@ Knows the encodings of columns, which https://anndata.readthedocs.io/en/latest/f
 nothing of what they mean.
 """
 
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
-import pandas as pd
 
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
 from median_spark.matrices.tables import Table, Values, as_strings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _OLD_CATEGORIES = "__categories"
 
@@ -76,8 +78,10 @@ class Frame(IndexedTable):
             categories = codes.referred("categories")
         return self._categorical(column, categories, codes, first, last)
 
-    def series(self, column: str, first: int, last: int) -> pd.Series:
+    def series(self, column: str, first: int, last: int) -> "pd.Series":
         """Return the entries ``first <= entry < last`` of a column, of the type that anndata gives it in pandas."""
+        import pandas as pd  # half a second: only who chooses cells waits
+
         held = self._held.find(column) if isinstance(self._held, Group) else None
         encoding = held.word("encoding-type") if isinstance(held, Group) else None
         if isinstance(held, Group) and encoding == "categorical":

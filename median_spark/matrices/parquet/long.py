@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from median_spark.errors import InputError, counted
@@ -257,6 +256,8 @@ def _index(rows: _CellRows, columns: CountColumns) -> CellIndex:
 
 
 def _hashes(cells: pa.Array) -> npt.NDArray[np.uint64]:
+    import pandas as pd  # half a second: only readers of long tables wait
+
     values, _ = array_values(pa.chunked_array([cells]))
     return np.asarray(pd.util.hash_array(values, categorize=False))
 

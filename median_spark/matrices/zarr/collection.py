@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from median_spark.errors import InputError, listed
 from median_spark.guard import beat
@@ -22,6 +22,9 @@ from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.tables import Values
 from median_spark.matrices.transpose import joined
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREFIX = "dataset_"
 
@@ -76,10 +79,12 @@ class _JoinedFrame(IndexedTable):
         missing = [np.zeros(len(values), dtype=np.bool_) if gaps is None else gaps for values, gaps in parts]
         return np.concatenate([values for values, _ in parts]), np.concatenate(missing)
 
-    def series(self, column: str, first: int, last: int) -> pd.Series:
+    def series(self, column: str, first: int, last: int) -> "pd.Series":
         """Return some entries of a column for pandas."""
         pieces = list(self._pieces.of(first, last)) or [(0, 0, 0, 0)]
         parts = [self._frames[number].series(column, begin, end) for number, begin, end, _ in pieces]
+        import pandas as pd  # half a second: only who chooses cells waits
+
         return pd.concat(parts, ignore_index=True)
 
 
