@@ -215,7 +215,7 @@ def test_paths_that_cannot_be_read_are_refused_by_load(reader, corpus, tmp_path)
     for path, message in {
         f"{tmp_path}/nothing": "nothing: there is no such file or folder",
         f"{tmp_path}/note.txt": r"note\.txt: this is not a matrix .* must end in \.loom",
-        f"{corpus}/z*": r"no \.loom file matches; .*corpus holds 'a/study1\.loom'",
+        f"{corpus}/z*": r"no \.loom .*file matches; .*corpus holds 'a/study1\.loom'",
         f"{tmp_path}/no/*/x.loom": "there is no folder .*/no in which to look",
     }.items():
         with pytest.raises(Exception, match=message):
