@@ -46,6 +46,13 @@ class CellList:
         Source of each, where the list says so.
     whole : str
         Fingerprint of the list that this is a part of; empty for a whole list.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> import pyarrow
+    >>> len(median_spark.CellList("cells.csv", pyarrow.array(["AAACCTGA-1", "AAACCTGC-1"])))
+    2
     """
 
     path: str

@@ -58,6 +58,12 @@ class CellQuery:
     ------
     UsageError
         If it is no expression, or has what a query of cells must not have.
+
+    Examples
+    --------
+    >>> import median_spark
+    >>> median_spark.CellQuery("tissue == 'lung' and n_genes >= 200").names
+    ('tissue', 'n_genes')
     """
 
     text: str

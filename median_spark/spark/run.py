@@ -101,8 +101,8 @@ def execute_run(plan: RunPlan, spark: SparkSession, progress: ProgressReporter) 
         if others:
             progress.note(
                 f"note: {table.location} also holds {counted(len(others), 'source')} of earlier runs that these "
-                f"medians leave out: {listed(others, 3)}; 'median-spark medians {table.location}' takes all of them, and "
-                "'median-spark remove' takes sources out of the table"
+                f"medians leave out: {listed(others, 3)}; 'median-spark medians' takes all sources of a table, and "
+                "'median-spark remove' takes some out of it"
             )
         records, failures = tuple(chosen_records(table, every, names)), tuple(conversion.failures)
         medians = MediansPlan(table, records, failures, plan.target, plan.options, plan.outputs)

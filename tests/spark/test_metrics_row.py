@@ -7,7 +7,7 @@ import pytest
 from looms import write_looms
 from windows import bundles
 
-from median_spark import MedianOptions, ResultOptions, convert, medians, merge, run
+from median_spark import ConvertOptions, MedianOptions, ResultOptions, convert, medians, merge, run
 from median_spark.results import read_summary
 
 pytestmark = pytest.mark.spark
@@ -36,11 +36,12 @@ def stages_in(row):
 
 
 def test_of_a_run_has_all_its_stages(spark, corpus, tmp_path):
-    run(str(corpus), str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
+    conversion = ConvertOptions(unit_entries=20_000)  # in one unit, they would be converted where they are looked at
+    run(str(corpus), str(tmp_path / "out"), spark=spark, conversion=conversion, outputs=ResultOptions(by_source=True))
     row = row_in(tmp_path / "out" / "medians")
     parts = size(tmp_path / "out" / "expression" / "values", "*/*.parquet")
     assert stages_in(row) == ["look", "convert", "digest", "by_source", "write"]
-    assert (row["look_tasks"], row["convert_tasks"], row["convert_sources"]) == (3, 3, 3)
+    assert (row["look_tasks"], row["convert_tasks"], row["convert_sources"]) == (3, 6, 3)
     assert row["convert_bytes_in"] == size(corpus, "*.loom")
     assert row["convert_bytes_out"] == row["digest_bytes_in"] == parts
     assert row["digest_bytes_out"] > 0

@@ -115,7 +115,10 @@ def active_session(spark: SparkSession | None = None) -> SparkSession:
     """
     session = spark or _existing()
     if session is None:
-        message = "there is no active Spark session: give one as spark=…, or work within 'with median_spark.spark_session() as spark:'"
+        message = (
+            "there is no active Spark session: give one as spark=…, or make one with "
+            "'with median_spark.spark_session() as spark:'"
+        )
         raise EngineError(message)
     return session
 

@@ -214,7 +214,9 @@ def test_ids_that_differ_from_the_table_s_in_spelling_are_matched_and_it_is_said
         "1 gene left out whose id is none, such a",
     ]
     doubled = spark.createDataFrame([("ENSG1.1", "c", 1.0), ("ENSG1.2", "c", 1.0)], SCHEMA)
-    said = "column 'gene' has 'ENSG1.1' and 'ENSG1.2', which would both be 'ENSG1' of the gene table with versions ignored"
+    said = (
+        "column 'gene' has 'ENSG1.1' and 'ENSG1.2', which would both be 'ENSG1' of the gene table with versions ignored"
+    )
     with pytest.raises(FrameError, match=said):
         gene_medians(doubled, value_col="n", cell_col="cell", gene_table=table)
 

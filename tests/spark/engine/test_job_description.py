@@ -5,7 +5,7 @@ import pytest
 from looms import write_looms
 from windows import bundles
 
-from median_spark import MedianOptions, ResultOptions, convert, medians, run, table_medians
+from median_spark import ConvertOptions, MedianOptions, ResultOptions, convert, medians, run, table_medians
 from median_spark.errors import EngineError, InputError
 from median_spark.spark.engine import tasks
 from median_spark.spark.engine.job_description import job_description
@@ -14,6 +14,8 @@ pytestmark = pytest.mark.spark
 
 WINDOW = 30_000
 GROUP = "cell 7 of a notebook"
+IN_UNITS = ConvertOptions(unit_entries=20_000)
+"""What makes two units of each source; a source of one unit is converted where it is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +46,10 @@ def texts(found):
 
 
 def test_every_job_of_a_run_is_described(spark, corpus, jobs, tmp_path):
-    run(corpus, str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
+    run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS, outputs=ResultOptions(by_source=True))
     assert texts(jobs()) == [
         "median_spark: look at 3 sources",
-        "median_spark: convert 3 sources, 3 units",
+        "median_spark: convert 3 sources, 6 units",
         f"median_spark: digest {values_of(tmp_path / 'out' / 'expression'):,} values in 1 sweep",
         "median_spark: work on 3 sources by themselves",
     ]
@@ -121,10 +123,10 @@ def test_jobs_belong_to_the_callers_group_so_that_a_notebook_can_cancel_them(spa
     context = spark.sparkContext
     context.setJobGroup(GROUP, "a cell")
     try:
-        run(corpus, str(tmp_path / "out"), spark=spark)
+        run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS)
     finally:
         for name in ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"):
             context.setLocalProperty(name, None)
     found = jobs()
-    assert "median_spark: convert 3 sources, 3 units" in texts(found)
+    assert "median_spark: convert 3 sources, 6 units" in texts(found)
     assert {job.jobGroup().get() if job.jobGroup().isDefined() else None for job in found} == {GROUP}
