@@ -35,7 +35,7 @@ def usable_with(path, remedies, folder, *before):
     text = " ".join(remedies)
     choices = re.search(r"one or more of (.*?)(?: and [\d,]+ more)?\)", text)
     values = re.findall(r"'(?:[^'\\]|\\.)*'|[^ ,]+", choices[1]) if choices else ["VALUE"]
-    words = [word.replace("CSV", str(genes)) for word in shlex.split(re.sub(r" \([^)]*\)", "", text))]
+    words = [word.replace("FILE", str(genes)) for word in shlex.split(re.sub(r" \([^)]*\)", "", text))]
     for value in values:
         chosen = [word.replace("VALUE", value.strip("'")) for word in words]
         options = read_options(build_parser(dict.fromkeys(COMMANDS)).parse_args(["inspect", path, *before, *chosen]))
