@@ -40,6 +40,7 @@ def test_every_median_of_the_demo_corpus_is_exact(spark, demo, tmp_path, window_
     assert_exact(found, corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))[0])
 
 
+@pytest.mark.slow
 def test_every_median_of_real_looms_is_exact(spark, real_data, tmp_path):
     table, looms = real_data / "gene_info_table.csv", sorted((real_data / "corpus").rglob("*.loom"))
     options = ReadOptions(gene_table=read_gene_table(str(table)))
@@ -52,7 +53,7 @@ def test_every_median_of_real_looms_is_exact(spark, real_data, tmp_path):
         )
 
 
-@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 10_000])
+@pytest.mark.parametrize("window_rows", [pytest.param(WINDOW_ROWS, marks=pytest.mark.slow), 10_000])
 def test_values_spread_over_hundreds_of_parts(spark, tmp_path, window_rows):
     counts = random_counts(np.random.default_rng(0), 12, 64 * 220, density=0.6)
     path = write_loom(tmp_path / "wide.loom", counts)
