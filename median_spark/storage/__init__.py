@@ -5,7 +5,6 @@ a Spark worker as it is.
 """
 
 from median_spark.storage.attempts import with_retries as with_retries
-from median_spark.storage.converted import ConvertedFile as ConvertedFile
 from median_spark.storage.converted import ScratchWriter as ScratchWriter
 from median_spark.storage.converted import open_converted as open_converted
 from median_spark.storage.converted import scratch_writer as scratch_writer
@@ -51,6 +50,7 @@ from median_spark.storage.publishing import publish as publish
 from median_spark.storage.random_access import is_plain_file as is_plain_file
 from median_spark.storage.random_access import open_random as open_random
 from median_spark.storage.random_access import release as release
+from median_spark.storage.scratch import ScratchFile as ScratchFile
 from median_spark.storage.writing import atomic_write as atomic_write
 from median_spark.storage.writing import read_json as read_json
 from median_spark.storage.writing import sync_files as sync_files

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 
 from median_spark.guard import beat
 from median_spark.storage.paths import FileStat
-from median_spark.storage.scratch import SPARED_BYTES, free_bytes, no_room, roomiest
+from median_spark.storage.scratch import SPARED_BYTES, ScratchFile, free_bytes, no_room, roomiest
 
 _CHECKED_BYTES = 64 << 20
 """Bytes to write between two looks at the free space."""
@@ -36,56 +35,6 @@ _POLL_SECONDS = 0.05
 
 _LONGEST_FOLDER_LOCK = 5.0
 """Seconds to wait for the lock of the scratch folder: it is held for milliseconds, or by somebody else."""
-
-
-class ConvertedFile(io.RawIOBase):
-    """A complete copy, open for reading at any place."""
-
-    def __init__(self, copy: "_Copy") -> None:
-        self._copy = copy
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the offset of the next read."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to an offset."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._copy.size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def size(self) -> int:
-        """Return the bytes of the copy."""
-        return self._copy.size
-
-    def read_at(self, length: int, offset: int) -> bytes:
-        """Return bytes from an offset, fewer only at the end."""
-        parts = []
-        while length > 0 and (part := os.pread(self._copy.file, length, offset)):  # Linux reads at most 2 GB at once
-            parts.append(part)
-            length, offset = length - len(part), offset + len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def readinto(self, room: Any) -> int:
-        """Fill a buffer from the current offset, as far as the copy goes."""
-        filled = os.preadv(self._copy.file, [memoryview(room).cast("B")], self._at)
-        self._at += filled
-        return filled
-
-    def close(self) -> None:
-        """Give the copy back."""
-        if not self.closed:
-            _COPIES.give_back(self._copy)
-        super().close()
 
 
 class ScratchWriter:
@@ -145,7 +94,7 @@ def scratch_writer(location: str) -> Iterator[ScratchWriter]:
 
 def open_converted(
     location: str, form: str, files: Sequence[FileStat], make: Callable[[ScratchWriter], None]
-) -> ConvertedFile:
+) -> "ScratchFile[_Copy]":
     """Open what `make` writes; a copy of the same files in the same form is reused.
 
     That of another process is, too, if the files have at least `SHARED_BYTES`.
@@ -163,7 +112,7 @@ def open_converted(
     """
     key = hashlib.sha256(repr((form, [astuple(file) for file in files])).encode()).hexdigest()[:32]
     shared = sys.platform == "linux" and sum(file.size for file in files) >= SHARED_BYTES
-    return ConvertedFile(_COPIES.borrow(key, location, make, shared=shared))
+    return ScratchFile(_COPIES.borrow(key, location, make, shared=shared), _COPIES.give_back)
 
 
 def release_converted() -> None:
@@ -181,6 +130,14 @@ class _Copy:
         self.file = file
         self.size = os.fstat(file).st_size
         self.users = 0
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Return bytes from an offset, fewer only at the end."""
+        parts = []
+        while length > 0 and (part := os.pread(self.file, length, offset)):  # Linux reads at most 2 GB at once
+            parts.append(part)
+            length, offset = length - len(part), offset + len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class _Copies:

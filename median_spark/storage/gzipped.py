@@ -13,10 +13,11 @@ from typing import Any
 from median_spark.errors import InputError
 from median_spark.guard import beat
 from median_spark.storage.attempts import with_retries
-from median_spark.storage.converted import ConvertedFile, ScratchWriter, open_converted
+from median_spark.storage.converted import ScratchWriter, open_converted
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.locations import is_local
 from median_spark.storage.paths import unexplained_stat
+from median_spark.storage.scratch import ScratchFile
 
 ENDING = ".gz"
 """Ending of matrices that were gzipped whole."""
@@ -93,7 +94,7 @@ def is_gzipped_matrix(location: str) -> bool:
     return location.lower().endswith(ENDING)
 
 
-def open_decompressed(location: str) -> ConvertedFile:
+def open_decompressed(location: str) -> ScratchFile[Any]:
     """Open what a gzipped file holds at random places: it is decompressed into scratch space, once per machine.
 
     FileNotFoundError or PermissionError if it is not there, or may not be read; InputError if it is not gzipped,

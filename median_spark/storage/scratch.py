@@ -15,10 +15,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
@@ -40,13 +40,13 @@ SPARED_BYTES = 64 << 20
 """Scratch space that is left to others."""
 
 
-def open_far(location: str) -> "ScratchFile":
+def open_far(location: str) -> "ScratchFile[_Copy]":
     """Open a file of a store for reading at random places.
 
     FileNotFoundError or PermissionError if it is not there, or may not be read, StorageError if the store does not
     answer; InputError, here or at any read, if scratch space has no room for it.
     """
-    return ScratchFile(_COPIES.borrow(location))
+    return ScratchFile(_COPIES.borrow(location), _COPIES.give_back)
 
 
 def release_far(location: str) -> None:
@@ -54,11 +54,24 @@ def release_far(location: str) -> None:
     _COPIES.drop(location)
 
 
-class ScratchFile(io.RawIOBase):
-    """A file of a store with a position; h5py reads from it as from any Python file."""
+class HeldCopy(Protocol):
+    """A copy in scratch space, whole or in part."""
 
-    def __init__(self, copy: "_Copy") -> None:
+    size: int
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Return bytes from an offset, fewer only at the end."""
+
+
+Copy = TypeVar("Copy", bound=HeldCopy)
+
+
+class ScratchFile(io.RawIOBase, Generic[Copy]):
+    """A file in scratch space with a position; h5py reads from it as from any Python file."""
+
+    def __init__(self, copy: Copy, give_back: Callable[[Copy], None]) -> None:
         self._copy = copy
+        self._give_back = give_back
         self._at = 0
 
     def readable(self) -> bool:
@@ -98,7 +111,7 @@ class ScratchFile(io.RawIOBase):
     def close(self) -> None:
         """Give the copy back."""
         if not self.closed:
-            _COPIES.give_back(self._copy)
+            self._give_back(self._copy)
         super().close()
 
 

@@ -147,7 +147,7 @@ class _ScratchNumbers:
     chunk = 1
 
     def __init__(
-        self, file: storage.ConvertedFile, offset: int, length: int, dtype: np.dtype[Any], stored: int
+        self, file: storage.ScratchFile[Any], offset: int, length: int, dtype: np.dtype[Any], stored: int
     ) -> None:
         self.dtype = dtype
         self.text = str(dtype)
@@ -170,7 +170,7 @@ class _ScratchNumbers:
         """Nothing stays open but the file."""
 
 
-def lists_of(file: storage.ConvertedFile, stored: int) -> SparseLists:
+def lists_of(file: storage.ScratchFile[Any], stored: int) -> SparseLists:
     """Return the lists of a file that `write_by_cell` wrote; the original has so many bytes."""
     footer = np.frombuffer(file.read_at(_FOOTER.itemsize, file.size() - _FOOTER.itemsize), dtype=_FOOTER)[0]
     size = 8 * (int(footer["cells"]) + 1)
