@@ -180,6 +180,9 @@ MIN_CELLS = Option("min_cells", owner="GeneformerOptions")
 OVERWRITE = Option("overwrite", Takes.NOTHING)
 TOKENS = Option("tokens", owner="GeneformerOptions")
 
+MENTION = "⟦"
+"""How every neutral mention of an option begins."""
+
 _OTHERS = (COMPRESSION, DIGEST_PICKLES, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS)
 _BY_NAME = {option.name: option for option in (*READING, *_OTHERS)}
 _TEXT = r'"(?:[^"\\⟦⟧\x00-\x1f]|\\(?:["\\bfnrt]|u[0-9a-f]{4}))*"'

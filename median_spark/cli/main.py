@@ -43,12 +43,12 @@ from median_spark.cli.text import (
     run_summary,
 )
 from median_spark.display import printable
-from median_spark.errors import EngineError, MedianSparkError, counted
+from median_spark.errors import EngineError, InputError, MedianSparkError, counted
 from median_spark.expression import FailureRecord, remove_sources
 from median_spark.genes import read_gene_map, read_gene_table
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions
-from median_spark.options import Style
+from median_spark.options import MENTION, Style
 from median_spark.preparation import prepare_conversion, prepare_medians, prepare_run
 from median_spark.results import MergeRecord, ResultSummary, read_provenance
 from median_spark.storage import without_secrets
@@ -118,6 +118,8 @@ def _command(arguments: Sequence[str] | None) -> int:
             raise
         words = f"error: {error.worded(Style.FLAGS)}" if isinstance(error, MedianSparkError) else _unexpected(error)
         complain(without_secrets(words))
+        if isinstance(error, InputError) and args.name in {"run", "convert"} and MENTION in str(error):
+            complain("hint: 'median-spark inspect FILE' shows what a file holds and all options that make it usable")
         return UNUSABLE
     return status
 
