@@ -207,7 +207,8 @@ class TenxMatrix(TabledMatrix):
         held = self._list(group, name, "iu")
         if len(held) != length:
             refuse(self.location, self.place, f"has {len(held):,} numbers in '{name}', where it must have {length:,}")
-        return read_list(self.location, held, f"'{name}' of {self.place}")
+        with naming_damage(self.location, f"'{name}' of {self.place}"):
+            return read_list(self.location, held, f"'{name}' of {self.place}")
 
     def _vector(self, group: h5py.Group, name: str, kinds: str) -> Vector:
         return Vector(self.location, self._list(group, name, kinds))

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -214,6 +215,14 @@ class TestDamage:
     )
     def test_lists_that_do_not_fit(self, tmp_path, changes, problem):
         assert self.refused(tmp_path, **changes).startswith(f"the matrix 'matrix' {problem}")
+
+    @pytest.mark.parametrize("name", ["data", "indices", "indptr", "barcodes", "features/id", "features/feature_type"])
+    def test_a_list_that_does_not_inflate(self, tmp_path, counts, name):
+        path = write_tenx_h5(tmp_path / "study.h5", counts)
+        with h5py.File(path, "r+") as file:
+            held = file["matrix"][name]
+            held.id.write_direct_chunk((0,), b"not deflated at all", 0)
+        assert re.search("damaged|decompress", refusal(path, EVERY_CELL))
 
     @pytest.mark.parametrize("chosen", [["Gene Expression", "CRISPR"], None])
     def test_genes_that_are_none_where_only_some_are_rows(self, tmp_path, chosen):
