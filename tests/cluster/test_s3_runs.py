@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
-from processes import kill_group, python_workers, start, wait_for
+from processes import children, kill_group, python_workers, start, wait_for
 from tables import SAME_BYTES
 
 from median_spark import remove_sources, storage
@@ -161,30 +161,38 @@ class TestCommands:
         assert "there is no such file or folder" in ran.stderr
 
 
-def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(server, corpus, expected, place):
-    scratch = place / "scratch"
+def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(server, place, corpus):
+    large, scratch = place / "large", place / "scratch"
     scratch.mkdir()
+    # Large enough to be read for seconds: what is small is looked at and converted in no time.
+    write_loom(large / "study.loom", random_counts(np.random.default_rng(22), 2_000, 12_000, 0.2))
+    (large / "genes.csv").write_bytes((corpus / "genes.csv").read_bytes())
+    for path in large.iterdir():
+        storage.write_bytes(f"{server.bucket}/large/{path.name}", path.read_bytes())
+    done = command(*arguments(str(large), str(place / "large-out")))
+    assert done.returncode == 0, done.stderr
     out = f"{server.bucket}/killed-worker"
     environment = {**server.environment, "SPARK_LOCAL_DIRS": str(scratch)}
-    process = start(*arguments(f"{server.bucket}/corpus", out), env=environment, stderr=subprocess.PIPE, text=True)
+    process = start(*arguments(f"{server.bucket}/large", out), env=environment, stderr=subprocess.PIPE, text=True)
     try:
         found = []
-        wait_for(lambda: found.extend(holding_scratch(process.pid, scratch)) or found, process)
+        wait_for(lambda: found.extend(holding_scratch(process.pid, scratch)) or found, process, step=0.05)
         kill(found[0])
         said = process.communicate(timeout=300)[1]
     finally:
         kill_group(process)
     assert process.returncode == 0, said
     assert [path for path in scratch.rglob("*") if path.is_file()] == []
-    assert result(f"{out}/medians") == result(expected / "medians")
+    assert result(f"{out}/medians") == result(place / "large-out" / "medians")
 
 
 def holding_scratch(pid, scratch):
-    """Return the Python workers of a run that read a matrix through scratch space just now."""
+    """Return the Python workers of a run that read a matrix through scratch space just now, or whose child does."""
     found = []
     for worker in python_workers(pid):
         with suppress(OSError):
-            held = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
+            links = [link for process in (worker, *children(worker)) for link in Path(f"/proc/{process}/fd").iterdir()]
+            held = [str(link.readlink()) for link in links]
             if any(path.startswith(str(scratch)) and path.endswith("(deleted)") for path in held):
                 found.append(worker)
     return found

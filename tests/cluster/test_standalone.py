@@ -1,6 +1,7 @@
 """A standalone cluster of bare machines, spark-submit, the packed environment; and machines that are lost under way."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -128,7 +129,11 @@ def content(out):
     found = {}
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         name = re.sub(r"(part-\d+)-[0-9a-f]{8}\.parquet", r"\1.parquet", path.relative_to(out).as_posix())
-        found[name] = None if path.name in TIMES or path.name == "lock" else comparable(path)
+        if path.suffix != ".jsonl":  # sources come to files of records in the order in which they are complete
+            found[name] = None if path.name in TIMES or path.name == "lock" else comparable(path)
+    for source, record in stored_records(out / "expression").items():
+        fields = {name: value for name, value in record.items() if name != "common"}
+        found[f"record of {source}"] = fingerprint_of(json.dumps(fields, sort_keys=True).encode())
     assert not [name for name in found if name.startswith("expression/staging/")]
     return found
 
@@ -140,10 +145,14 @@ def comparable(path):
         plain = BytesIO()  # the record of the run, with its times, is in the metadata
         pq.write_table(pq.read_table(path).replace_schema_metadata(None), plain)
         read = plain.getvalue()
-    if path.suffix in {".json", ".html"}:
-        for pattern, what in VARYING:
-            read = re.sub(pattern, what, read)
-    return hashlib.sha256(read).hexdigest()
+    return fingerprint_of(read) if path.suffix in {".json", ".html"} else hashlib.sha256(read).hexdigest()
+
+
+def fingerprint_of(text):
+    """Return a fingerprint of a text without times and random names."""
+    for pattern, what in VARYING:
+        text = re.sub(pattern, what, text)
+    return hashlib.sha256(text).hexdigest()
 
 
 def differing(found, expected):

@@ -52,3 +52,12 @@ def python_workers(of):
 
     daemons = {pid for pid, (_, line) in parents.items() if b"pyspark.daemon" in line and is_below(pid)}
     return [pid for pid in daemons if parents[pid][0] in daemons]
+
+
+def children(of):
+    """Return the processes that a process has started and that are still there."""
+    found = []
+    for task in Path(f"/proc/{of}/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
