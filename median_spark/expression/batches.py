@@ -81,8 +81,8 @@ def stage_batch(
 ) -> list[LookedAt]:
     """On a worker: look at sources, stage the small ones that are one unit as a batch, and say what each is.
 
-    `looking` is a `Looking`. A matrix that cannot be read is told, not raised. Copies of a task at the same time stage
-    a batch each; whichever the driver takes, the values are the same.
+    `looking` is a `Looking`. A matrix that cannot be read is reported, not raised. Copies of a task at the same time
+    stage a batch each; whichever the driver takes, the values are the same.
     """
     if storage.stat(staging.stop) is not None:
         return [LookedAt(error="this source was not looked at: the run was stopped")] * len(wanted)

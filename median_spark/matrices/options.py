@@ -96,6 +96,9 @@ _NAME_DEFAULTS = {
 }
 
 
+DEFAULT_NAMES = AttributeNames()
+"""The names where none are given."""
+
 AUTO_LAYER = "auto"
 """The layer that holds counts, found by looking."""
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import CountMatrix, Flags, Floats, Numbers, Texts, brief
-from median_spark.matrices.options import OPTIONS, REMEDIES, AttributeNames
+from median_spark.matrices.options import DEFAULT_NAMES, OPTIONS, REMEDIES, AttributeNames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,17 +112,27 @@ class Table(Protocol):
         raise InputError(message, kind=kind)
 
 
+_CELLXGENE_TYPES = ("feature_type", "protein_coding")
+"""CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
+
+
 class TabledMatrix(CountMatrix):
     """A matrix with a table of rows and one of cells, whose columns `AttributeNames` names."""
 
     _names: AttributeNames
     _rows: Table
     _cells: Table
+    _types_of_cellxgene = False
+    """Whether the gene types may be under CELLxGENE's name."""
 
     def gene_types(self) -> Texts | None:
         """Return the gene type of each row, or None if the file has none."""
-        name = self._names.gene_type
-        return self._rows.strings(name) if name in self._rows.columns else None
+        name, columns = self._names.gene_type, self._rows.columns
+        column, biotype = _CELLXGENE_TYPES
+        if self._types_of_cellxgene and name == DEFAULT_NAMES.gene_type not in columns and column in columns:
+            types = self._rows.strings(column)
+            return types if np.any(types == biotype) else None
+        return self._rows.strings(name) if name in columns else None
 
     def filter_pass(self) -> Numbers:
         """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""

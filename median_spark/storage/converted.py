@@ -108,7 +108,7 @@ def open_converted(
     files : sequence of FileStat
         Files that the copy is made from, in their present state.
     make : callable
-        Writes the copy from its beginning to its end; it is called anew if another process could not finish.
+        Writes the whole copy; called again if another process could not finish it.
     """
     key = hashlib.sha256(repr((form, [astuple(file) for file in files])).encode()).hexdigest()[:32]
     shared = sys.platform == "linux" and sum(file.size for file in files) >= SHARED_BYTES

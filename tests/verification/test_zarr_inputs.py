@@ -1,4 +1,4 @@
-"""`verify --inputs` of zarr stores: they are read anew by zarr itself, and what differs is caught."""
+"""`verify --inputs` reads zarr stores with zarr itself, and catches differences."""
 
 import os
 

@@ -6,24 +6,17 @@ https://anndata.readthedocs.io/en/latest/fileformat-prose.html.
 
 import contextlib
 
-import numpy as np
-
 from median_spark.errors import InputError, counted, listed
 from median_spark.matrices.anndata.columns import Frame, IndexedTable
 from median_spark.matrices.anndata.layers import MAIN, RAW, Storage, choose_layer, find_layers
 from median_spark.matrices.anndata.nodes import Array, Group
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts, brief, like_ensembl
-from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.options import AUTO_LAYER, DEFAULT_NAMES, AttributeNames
 from median_spark.matrices.tables import TabledMatrix
 from median_spark.options import GENE_ID_ATTR, LAYER
 
 INDEX = "index"
 """Name of a frame's index where one of its columns could be named."""
-
-_BIOTYPES = ("feature_type", "protein_coding")
-"""CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
-
-_DEFAULT = AttributeNames()
 
 
 class AnnDataMatrix(TabledMatrix):
@@ -34,6 +27,7 @@ class AnnDataMatrix(TabledMatrix):
     """
 
     cell_attribute = "obs column"
+    _types_of_cellxgene = True
     format: str
     """Its format, for people: ``"h5ad (AnnData)"``."""
     container: str
@@ -66,19 +60,11 @@ class AnnDataMatrix(TabledMatrix):
         name = self._names.gene_id
         if name == INDEX:
             return self._rows.index()
-        if name == _DEFAULT.gene_id and not self._rows.has(name) and self._rows.has_index:
+        if name == DEFAULT_NAMES.gene_id and not self._rows.has(name) and self._rows.has_index:
             index = self._rows.index()
             if like_ensembl(index):
                 return index
         return self._strings(self._rows, "gene_id", name, also=f", or the index with {GENE_ID_ATTR.given('index')}")
-
-    def gene_types(self) -> Texts | None:
-        """Return the gene type of each row, or None if the file has none."""
-        column, biotype = _BIOTYPES
-        if self._names.gene_type == _DEFAULT.gene_type not in self._rows.columns and column in self._rows.columns:
-            types = self._rows.strings(column)
-            return types if np.any(types == biotype) else None
-        return super().gene_types()
 
     def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the names of the cells ``first <= cell < last``, by default of all."""

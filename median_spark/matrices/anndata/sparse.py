@@ -29,6 +29,16 @@ def refuse(location: str, place: str, problem: str) -> NoReturn:
     raise InputError(message)
 
 
+def chunked(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
+    """Cut a range at multiples of a step, whole chunks, and send the guard a sign of life for each piece."""
+    start = first
+    while start < last:
+        beat()
+        stop = min((start // step + 1) * step, last)
+        yield start, stop
+        start = stop
+
+
 class NumberList(Protocol):
     """A long list of numbers, read by range as `dtype`; `chunk` of them are decompressed together."""
 
@@ -99,13 +109,7 @@ class _Sparse:
     def _stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut the entries ``begin <= entry < end`` into stretches of whole chunks."""
         chunk = self._data.chunk
-        step = -(-_STRETCH // chunk) * chunk
-        start = begin
-        while start < end:
-            beat()
-            stop = min((start // step + 1) * step, end)
-            yield start, stop
-            start = stop
+        return chunked(begin, end, -(-_STRETCH // chunk) * chunk)
 
     def _read_indices(self, start: int, stop: int) -> Numbers:
         indices = self._indices.read(start, stop)

@@ -19,8 +19,6 @@ LONG_CELLS = ("cell", "barcode", *CELL_ID_CANDIDATES)
 LONG_COUNTS = ("count", "counts", "value")
 """Names that columns of long tables are known by; several of one kind are not chosen among."""
 
-_DEFAULT = AttributeNames()
-
 
 @dataclass(frozen=True)
 class CountColumns:

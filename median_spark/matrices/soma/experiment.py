@@ -12,7 +12,7 @@ import numpy as np
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers, Texts, brief, like_ensembl
 from median_spark.matrices.coordinates import CoordinateEntries, UnknownError, totals_of
-from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, AttributeNames
+from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, DEFAULT_NAMES, AttributeNames
 from median_spark.matrices.soma.frames import JOIN_ID, SomaFrame
 from median_spark.matrices.soma.layers import choose_layer, find_layers
 from median_spark.matrices.soma.opening import naming_damage, open_experiment
@@ -24,10 +24,6 @@ _GENE_IDS = ("feature_id", "var_id")
 
 _CELL_IDS = ("obs_id", *CELL_ID_CANDIDATES)
 
-_BIOTYPES = ("feature_type", "protein_coding")
-"""CELLxGENE's column of gene types, and a type that tells it from other columns of that name."""
-
-_DEFAULT = AttributeNames()
 
 _SUMMED_AT_ONCE = 2048
 """Cells whose entries are in memory at once while they are summed."""
@@ -45,6 +41,7 @@ class SomaMatrix(TabledMatrix):
     """
 
     cell_attribute = "obs column"
+    _types_of_cellxgene = True
     _rows: SomaFrame
     _cells: SomaFrame
 
@@ -76,21 +73,13 @@ class SomaMatrix(TabledMatrix):
     def gene_ids(self) -> Texts:
         """Return the Ensembl id of each row."""
         name = self._names.gene_id
-        if name == _DEFAULT.gene_id and not self._rows.has(name):
+        if name == DEFAULT_NAMES.gene_id and not self._rows.has(name):
             for candidate in _GENE_IDS:
                 if self._rows.has(candidate):
                     ids = self._rows.strings(candidate)
                     if like_ensembl(ids):
                         return ids
         return self._strings(self._rows, "gene_id", name)
-
-    def gene_types(self) -> Texts | None:
-        """Return the gene type of each row, or None if var has none."""
-        column, biotype = _BIOTYPES
-        if self._names.gene_type == _DEFAULT.gene_type not in self._rows.columns and column in self._rows.columns:
-            types = self._rows.strings(column)
-            return types if np.any(types == biotype) else None
-        return super().gene_types()
 
     def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the names of some cells, by default of all: a column of obs, or the soma_joinid."""

@@ -15,7 +15,7 @@ from median_spark.matrices.hdf5.files import naming_damage, open_hdf5, require_f
 from median_spark.matrices.hdf5.lists import Hdf5Table, read_list
 from median_spark.matrices.hdf5.members import find_member
 from median_spark.matrices.hdf5.sizes import require_lines
-from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.options import AUTO_LAYER, DEFAULT_NAMES, AttributeNames
 from median_spark.matrices.tables import TabledMatrix, Values
 from median_spark.matrices.tenx.contents import choose_group, find_contents, gene_lists, refuse_contents
 from median_spark.options import LAYER
@@ -23,7 +23,6 @@ from median_spark.options import LAYER
 GENE_EXPRESSION = "Gene Expression"
 """Type of the features that are genes; others are antibodies, guides, peaks."""
 
-_DEFAULT = AttributeNames()
 _SHOWN = 4
 
 
@@ -86,7 +85,7 @@ class TenxMatrix(TabledMatrix):
     def gene_ids(self) -> Texts:
         """Return the Ensembl id of each row."""
         name = self._names.gene_id
-        if name == _DEFAULT.gene_id and not self._rows.has(name):
+        if name == DEFAULT_NAMES.gene_id and not self._rows.has(name):
             name = "id"
         return self._strings(self._rows, "gene_id", name)
 

@@ -9,7 +9,7 @@ from median_spark import storage
 from median_spark.errors import InputError, counted, listed
 from median_spark.matrices.anndata.sparse import ByCell
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts, brief
-from median_spark.matrices.options import AUTO_LAYER, AttributeNames
+from median_spark.matrices.options import AUTO_LAYER, DEFAULT_NAMES, AttributeNames
 from median_spark.matrices.tables import TabledMatrix
 from median_spark.matrices.triples.by_cell import CellEntries, lists_of, write_by_cell
 from median_spark.matrices.triples.files import PARSE, find_files
@@ -19,8 +19,6 @@ from median_spark.options import LAYER
 
 GENE_EXPRESSION = "Gene Expression"
 """Type of the features that are genes, as 10x calls it; others are antibodies, guides, peaks."""
-
-_DEFAULT = AttributeNames()
 
 
 class TriplesMatrix(TabledMatrix):
@@ -56,7 +54,7 @@ class TriplesMatrix(TabledMatrix):
     def gene_ids(self) -> Texts:
         """Return the id of each row, by default that of the writer's column of ids."""
         name = self._names.gene_id
-        if name == _DEFAULT.gene_id and not self._rows.has(name):
+        if name == DEFAULT_NAMES.gene_id and not self._rows.has(name):
             name = "gene_id" if self._files.convention is PARSE else "id"
         return self._strings(self._rows, "gene_id", name)
 

@@ -14,7 +14,7 @@ from median_spark.matrices.zarr.chunks import Chunks, most_bytes, naming_damage
 from median_spark.matrices.zarr.store import ListedStore
 
 _SHARD_STRETCH = 1 << 20
-"""Numbers to read of a shard at once: zarr reads and checks its index anew each time."""
+"""Numbers to read at once from a shard: zarr reads and checks its index for every read."""
 
 
 class ZarrVector:

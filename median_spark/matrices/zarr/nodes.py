@@ -8,8 +8,8 @@ import numpy as np
 import zarr
 
 from median_spark.errors import InputError
-from median_spark.guard import beat
 from median_spark.matrices.anndata.nodes import Array, ArrayForm, Group, Node, Unstored
+from median_spark.matrices.anndata.sparse import chunked
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.integer_counts import numbers_hold_counts
 from median_spark.matrices.tables import as_strings
@@ -218,14 +218,8 @@ def _refuse_pickles(store: ListedStore, path: str, described: Any) -> None:
 
 
 def _blocks(first: int, last: int, tile: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """Cut a range into blocks of whole chunks, and send the guard a sign of life for each."""
-    step = max(tile, wanted // tile * tile)
-    start = first
-    while start < last:
-        beat()
-        stop = min((start // step + 1) * step, last)
-        yield start, stop
-        start = stop
+    """Cut a range into blocks of whole chunks."""
+    return chunked(first, last, max(tile, wanted // tile * tile))
 
 
 def _joined(above: str, path: str) -> str:

@@ -14,7 +14,7 @@ from median_spark import storage
 from median_spark.errors import InputError
 
 _HELD_BYTES = 32 << 20
-"""Bytes of the ends of shards, where their indexes are, to keep: zarr reads one anew at every access."""
+"""Bytes to keep from the ends of shards, where their indexes are: zarr reads the index at every access."""
 
 
 class ListedStore(Store):  # type: ignore[misc]

@@ -237,7 +237,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):
     path = write_loom(tmp_path / "corpus" / "s.loom", np.ones((30, 20), int))
 
     class Meddler:
-        """Touches the file whenever it is told how far the conversion is, or that sources are looked at."""
+        """Touches the file whenever progress of the conversion or of looking at sources is reported."""
 
         def note(self, text):
             pass

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notes import Notes
 from pyspark.sql import functions as F
 
 from median_spark import gene_medians
 from median_spark.errors import FrameError, GeneTableError, UsageError
 from median_spark.genes import GeneTable
-from median_spark.progress import SilentProgress
 from median_spark.spark.dataframe import gene_medians as frames_module
 
 pytestmark = pytest.mark.spark
@@ -29,14 +29,6 @@ def few_shuffle_partitions(spark):
         patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
         yield
     spark.conf.set("spark.sql.shuffle.partitions", before)
-
-
-class Notes(SilentProgress):
-    def __init__(self):
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 def ordered_sum(numbers):

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notes import Notes
 from pyspark.sql import functions as F
 from tables import digests_of
 
@@ -274,14 +275,6 @@ def test_sources_are_counted_where_a_gene_has_a_value(spark, source):
     frame = spark.createDataFrame(list(zip(gene, value, source, strict=True)), ["gene", "value", "study"])
     found = rows_of(gene_medians(frame, source_col="study"))
     assert {name: row["n_sources"] for name, row in found.items()} == {"A": 2, "B": 1}
-
-
-class Notes(SilentProgress):
-    def __init__(self):
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 def test_zeros_are_left_out_and_counted(spark):
