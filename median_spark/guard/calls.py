@@ -100,11 +100,16 @@ class LostError(Exception):
 
 
 class Guard:
-    """One child process that serves one call after another."""
+    """One child process that serves one call after another.
+
+    A child keeps the environment it started in. Where that changed since, as when a notebook sets credentials after a
+    first try, another child is started.
+    """
 
     def __init__(self) -> None:
         self._child: _Forked | _Executed | None = None
         self._connection: Connection | None = None
+        self._environment: dict[str, str] = {}
         self._kept = ""  # key of what the child keeps
         self._shared = tempfile.TemporaryFile()  # noqa: SIM115  (for the life of this process)
         self._shared.truncate(mmap.PAGESIZE)
@@ -180,9 +185,12 @@ class Guard:
 
     def _start(self) -> Connection:
         """Return the connection to a child that is alive."""
-        if self._connection is not None and self._child is not None and self._child.poll() is None:
+        environment = dict(os.environ)
+        alive = self._child is not None and self._child.poll() is None
+        if self._connection is not None and alive and environment == self._environment:
             return self._connection
         self.close()
+        self._environment = environment
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
             self._child = (_Forked if _forks_allowed else _Executed)(theirs, self._shared.fileno())

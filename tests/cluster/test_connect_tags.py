@@ -8,6 +8,7 @@ from connect_server import connect_server, remote_session
 from looms import random_counts, write_loom
 
 from median_spark import MedianOptions, convert, medians
+from median_spark.spark.convert import conversion
 from median_spark.spark.engine.job_description import job_description
 
 pytestmark = [pytest.mark.cluster, pytest.mark.connect]
@@ -23,7 +24,8 @@ def tags_of_jobs(events):
     return [event["Properties"].get("spark.job.tags", "") for event in jobs]
 
 
-def test_every_job_of_ours_is_tagged_and_no_other(tmp_path):
+def test_every_job_of_ours_is_tagged_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "SMALL_BYTES", -1)  # so that the sources have a job of their own
     rng = np.random.default_rng(5)
     for number in range(3):
         write_loom(tmp_path / "corpus" / f"study{number}.loom", random_counts(rng, 60, 1_000, density=0.4))

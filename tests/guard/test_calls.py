@@ -92,6 +92,15 @@ def test_calls_return_what_the_function_returns_from_one_child(guard):
     assert guard.call(os.getpid) == child
 
 
+def test_a_child_has_the_environment_of_the_moment(guard, monkeypatch):
+    monkeypatch.setenv("MEDIAN_SPARK_TRIED", "before")
+    assert guard.call(os.getenv, "MEDIAN_SPARK_TRIED") == "before"
+    monkeypatch.setenv("MEDIAN_SPARK_TRIED", "after")
+    assert guard.call(os.getenv, "MEDIAN_SPARK_TRIED") == "after"
+    monkeypatch.delenv("MEDIAN_SPARK_TRIED")
+    assert guard.call(os.getenv, "MEDIAN_SPARK_TRIED") is None
+
+
 def test_a_long_answer_crosses_whole(guard):
     assert np.array_equal(guard.call(double, np.arange(3_000_000)), 2 * np.arange(3_000_000))
 
