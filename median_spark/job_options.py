@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
-from median_spark.errors import UsageError
+from median_spark.errors import UsageError, listed
 from median_spark.expression import WINDOW_ROWS
 from median_spark.geneformer import GeneformerOptions
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.guard import DEFAULT_LIMITS, Limits
-from median_spark.matrices import UNIT_ENTRIES
+from median_spark.matrices import UNIT_ENTRIES, CellQuery
+from median_spark.options import BY
+from median_spark.results import BY_GROUP_SCHEMA, GROUPS_SCHEMA
 from median_spark.sizes import items_of
 
 _BYTES_PER_VALUE = 8
@@ -65,6 +67,8 @@ class MedianOptions:
         Compression of the digests, 20 to 1000: twice as much halves their error and doubles their size.
     exact : bool
         Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
+    cells : CellQuery or None
+        The cells to take, by what the expression table knows of each; by default all.
     window_rows : int or str
         Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
         while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
@@ -80,6 +84,7 @@ class MedianOptions:
     compression: float = DEFAULT_COMPRESSION
     exact: bool = True
     window_rows: int | str = WINDOW_ROWS
+    cells: CellQuery | None = None
 
     def __post_init__(self) -> None:
         check_compression(self.compression)
@@ -103,20 +108,37 @@ class ResultOptions:
         Names of the genes, for these dictionaries and the report; the expression table says which genes there are.
     gene_map : GeneMap or None
         The gene map that the matrices were converted with, for these dictionaries.
-    by_source : bool
-        Also write each source's medians, and compare them with the corpus's.
+    by : tuple of str
+        Attributes of cells, or ``"source"``, whose values make groups: also write each group's medians, and compare
+        them with the corpus's.
+    missing : {"group", "fail"}
+        Whether cells without a value of one of these are a group of their own, or an error.
     digest_pickles : str or None
         Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
 
     Examples
     --------
     >>> import median_spark
-    >>> median_spark.ResultOptions(by_source=True).by_source
-    True
+    >>> median_spark.ResultOptions(by=("assay", "sex")).by
+    ('assay', 'sex')
     """
 
     geneformer: GeneformerOptions = field(default_factory=GeneformerOptions)
     gene_table: GeneTable | None = None
     gene_map: GeneMap | None = None
-    by_source: bool = False
+    by: tuple[str, ...] = ()
+    missing: str = "group"
     digest_pickles: str | None = None
+
+    def __post_init__(self) -> None:
+        names: object = self.by  # a text would be a sequence of letters
+        if isinstance(names, str) or len(set(self.by)) < len(self.by) or not all(self.by):
+            message = f"{BY:name} must have attributes of cells, each once, not {self.by!r}"
+            raise UsageError(message)
+        reserved = sorted({*self.by} & {*GROUPS_SCHEMA.names, *BY_GROUP_SCHEMA.names})
+        if reserved:
+            message = f"{BY:name} cannot take {listed(reserved)}, which is a column of the tables of groups"
+            raise UsageError(message)
+        if self.missing not in {"group", "fail"}:
+            message = f"missing must be 'group' or 'fail', not {self.missing!r}"
+            raise UsageError(message)

@@ -108,7 +108,7 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
             extremes=extremes(genes),
             errors=_error_figures(genes.error[~np.isnan(genes.error)]),
             comparisons=[(short_name(comparison.other), comparison) for comparison in comparisons],
-            sources=compared_sources(result.sources) if result.sources is not None else None,
+            sources=compared_sources(result.groups) if result.groups is not None else None,
             has_names=any(genes.names),
             data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons)),
         )

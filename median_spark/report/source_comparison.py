@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from median_spark.results import group_columns, name_of
+
 _LEAST_REACH = math.log(3)  # so that sources that are all alike also look alike
 
 
@@ -40,8 +42,12 @@ class ComparedSources:
 
 def compared_sources(sources: pa.Table) -> ComparedSources:
     """Return the rows of a table of sources."""
-    columns = [name for name in SourceRow.__dataclass_fields__ if name not in {"place", "above"}]
-    rows = sources.select(columns).to_pylist()
+    columns = [name for name in SourceRow.__dataclass_fields__ if name not in {"source", "place", "above"}]
+    made_by = group_columns(sources)
+    rows = [
+        {name: row[name] for name in columns} | {"source": name_of(tuple(row[name] for name in made_by))}
+        for row in sources.to_pylist()
+    ]
     ratios = [row["ratio"] for row in rows if row["ratio"]]
     middle = float(np.median(ratios or [1.0]))
     reach = max([_LEAST_REACH, *(abs(math.log(ratio)) for ratio in ratios)]) * 1.08

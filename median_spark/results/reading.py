@@ -17,10 +17,8 @@ from median_spark.results.summary import ResultSummary
 _DOCUMENT = "document of a result"
 _MEDIAN_COLUMNS = ("gene", "median", "n_cells", "n_sources", "q25", "q75", "digest_rank_error")
 _DIGEST_COLUMNS = ("gene", "n", "min", "max", "mean", "weight")
-_SOURCE_COLUMNS = (
-    "source", "median_n_counts", "values_per_cell", "ratio", "ratio_q25", "ratio_q75", "factor_apart", "apart",
-    "without_typical_change", "without_p95_change", "without_genes_changed",
-)  # fmt: skip
+_NEWER_COLUMNS = ("mean", "sd", "share_detected")
+"""Columns of the median table that results of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Result:
     digests: pa.Table
     summary: ResultSummary
     provenance: Provenance
-    sources: pa.Table | None  # where sources were compared
+    groups: pa.Table | None  # where there are groups, see `GROUPS_SCHEMA`
 
 
 def find_result(location: str) -> str:
@@ -54,7 +52,7 @@ def read_result(folder: str) -> Result:
     Raises TableError if a file is missing, damaged, or of another format version.
     """
     summary = read_summary(folder)
-    sources = storage.join(folder, layout.SOURCES)
+    groups = storage.join(folder, layout.GROUPS)
     medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
     digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
     if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
@@ -66,7 +64,7 @@ def read_result(folder: str) -> Result:
         digests,
         summary,
         read_provenance(folder),
-        read_columns(sources, _SOURCE_COLUMNS) if storage.stat(sources) is not None else None,
+        read_groups(groups) if storage.stat(groups) is not None else None,
     )
 
 
@@ -82,7 +80,8 @@ def read_medians(result: str) -> pa.Table:
     -------
     pyarrow.Table
         One row per gene, ascending: ``gene``, ``median`` (float64, counts per target sum; null where the gene is not
-        detected), ``n_cells``, ``n_sources``, quantiles, ``digest_median``, ``digest_rank_error``.
+        detected), ``n_cells``, ``n_sources``, ``mean``, ``sd``, ``share_detected``, quantiles, ``digest_median``,
+        ``digest_rank_error``.
 
     Raises
     ------
@@ -98,21 +97,37 @@ def read_medians(result: str) -> pa.Table:
     """
     folder = find_result(result)
     read_summary(folder)
-    return read_columns(storage.join(folder, layout.MEDIANS), layout.MEDIANS_SCHEMA.names)
+    wanted = layout.MEDIANS_SCHEMA.names
+    table = read_columns(storage.join(folder, layout.MEDIANS), wanted, may_lack=_NEWER_COLUMNS)
+    for name in set(wanted) - set(table.column_names):
+        table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+    return table.select(wanted)
 
 
-def read_columns(location: str, columns: Sequence[str]) -> pa.Table:
-    """Read columns of a Parquet file of a result; raises TableError if it cannot be read or lacks one of them."""
+def read_groups(location: str) -> pa.Table:
+    """Read a table of groups, see `GROUPS_SCHEMA`; raises TableError if it cannot be read or lacks a column."""
+    return read_columns(location, None, layout.GROUPS_SCHEMA.names)
+
+
+def read_columns(
+    location: str, columns: Sequence[str] | None, required: Sequence[str] = (), *, may_lack: Sequence[str] = ()
+) -> pa.Table:
+    """Read columns of a Parquet file of a result, by default all.
+
+    Raises TableError if it cannot be read, or lacks one of them that it `may_lack` not, or one that is required.
+    """
     try:
         # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
         file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
-        missing = sorted(set(columns) - set(file.schema_arrow.names))
-        table = None if missing else file.read(columns=list(columns)).combine_chunks()
+        held = file.schema_arrow.names
+        missing = sorted({*(columns or ()), *required} - {*held, *may_lack})
+        wanted = held if columns is None else [name for name in columns if name in held]
+        table = None if missing else file.read(columns=wanted).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
     if missing:
-        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {file.schema_arrow.names}"
+        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {held}"
         raise TableError(message)
     return table
 
