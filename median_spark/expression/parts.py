@@ -32,7 +32,6 @@ _STORED_SCHEMA = _schema(pa.dictionary(pa.int32(), pa.string()))
 GENE_VALUE_COLUMNS = ("gene", "value")
 """All that the medians need."""
 
-_TEXT_TYPE = _STORED_SCHEMA.field("gene").type
 
 ROW_GROUP_ROWS = 500_000
 """Rows per row group, cut at gene boundaries: a sweep holds one row group of every part. Half as many rows would cost
@@ -147,6 +146,7 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
         self.location = location
         self._groups = groups
         self._columns = [*GENE_VALUE_COLUMNS] if groups is None else [*GENE_VALUE_COLUMNS, "cell"]
+        self._types = [_STORED_SCHEMA.field(name).type for name in self._columns]
         filesystem, path = storage.resolve(location)
         with self._naming_damage():
             self._stream = storage.with_retries(location, lambda: filesystem.open_input_file(path))
@@ -177,7 +177,7 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
                 self.location,
                 lambda: self._part.read_row_group(row_group, columns=self._columns, use_threads=False),
             )
-        if table.schema.types != [_TEXT_TYPE, *([_TEXT_TYPE] if self._groups else []), pa.float64()]:
+        if [table.schema.field(name).type for name in self._columns] != self._types:
             message = (
                 f"{self.location}: this part is not gene: string, cell: string, value: double: convert its source again"
             )
