@@ -249,11 +249,10 @@ class _Collected:
         parts = {part.name: part for part in record.parts}
         kept, totals, owners, sizes = [], [], [], []
         for name, unit in units:
-            groups = self._groups_of(record, unit)
-            if query is not None:
-                groups[~_chosen(self._table, record, unit, query)] = -1
-            taken = groups >= 0
-            own, values = groups[taken], unit["n_values"].to_numpy()[taken]
+            groups = np.full(len(unit), -1, dtype=np.int32)
+            taken = _chosen(self._table, record, unit, query) if query is not None else np.ones(len(unit), np.bool_)
+            own = groups[taken] = self._groups_of(record, unit.filter(pa.array(taken)))
+            values = unit["n_values"].to_numpy()[taken]
             owners.append(own)
             sizes.append(values)
             totals.append(unit["n_counts"].to_numpy()[taken])
@@ -314,13 +313,12 @@ class _Collected:
         return found
 
     def grouping(self, notes: tuple[str, ...]) -> Grouping:
-        """Return the groups that have cells, in order."""
+        """Return the groups in order."""
         groups = list(self._numbers)
-        there = [number for number in range(len(self._n_cells)) if self._n_cells[number]]
-        order = sorted(there, key=lambda number: [(value is None, value or "") for value in groups[number]])
+        order = sorted(range(len(groups)), key=lambda number: [(value is None, value or "") for value in groups[number]])
         places = np.full(len(groups) + 1, -1, dtype=np.int32)  # the last one is that of cells which are not taken
         places[order] = np.arange(len(order))
-        medians = self._totals.medians(len(self._n_cells))
+        medians = self._totals.medians(len(groups))
         columns = (self._sources, self._n_cells, self._values, medians)
         figures = [GroupFigures(*(column[number].item() for column in columns)) for number in order]
         cells: dict[tuple[str, str], CellGroups | int] = {}
