@@ -34,7 +34,7 @@ CLASHES = """
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """A result folder with two sources, and what --by-source tells of them; not to be written to."""
+    """A result folder with two sources, and what --by source tells of them; not to be written to."""
     folder = tmp_path_factory.mktemp("page") / "medians"
     write(folder, some_values(), sources=[source_row("db/a", 1.0), source_row("db/b", 4.0, apart=True, tried=True)])
     return folder

@@ -512,7 +512,7 @@ class TestWriteReport:
         with pytest.raises(TableError, match="are of different genes, and so of different results"):
             write_report(str(tmp_path / "r"))
 
-    @pytest.mark.parametrize(("name", "column"), [("medians.parquet", "n_cells"), ("sources.parquet", "ratio")])
+    @pytest.mark.parametrize(("name", "column"), [("medians.parquet", "n_cells"), ("groups.parquet", "ratio")])
     def test_without_a_column_is_refused_by_name(self, tmp_path, name, column):
         write(tmp_path / "r", some_values(20), sources=[source_row("a", 1.0)])
         table = pq.read_table(tmp_path / "r" / name)

@@ -351,7 +351,7 @@ class TestWriteResult:
         write(tmp_path / "result")
         others = {"note.txt", "geneformer/note.txt", "figures/a.png"}
         (tmp_path / "result" / "figures").mkdir()
-        for name in (*others, "by_source.parquet", "sources.csv"):
+        for name in (*others, "by_group.parquet", "groups.csv"):
             (tmp_path / "result" / name).write_text(name)
         write(tmp_path / "result", {"NEW": [1.0]})
         assert set(content(tmp_path / "result")) == FILES | others

@@ -43,7 +43,7 @@ def some_values(genes=60, seed=0, most=3_000):
 def write(
     location, values, *, exact=True, names=("db/a", "db/b"), failures=(), sources=None, gene_table=None, **changes
 ):
-    """Write a result; `changes` replace fields of its sources' records, `sources` are rows of sources.parquet."""
+    """Write a result; `changes` replace fields of its sources' records, `sources` are rows of groups.parquet."""
     merged = merged_of(values)
     medians = {
         gene: ExactMedian(float(np.median(values[gene])), 0.001 if digest.n > 250 else 0.0)
@@ -70,12 +70,12 @@ def write(
         report=partial(report_page, gene_table=gene_table),
     )
     if sources is not None:
-        pq.write_table(pa.Table.from_pylist(sources), location / "sources.parquet")
+        pq.write_table(pa.Table.from_pylist(sources), location / "groups.parquet")
     return summary
 
 
 def source_row(source, ratio, *, apart=False, tried=False):
-    """Return a row of sources.parquet as `medians --by-source` writes it."""
+    """Return a row of groups.parquet as `medians --by source` writes it."""
     return {
         "source": source,
         "median_n_counts": 4_321.0,
