@@ -122,7 +122,7 @@ def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, t
         spark=spark,
         outputs=ResultOptions(by=("source",), digest_pickles=str(tmp_path / "pickles")),
         sources=sources,
-        options=MedianOptions(window_rows=SMALL_WINDOW, exact=False),
+        options=MedianOptions(window_rows=SMALL_WINDOW),
     )
     expected = expected_rows({source: truth[source] for source in sources})
     assert rows_of(tmp_path / "r" / "by_group.parquet") == expected
