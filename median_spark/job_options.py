@@ -1,6 +1,7 @@
 """Options of the main jobs: how they work and what they write; `ReadOptions` has those that decide the values."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
 from median_spark.errors import UsageError, listed
@@ -8,7 +9,7 @@ from median_spark.expression import WINDOW_ROWS
 from median_spark.geneformer import GeneformerOptions
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.guard import DEFAULT_LIMITS, Limits
-from median_spark.matrices import UNIT_ENTRIES, CellQuery
+from median_spark.matrices import ALL_COLUMNS, UNIT_ENTRIES, CellColumns, CellQuery, check_cell_columns
 from median_spark.options import BY
 from median_spark.results import BY_GROUP_SCHEMA, GROUPS_SCHEMA
 from median_spark.sizes import items_of
@@ -32,6 +33,9 @@ class ConvertOptions:
         ``"512MB"``.
     limits : Limits
         Processor time, waiting time and memory that reading a source may use before that source fails.
+    cell_columns : str or sequence of str
+        Attributes of cells to keep in ``EXPRESSION/cells``: ``"all"``, of which the first 256 by name are kept;
+        ``"none"``; or their names, of which a source may lack some. Another choice has sources converted again.
 
     Examples
     --------
@@ -44,8 +48,10 @@ class ConvertOptions:
     overwrite: bool = False
     unit_entries: int | str = UNIT_ENTRIES
     limits: Limits = DEFAULT_LIMITS
+    cell_columns: CellColumns = ALL_COLUMNS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "cell_columns", check_cell_columns(self.cell_columns))
         if self.on_error not in {"fail", "skip"}:
             message = f"on_error must be 'fail' or 'skip', not {self.on_error!r}"
             raise UsageError(message)
@@ -55,6 +61,13 @@ class ConvertOptions:
     def entries_per_unit(self) -> int:
         """`unit_entries` as a number."""
         return items_of(self.unit_entries, _BYTES_PER_ENTRY, "unit_entries")
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Return what decides, beside `ReadOptions`, whether a source is up to date: the cell columns, if chosen.
+
+        The default is left out, so that sources that an older version converted stay up to date.
+        """
+        return {} if self.cell_columns == ALL_COLUMNS else {"cell_columns": self.cell_columns}
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ READING = (
 # fmt: on
 
 BY = Option("by", owner="ResultOptions", metavar="COLUMN")
+CELL_COLUMNS = Option("cell_columns", owner="ConvertOptions")
 COMPRESSION = Option("compression")
 DIGEST_PICKLES = Option("digest_pickles")
 INPUTS = Option("inputs", Takes.NOTHING)
@@ -184,7 +185,7 @@ TOKENS = Option("tokens", owner="GeneformerOptions")
 MENTION = "⟦"
 """How every neutral mention of an option begins."""
 
-_OTHERS = (BY, COMPRESSION, DIGEST_PICKLES, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS)
+_OTHERS = (BY, CELL_COLUMNS, COMPRESSION, DIGEST_PICKLES, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS)
 _BY_NAME = {option.name: option for option in (*READING, *_OTHERS)}
 _TEXT = r'"(?:[^"\\⟦⟧\x00-\x1f]|\\(?:["\\bfnrt]|u[0-9a-f]{4}))*"'
 _MENTION = re.compile(rf"⟦({'|'.join(_BY_NAME)})(?: (name|=?…|\[{_TEXT}(?:, {_TEXT})*\]))?⟧")

@@ -10,10 +10,10 @@ from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
-from median_spark.matrices import ENDINGS, CellQuery, ReadOptions
+from median_spark.matrices import ALL_COLUMNS, ENDINGS, NO_COLUMNS, CellQuery, ReadOptions
 from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import CELLS, GENE_TABLE, READING, Takes
+from median_spark.options import CELL_COLUMNS, CELLS, GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -266,7 +266,10 @@ def geneformer_options(args: argparse.Namespace) -> GeneformerOptions:
 
 def convert_options(args: argparse.Namespace) -> ConvertOptions:
     """Return the options of a conversion."""
-    return ConvertOptions(on_error=args.on_error, overwrite=args.overwrite)
+    columns = args.cell_columns
+    if columns not in {ALL_COLUMNS, NO_COLUMNS}:
+        columns = tuple(filter(None, columns.split(",")))
+    return ConvertOptions(on_error=args.on_error, overwrite=args.overwrite, cell_columns=columns)
 
 
 def median_options(args: argparse.Namespace) -> MedianOptions:
@@ -293,6 +296,9 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
                        help="a source that cannot be converted: end the run (fail, the default), or finish the others, "
                        "report it and exit with 1 (skip)")  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="reconvert up-to-date sources")
+    group.add_argument(CELL_COLUMNS.flag, default=ALL_COLUMNS, metavar="NAMES",
+                       help="attributes of cells to keep in EXPRESSION/cells beside cell, n_counts and n_genes: all, "
+                       "none, or names with commas between them (default: %(default)s)")  # fmt: skip
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

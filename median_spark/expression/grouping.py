@@ -315,7 +315,7 @@ class _Collected:
     def grouping(self, notes: tuple[str, ...]) -> Grouping:
         """Return the groups in order."""
         groups = list(self._numbers)
-        order = sorted(range(len(groups)), key=lambda number: [(value is None, value or "") for value in groups[number]])
+        order = sorted(range(len(groups)), key=lambda place: [(value is None, value or "") for value in groups[place]])
         places = np.full(len(groups) + 1, -1, dtype=np.int32)  # the last one is that of cells which are not taken
         places[order] = np.arange(len(order))
         medians = self._totals.medians(len(groups))

@@ -77,24 +77,44 @@ class PartEntry:
         return cls(entry["name"], entry["size"], tuple(groups))
 
 
+@dataclass(frozen=True, slots=True)
+class CellsEntry:
+    """One Parquet file of a source with what is known of the cells of a unit that pass."""
+
+    name: str  # within the source's folder
+    size: int  # in bytes
+    rows: int  # cells
+
+    def as_json(self) -> list[str | int]:
+        """Return the entry as plain JSON."""
+        return [self.name, self.size, self.rows]
+
+    @classmethod
+    def from_json(cls, entry: list[Any]) -> Self:
+        """Return the entry that `as_json` wrote."""
+        name, size, rows = entry
+        return cls(name, size, rows)
+
+
 def write_part(
     location: str,
     values: GeneValues,
-    cell_ids: Names,
+    cell_ids: Names | pa.Array,
     row_group_rows: int = ROW_GROUP_ROWS,
     *,
     durable: bool = True,
 ) -> PartEntry:
     """Write values as one Parquet file that appears whole or not at all.
 
-    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,). Without
+    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,); they
+    are the dictionary of the column ``cell`` in every row group, in this order if each id is there once. Without
     `durable` the caller syncs the file, see `storage.sync_files`.
     """
     values = values.detected()
     if values.cells is None or not len(values.values):
         message = "a part needs gene values with cells, and at least one value"
         raise ValueError(message)
-    ids = pa.array(cell_ids, pa.string())
+    ids = cell_ids if isinstance(cell_ids, pa.Array) else pa.array(cell_ids.tolist(), pa.string())
     groups = []
     with storage.atomic_write(location, durable=durable) as sink:
         with pq.ParquetWriter(
@@ -108,7 +128,7 @@ def write_part(
             for first, last in cut_at_genes(values.offsets, row_group_rows):
                 rows = slice(values.offsets[first], values.offsets[last])
                 gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), values.lengths[first:last])
-                genes = pa.array(values.genes[first:last], pa.string())
+                genes = pa.array(values.genes[first:last].tolist(), pa.string())
                 columns = [
                     pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
                     pa.DictionaryArray.from_arrays(pa.array(values.cells[rows]), ids),
@@ -119,6 +139,18 @@ def write_part(
                 groups.append(RowGroup(len(table), str(values.genes[first]), str(values.genes[last - 1])))
         size = sink.tell()
     return PartEntry(location.rsplit("/", 1)[1], size, tuple(groups))
+
+
+def write_cells(location: str, cells: pa.Table, *, durable: bool = True) -> CellsEntry:
+    """Write what is known of the cells of a unit as one Parquet file that appears whole or not at all.
+
+    Without `durable` the caller syncs the file, see `storage.sync_files`.
+    """
+    others = [name for name in cells.schema.names if name != "cell"]  # ids repeat nothing: no dictionary helps
+    with storage.atomic_write(location, durable=durable) as sink:
+        pq.write_table(cells, sink, compression="snappy", use_dictionary=others, store_schema=False)
+        size = sink.tell()
+    return CellsEntry(location.rsplit("/", 1)[1], size, len(cells))
 
 
 def cut_at_genes(offsets: Ints, rows: int) -> Iterator[tuple[int, int]]:

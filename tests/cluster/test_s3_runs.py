@@ -64,7 +64,8 @@ def made(server, corpus):
 
 def arguments(corpus, out, *more):
     pickles = ("--digest-pickles", f"{out}-digests")
-    return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, "--by", "source", *pickles, *LOCAL, *more)
+    by = ("--by", "source")
+    return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, *by, *pickles, *LOCAL, *more)
 
 
 LOCAL = ("--master", "local[2,4]")

@@ -21,6 +21,7 @@ from median_spark.digests import (
 from median_spark.errors import OutputError, UsageError
 from median_spark.expression import plan_source, rows_at_once, sweep
 
+
 @st.composite
 def drawn_sources(draw):
     """Draw sources of several parts, some empty, their values with ties."""

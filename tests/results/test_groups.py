@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from median_spark.expression import GroupFigures, Grouping
 from median_spark.results import (
     GROUPS_SCHEMA,
-    MedianChange,
     GroupComparison,
     GroupRatio,
+    MedianChange,
     change_of,
     compare_group,
     group_columns,

@@ -81,9 +81,8 @@ def test_has_what_each_stage_took_and_null_for_those_that_were_not(written):
         assert {figure: row[f"{stage.name}_{figure}"] for figure in stage.figures} == stage.figures
     assert 0 < row["write_seconds"] < 60
     assert row["seconds"] == pytest.approx(3.5 + row["write_seconds"])
-    assert {row[name] for name in METRICS_SCHEMA.names if name.startswith(("refine_", "groups_", "digest_pickles_", "merge_"))} == {
-        None
-    }
+    others = ("refine_", "groups_", "digest_pickles_", "merge_")
+    assert {row[name] for name in METRICS_SCHEMA.names if name.startswith(others)} == {None}
 
 
 def test_bytes_of_the_writing_are_those_of_the_other_files(written):
