@@ -71,7 +71,7 @@ def expected(sources, groups):
 
 
 def swept(plan, works):
-    """Do the work of all passes here; return {(group, gene): (n, median, mean, sd)}, and the same of the corpus's genes."""
+    """Do the work of all passes here; return {(group, gene): (n, median, mean, sd)}, and {gene: the same}."""
     found, corpus = {}, {}
     for work in works:
         batches = [
