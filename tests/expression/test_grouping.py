@@ -214,7 +214,7 @@ def test_a_query_that_names_what_a_source_lacks_says_which(mixed):
 def test_a_query_that_leaves_nothing_says_what_the_attributes_hold(mixed):
     table, records = mixed
     with pytest.raises(
-        TableError, match=r"chooses no cell of 3 sources: 'ok' holds '(True|False)', '(True|False)'; 'age'"
+        TableError, match=r"chooses no cell of 3 sources: 'ok' holds '(True|False)', '(True|False)'; 'age' holds 0 to 4"
     ):
         group_cells(table, records, CellQuery("ok and age > 90"))
 

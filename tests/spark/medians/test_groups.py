@@ -432,7 +432,7 @@ def grouped(known, by):
     [
         (("assay",), None, WINDOW_ROWS),
         (("assay",), None, SMALL_WINDOW),
-        (("age", "assay"), "n_counts > 700 and age != 1", SMALL_WINDOW),
+        (("age", "assay"), "n_counts > 620 and age != 1", SMALL_WINDOW),
     ],
 )
 def test_groups_of_cells_have_numpys_medians_in_one_bundle_and_in_several(
@@ -457,7 +457,7 @@ def test_groups_of_cells_have_numpys_medians_in_one_bundle_and_in_several(
         assert row["median_n_counts"] == own["n_counts"].median()
 
 
-@pytest.mark.parametrize("query", ["assay == 'Smart-seq2'", "age > 0 and n_counts > 650", "source == 's1'"])
+@pytest.mark.parametrize("query", ["assay == 'Smart-seq2'", "age > 0 and n_counts > 620", "source == 's1'"])
 def test_a_subset_gives_the_bytes_of_its_own_conversion(spark, cells, table_of_cells, tmp_path, query):
     folder, known = cells
     chosen = set(known.query(query)["source"])
