@@ -109,7 +109,7 @@ class TestEngines:
 
     @pytest.fixture
     def sources(self, table, record):
-        commit(table, "b", "c1", [["e"]], tissue=["lung"], doublet=[True])
+        commit(table, "b", "c1", [["e"]], tissue=["lung"], doublet=[True], age=[2.5])
         return table
 
     def test_pyarrow_opens_the_bare_folder(self, sources):
@@ -118,11 +118,12 @@ class TestEngines:
         assert set(cells["source"].to_pylist()) == {"db/a", "b"}
 
     def test_pyarrow_unifies_the_columns_of_all_sources(self, sources):
-        files = ds.dataset(sources.cells, partitioning="hive").files
-        schema = pa.unify_schemas([pq.read_schema(path) for path in files])
-        rows = ds.dataset(files, schema=schema).to_table().sort_by("cell").to_pylist()
+        found = ds.dataset(sources.cells, partitioning="hive")
+        schemas = [found.schema, *(part.physical_schema for part in found.get_fragments())]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        rows = ds.dataset(sources.cells, schema=schema, partitioning="hive").to_table().sort_by("cell").to_pylist()
         assert [row["doublet"] for row in rows] == [None] * 4 + [True]
-        assert [row["age"] for row in rows] == [1, 2, 3, 1, None]
+        assert [row["age"] for row in rows] == [1, 2, 3, 1, 2.5]
 
     def test_duckdb_unions_by_name(self, sources):
         query = f"select * from read_parquet('{sources.cells}/**/*.parquet', union_by_name=true) order by cell"
