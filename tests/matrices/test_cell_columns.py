@@ -7,6 +7,7 @@ import pytest
 from h5ads import categorical, nullable, write_h5ad
 from looms import random_counts, write_loom
 from parquets import write_lists, write_long
+from zarrs import chunk_files, write_zarr
 
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import (
@@ -214,6 +215,21 @@ class TestH5ad:
             held = cells_of(h5ad, unit=unit).schema
             plain = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in held.types]
             assert (held.names, plain) == (declared.names, declared.types)
+
+
+def test_texts_of_which_a_zarr_store_lacks_a_chunk_are_left_out_and_said(tmp_path):
+    path = write_zarr(
+        tmp_path / "study.zarr", COUNTS, chunk=5, obs_note=[*TISSUES[:-2], "", ""], obs_other=TISSUES,
+        obs_maybe=nullable([*TISSUES[:-2], "", ""], "string-array"),
+    )  # fmt: skip
+    for column in ("note", "maybe/values"):
+        chunk_files(path, f"obs/{column}")[-1].unlink()
+    found = kept(path)
+    assert {"other"} == {"note", "other", "maybe"} & set(found.schema.names)
+    assert [warning.partition(" lacks")[0] for warning in found.warnings] == [
+        "not kept with the cells: obs column 'maybe'", "not kept with the cells: obs column 'note'",
+    ]  # fmt: skip
+    assert len(cells_of(path)) == CELLS
 
 
 def test_a_column_of_a_long_table_that_is_not_of_cells_is_left_out(tmp_path):
