@@ -13,6 +13,7 @@ from median_spark.options import CELL_LIST, GENE_MAP, INPUTS
 from median_spark.verification.cells import Cells
 from median_spark.verification.documents import document, read
 from median_spark.verification.inputs import check_inputs
+from median_spark.verification.kept import check_kept
 from median_spark.verification.naming import namings_of
 from median_spark.verification.outcome import Verification
 from median_spark.verification.result import check_files, check_genes, check_totals
@@ -92,6 +93,7 @@ def verify(
     check_totals(done, sources, medians)
     chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
     check_genes(done, sources, medians.take(chosen), exact=provenance["parameters"]["exact"])
+    check_kept(done, sources)
     if cells is not None:
         check_inputs(done, sources, namings, cells, medians["gene"].to_pylist(), rng, rows)
     return done

@@ -71,6 +71,9 @@ class StoredSource:
             raise TableError(message)
         folder = storage.join(expression, "values", f"source={encoded}")
         self.parts = [storage.join(folder, part["name"]) for part in self.record["parts"]]
+        folder, cells = storage.join(expression, "cells", f"source={encoded}"), self.record.get("cells_parts")
+        self.cells = None if cells is None else [(storage.join(folder, name), int(rows)) for name, _, rows in cells]
+        self.cell_columns = [(str(name), str(kind)) for name, kind in self.record.get("cell_columns", [])]
 
     def rows(self, genes: list[str], columns: list[str]) -> pa.Table:
         """Return the rows of some genes, in the order they are stored."""

@@ -117,6 +117,14 @@ class Frame(IndexedTable):
         chosen = pa.DictionaryArray.from_arrays(indices, arrow_array(categories, None))
         return chosen if categories.dtype.kind in "OSU" else chosen.dictionary_decode()
 
+    def arrow_type(self, column: str) -> pa.DataType:
+        """Return the type of a column; InputError also if strings of any of its rows are not stored."""
+        held = self._held.find(column) if isinstance(self._held, Group) else None
+        strings = held.find("values") if isinstance(held, Group) else held
+        if isinstance(strings, Array):
+            strings.require_stored_strings(self.place(column))
+        return super().arrow_type(column)
+
     def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
         if isinstance(self._held, Array):
             names = self._held.form(what).dtype.names or ()

@@ -85,6 +85,9 @@ class Hdf5Array(Hdf5Node, Array):
         """Reject strings that would take more memory than the file can ask for."""
         require_strings(self._location, what, self._held, number, longest)
 
+    def require_stored_strings(self, what: str) -> None:
+        """Do nothing: a list of which something is not stored is rejected wherever it is read."""
+
     def referred(self, attribute: str) -> Node | None:
         """Return what an attribute refers to."""
         with naming_damage(self._location, f"what attribute '{attribute}' of '{self.path}' refers to"):

@@ -123,6 +123,10 @@ class Array(Node):
         """Reject strings that would take more memory than the file can ask for."""
 
     @abstractmethod
+    def require_stored_strings(self, what: str) -> None:
+        """Reject strings of which the file does not store some; nothing happens if it holds something else."""
+
+    @abstractmethod
     def referred(self, attribute: str) -> Node | None:
         """Return what an attribute refers to, None in formats without references."""
 

@@ -139,6 +139,11 @@ class ZarrArray(ZarrNode, Array):
             )
             raise InputError(message)
 
+    def require_stored_strings(self, what: str) -> None:
+        """Reject strings of which the store lacks some chunk, without reading any."""
+        if self._held.dtype.kind in "OTUS" and self._held.ndim == 1:
+            self._chunks(what).require_stored(what, 0, self._held.shape[0])
+
     def referred(self, attribute: str) -> Node | None:
         """Return nothing: zarr has no references."""
         return None
