@@ -211,13 +211,43 @@ input.addEventListener("keydown", (event) => {
   return point((active + turn + matches.length + (active < 0 && turn < 0 ? 1 : 0)) % matches.length);
 });
 
+function element(name, text = "", kind = "") {
+  const made = document.createElement(name);
+  if (kind) made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
 function facts(pairs) {
   document.getElementById("gene-facts").replaceChildren(...pairs.map(([term, held]) => {
-    const [pair, dt, dd] = ["div", "dt", "dd"].map((name) => document.createElement(name));
-    [dt.textContent, dd.textContent] = [term, held];
-    pair.append(dt, dd);
+    const pair = element("div");
+    pair.append(element("dt", term), element("dd", held));
     return pair;
   }));
+}
+
+/** List a gene's median in every group, on a logarithmic track with its corpus median in the middle. */
+function listGroups(gene) {
+  const rows = acrossGroups(gene).map((row) => ({ ...row, ratio: row.value / median[gene] }));
+  const ratios = rows.filter(({ number }) => number).map(({ ratio }) => ratio);
+  const reach = Math.max(Math.log(3), ...ratios.map((ratio) => Math.abs(Math.log(ratio)))) * 1.08;
+  document.getElementById("groups-of-gene").replaceChildren(...rows.map(({ label, number, value, ratio }) => {
+    const [row, head, track] = [element("tr"), element("th", label), element("td")];
+    head.scope = "row";
+    if (number) {
+      const dot = element("span", "", number < content.manyCells ? "dot hollow" : "dot");
+      dot.style.left = `${(50 + (50 * Math.log(ratio)) / reach).toFixed(1)}%`;
+      track.append(element("span", "", "track"));
+      track.firstChild.append(dot);
+    }
+    const shown = number ? [threeDigits(value), timesText(ratio)] : ["not detected", ""];
+    row.append(head, element("td", shown[0], "number"), track, element("td", shown[1], "number quiet"),
+      element("td", wholeNumber.format(number), "number"));
+    return row;
+  }));
+  document.getElementById("groups-said").textContent = ratios.length
+    ? `From ${timesText(Math.min(...ratios))} to ${timesText(Math.max(...ratios))}, compared with its corpus median.`
+    : "None of these has a value of the gene.";
 }
 
 /** Show a gene; `quietly` at first, when nobody has asked for it. */
@@ -244,6 +274,7 @@ function choose(gene, quietly = false) {
     ["smallest – largest", `${at(0)} – ${at(1)}`],
     ...comparisons.filter(({ there }) => there[gene] > 0).map(({ name, there }) => [name, valueText(there[gene], true)]),
   ]);
+  if (groups) listGroups(gene);
   said.textContent = quietly ? "Shown first: the gene with a value in most cells." : `Shown: ${named}.`;
   document.getElementById("plot-density").setAttribute("aria-label",
     `Distribution of the values of ${named}; half of them lie between ${at(0.25)} and ${at(0.75)}.`);

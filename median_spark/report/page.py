@@ -17,6 +17,7 @@ from median_spark.report import texts
 from median_spark.report.comparison import MANY_CELLS, Comparison, FloatArray, compare
 from median_spark.report.corpus import MOST_LISTED, corpus_overview
 from median_spark.report.figures import LEVELS, Histogram, embedded, log_histogram, quantile_codes, quantiles
+from median_spark.report.groups import GeneAcrossGroups, across_groups, compared_groups
 from median_spark.report.other_medians import read_medians
 from median_spark.report.sections import (
     FEW_CELLS,
@@ -27,7 +28,6 @@ from median_spark.report.sections import (
     key_figures,
     short_name,
 )
-from median_spark.report.source_comparison import compared_sources
 from median_spark.results import Result, find_result, layout, read_result
 
 _DETECTION_BINS = 4  # per decade of cells
@@ -89,6 +89,8 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
     undetected = int(np.sum(~detected))
     detection = log_histogram(genes.n_cells[detected], _DETECTION_BINS)
     medians = log_histogram(genes.median[genes.median > 0], _MEDIAN_BINS)
+    groups = compared_groups(result.groups) if result.groups is not None else None
+    across = across_groups(result, groups, genes.ids, int(np.sum(detected))) if groups else None
     page = (
         _environment()
         .get_template("page.html")
@@ -108,9 +110,10 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
             extremes=extremes(genes),
             errors=_error_figures(genes.error[~np.isnan(genes.error)]),
             comparisons=[(short_name(comparison.other), comparison) for comparison in comparisons],
-            sources=compared_sources(result.sources) if result.sources is not None else None,
+            groups=groups,
+            across=across,
             has_names=any(genes.names),
-            data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons)),
+            data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons, across)),
         )
     )
     # A file's name may hold bytes that are not UTF-8, and so stand for nothing that could be shown.
@@ -124,6 +127,7 @@ def _data(
     detection: Histogram,
     medians: Histogram,
     comparisons: Sequence[Comparison],
+    across: GeneAcrossGroups | None,
 ) -> dict[str, Any]:
     """Return what the page's script draws from."""
     codes = quantile_codes(np.maximum(quantiles(result.digests), np.finfo(np.float64).tiny))
@@ -144,11 +148,29 @@ def _data(
             {"name": short_name(comparison.other), "there": embedded(comparison.there.astype(np.float32))}
             for comparison in comparisons
         ],
+        "manyCells": MANY_CELLS,
+        "groups": _drawn_groups(across) if across else None,
     }
 
 
 def _drawn(histogram: Histogram) -> dict[str, list[float]]:
     return {"edges": histogram.edges.tolist(), "counts": histogram.counts.tolist()}
+
+
+def _drawn_groups(across: GeneAcrossGroups) -> dict[str, Any]:
+    """Return medians in steps of a logarithmic scale, and numbers of cells in eighths of powers of two, by gene."""
+    detected = across.n_cells > 0
+    codes = quantile_codes(np.maximum(across.median[detected], np.finfo(np.float64).tiny))
+    medians, cells = np.zeros(detected.shape, dtype=np.uint16), np.zeros(detected.shape, dtype=np.uint8)
+    medians[detected] = codes.codes
+    cells[detected] = 1 + np.rint(8 * np.log2(across.n_cells[detected])).astype(np.uint8)
+    return {
+        "labels": [group.label for group in across.groups],
+        "low": codes.low,
+        "step": codes.step,
+        "medians": embedded(medians),
+        "cells": embedded(cells),
+    }
 
 
 def _error_figures(errors: FloatArray) -> dict[str, float] | None:

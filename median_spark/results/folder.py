@@ -91,8 +91,7 @@ def write_result(
         _write_json(staging / layout.PROVENANCE, provenance.as_json())
         _write_json(staging / layout.SUMMARY, summary.as_json())
         if report is not None:
-            sources = comparison.table if comparison else None
-            page = report(Result(location, table, digests, summary, provenance, sources))
+            page = report(Result(location, table, digests, summary, provenance, None, None))
             (staging / layout.REPORT).write_bytes(page)
         watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
         metrics = metrics_table(summary, provenance, watch.stages, location)

@@ -11,6 +11,8 @@ MEDIANS = "medians.parquet"
 DIGESTS = "digests.parquet"
 BY_SOURCE = "by_source.parquet"
 SOURCES = "sources.parquet"
+BY_GROUP = "by_group.parquet"
+GROUPS = "groups.parquet"
 METRICS = "metrics.parquet"
 SUMMARY = "summary.json"
 PROVENANCE = "provenance.json"
@@ -26,8 +28,9 @@ DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
 
 OWN_FILES = frozenset(
     {
-        MEDIANS, "medians.csv", DIGESTS, BY_SOURCE, SOURCES, "sources.csv", METRICS, "metrics.csv", SUMMARY, PROVENANCE,
-        REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
+        MEDIANS, "medians.csv", DIGESTS, BY_SOURCE, SOURCES, "sources.csv", BY_GROUP, GROUPS, "groups.csv", METRICS,
+        "metrics.csv", SUMMARY, PROVENANCE, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS,
+        DETECTION_COUNTS,
         *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),
     }
 )  # fmt: skip

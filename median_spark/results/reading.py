@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +19,9 @@ from median_spark.results.summary import ResultSummary
 _DOCUMENT = "document of a result"
 _MEDIAN_COLUMNS = ("gene", "median", "n_cells", "n_sources", "q25", "q75", "digest_rank_error")
 _DIGEST_COLUMNS = ("gene", "n", "min", "max", "mean", "weight")
-_SOURCE_COLUMNS = (
-    "source", "median_n_counts", "values_per_cell", "ratio", "ratio_q25", "ratio_q75", "factor_apart", "apart",
-    "without_typical_change", "without_p95_change", "without_genes_changed",
+_GROUP_COLUMNS = (
+    "sources", "cells", "median_n_counts", "values_per_cell", "ratio", "ratio_q25", "ratio_q75", "factor_apart",
+    "apart", "without_typical_change", "without_p95_change", "without_genes_changed",
 )  # fmt: skip
 
 
@@ -32,7 +34,8 @@ class Result:
     digests: pa.Table
     summary: ResultSummary
     provenance: Provenance
-    sources: pa.Table | None  # where sources were compared
+    groups: pa.Table | None  # where cells were grouped: the columns that they are grouped by, then the figures
+    by_group: str | None  # location of the medians of every group, where cells were grouped
 
 
 def find_result(location: str) -> str:
@@ -54,7 +57,8 @@ def read_result(folder: str) -> Result:
     Raises TableError if a file is missing, damaged, or of another format version.
     """
     summary = read_summary(folder)
-    sources = storage.join(folder, layout.SOURCES)
+    groups, by_group = storage.join(folder, layout.GROUPS), storage.join(folder, layout.BY_GROUP)
+    grouped = storage.stat(groups) is not None
     medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
     digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
     if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
@@ -66,7 +70,8 @@ def read_result(folder: str) -> Result:
         digests,
         summary,
         read_provenance(folder),
-        read_columns(sources, _SOURCE_COLUMNS) if storage.stat(sources) is not None else None,
+        read_columns(groups, _GROUP_COLUMNS, others=True) if grouped else None,
+        by_group if grouped else None,
     )
 
 
@@ -101,13 +106,16 @@ def read_medians(result: str) -> pa.Table:
     return read_columns(storage.join(folder, layout.MEDIANS), layout.MEDIANS_SCHEMA.names)
 
 
-def read_columns(location: str, columns: Sequence[str]) -> pa.Table:
-    """Read columns of a Parquet file of a result; raises TableError if it cannot be read or lacks one of them."""
+def read_columns(location: str, columns: Sequence[str], *, others: bool = False) -> pa.Table:
+    """Read columns of a Parquet file of a result, and its `others`, too, if asked to.
+
+    Raises TableError if it cannot be read or lacks one of them.
+    """
     try:
         # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
         file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
         missing = sorted(set(columns) - set(file.schema_arrow.names))
-        table = None if missing else file.read(columns=list(columns)).combine_chunks()
+        table = None if missing else file.read(columns=None if others else list(columns)).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
@@ -115,6 +123,35 @@ def read_columns(location: str, columns: Sequence[str]) -> pa.Table:
         message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {file.schema_arrow.names}"
         raise TableError(message)
     return table
+
+
+def group_columns(table: pa.Table) -> tuple[str, ...]:
+    """Return the columns that cells are grouped by, of a table of groups: all before ``sources``."""
+    return tuple(table.column_names[: table.column_names.index("sources")])
+
+
+def in_group(by: Sequence[str], names: Sequence[str | None]) -> pc.Expression:
+    """Return the condition that a row is of a group, which is named by one text, or none, for each column."""
+    conditions = [
+        pc.field(column).is_null() if name is None else pc.field(column) == name
+        for column, name in zip(by, names, strict=True)
+    ]
+    return reduce(and_, conditions)
+
+
+def read_group_medians(location: str, by: Sequence[str], groups: Sequence[Sequence[str | None]]) -> pa.Table:
+    """Read the rows of some groups, at least one, from the file of all groups' medians, which may be large.
+
+    Raises TableError if the file cannot be read or lacks a column.
+    """
+    wanted = reduce(or_, (in_group(by, names) for names in groups))
+    columns = [*by, "gene", "n_cells", "median"]
+    try:
+        with storage.open_random(location) as file:
+            return pq.read_table(file, columns=columns, filters=wanted).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        message = f"{location}: this file of a result cannot be read ({error})"
+        raise TableError(message) from error
 
 
 def read_summary(location: str) -> ResultSummary:
