@@ -11,7 +11,7 @@ from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
-from median_spark.geneformer import DictionaryFigures
+from median_spark.geneformer import DictionaryFigures, group_text
 from median_spark.inspection import Inspection
 from median_spark.options import Style, worded
 from median_spark.report import FEW_CELLS
@@ -187,8 +187,10 @@ def dictionaries_text(figures: DictionaryFigures) -> str:
         )
         if number
     ]
+    group = f" of {group_text(figures.dictionary_of)}" if figures.dictionary_of else ""
+    factors = f"{figures.factor}s{group}: " if group or figures.factor == "mean" else ""
     return (
-        f"{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
+        f"{factors}{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
         f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
