@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,18 @@ class Stability:
     left_out: Floats  # largest distance when one bucket is left out
     ratios: Floats  # shape (genes, 4): median of 1/16, 1/8, 1/4 and 1/2 of the sources over that of all; NaN if none
     distances: Floats  # shape (genes, 4): their distances, at the median of `ORDERS`; NaN where buckets are too few
+
+    def pack(self) -> list[bytes]:
+        """Return the figures of each gene as bytes."""
+        rows = np.column_stack([self.halves, self.left_out, self.ratios, self.distances])
+        return [row.tobytes() for row in rows.astype("<f8")]
+
+    @classmethod
+    def unpack(cls, packed: Sequence[bytes]) -> Self:
+        """Return the figures of genes from their bytes."""
+        sizes = len(FRACTIONS)
+        rows = np.frombuffer(b"".join(packed), dtype="<f8").reshape(len(packed), 2 + 2 * sizes)
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2 : 2 + sizes], rows[:, 2 + sizes :])
 
 
 def deal_sources(names: Sequence[str], values: Sequence[int]) -> UInt8s:

@@ -17,6 +17,10 @@ const groups = content.groups === null ? null : {
   medians: unpacked(content.groups.medians, Uint16Array),
   cells: unpacked(content.groups.cells, Uint8Array),
 };
+const stability = content.stability === null ? null : {
+  ...content.stability,
+  halves: unpacked(content.stability.halves, Float32Array),
+};
 const { low, step, levels } = content.digests;
 const codes = unpacked(content.digests.codes, Uint16Array);
 const rowOf = new Int32Array(ids.length).fill(-1); // of a detected gene among the digests

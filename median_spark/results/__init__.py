@@ -4,6 +4,7 @@ medians.parquet, medians.csv     one row per gene of the universe
 digests.parquet                  one row per detected gene: its t-digest
 total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_median_dict.pickle,
 gene_detection_counts_dict.pickle          the published procedure's files
+stability.parquet                where it was asked for: how far each median moves with the sources
 by_source.parquet, sources.parquet, sources.csv     where sources were compared, see `median_spark.results.sources`
 geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
 metrics.parquet, metrics.csv     one row: the summary's figures, and what each stage took
@@ -18,6 +19,7 @@ from median_spark.results.layout import (
     METRICS_SCHEMA,
     RESULT_FORMAT_VERSION,
     SOURCES_SCHEMA,
+    STABILITY_SCHEMA,
 )
 from median_spark.results.medians import ExactMedian, GeneDigests, median_table
 from median_spark.results.metrics import Stage, Stopwatch
@@ -54,6 +56,7 @@ from median_spark.results.sources import (
     sources_table,
     stand_apart,
 )
+from median_spark.results.stability import StabilityFigures, stability_figures, stability_table
 from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "METRICS_SCHEMA",
     "RESULT_FORMAT_VERSION",
     "SOURCES_SCHEMA",
+    "STABILITY_SCHEMA",
     "CorpusFigures",
     "ExactMedian",
     "GeneDigests",
@@ -76,6 +80,7 @@ __all__ = [
     "ResultSummary",
     "SourceComparison",
     "SourceRatio",
+    "StabilityFigures",
     "Stage",
     "Stopwatch",
     "Verdict",
@@ -97,6 +102,8 @@ __all__ = [
     "read_result",
     "read_summary",
     "sources_table",
+    "stability_figures",
+    "stability_table",
     "stand_apart",
     "summarise",
     "time_now",

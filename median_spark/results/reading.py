@@ -36,6 +36,7 @@ class Result:
     provenance: Provenance
     groups: pa.Table | None  # where cells were grouped: the columns that they are grouped by, then the figures
     by_group: str | None  # location of the medians of every group, where cells were grouped
+    stability: pa.Table | None = None  # see `STABILITY_SCHEMA`; where it was asked for
 
 
 def find_result(location: str) -> str:
@@ -59,6 +60,7 @@ def read_result(folder: str) -> Result:
     summary = read_summary(folder)
     groups, by_group = storage.join(folder, layout.GROUPS), storage.join(folder, layout.BY_GROUP)
     grouped = storage.stat(groups) is not None
+    stability = storage.join(folder, layout.STABILITY)
     medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
     digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
     if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
@@ -72,6 +74,7 @@ def read_result(folder: str) -> Result:
         read_provenance(folder),
         read_columns(groups, _GROUP_COLUMNS, others=True) if grouped else None,
         by_group if grouped else None,
+        read_columns(stability, layout.STABILITY_SCHEMA.names) if storage.stat(stability) is not None else None,
     )
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from browser import browsing, chromium
-from report_folders import HOSTILE, group_row, some_values, write
+from report_folders import HOSTILE, group_row, some_values, write, write_stability
 
 from median_spark import GeneTable, write_report
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="needs chromium: apt-get install chromium")
 
-PLOTS = ("density", "cumulative", "detection", "medians", "spread", "errors", "comparison-0")
+PLOTS = ("density", "cumulative", "detection", "medians", "spread", "errors", "comparison-0", "stability")
 GENE, NAME, OTHER = "ENSG00000000012", "TP53", "ENSG00000000020"
 UNDETECTED = "ENSG00000000009"
 WIDTHS = (375, 768, 1280)
@@ -43,6 +43,7 @@ def result(tmp_path_factory):
     """A result folder with groups; not to be written to."""
     folder = tmp_path_factory.mktemp("page") / "medians"
     write(folder, some_values(), groups=GROUPS)
+    write_stability(folder)
     return folder
 
 
@@ -220,6 +221,19 @@ class TestGroups:
             ask_for(browser, gene)
             browser.press("Enter")
             assert browser.value("document.querySelectorAll('#groups-of-gene .hollow').length") == hollow
+
+
+class TestStability:
+    def test_the_curve_falls_and_a_gene_has_its_change(self, browser, page, result):
+        browser.show(page)
+        curve = points_of(browser, "stability")
+        assert len(curve) == 4
+        assert (np.diff(curve[:, 1]) > 0).all()  # downwards on the screen
+        rows = pq.read_table(result / "stability.parquet").to_pylist()
+        change = next(row["change_halves"] for row in rows if row["gene"] == GENE)
+        ask_for(browser, GENE)
+        browser.press("Enter")
+        assert f"with half of the sources ± {change * 100:.2g} %" in " ".join(browser.text("#gene-facts").split())
 
 
 class TestLooks:

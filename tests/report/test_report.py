@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -11,11 +12,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from report_folders import COMPRESSION, HOSTILE, group_row, merged_of, some_values, write
+from report_folders import COMPRESSION, HOSTILE, group_row, merged_of, some_values, write, write_stability
 
 from median_spark import GeneTable, write_report
 from median_spark.cli import main
@@ -527,6 +529,42 @@ class TestPage:
         with pytest.raises(TableError, match=r"by_group\.parquet: this file has genes that the medians lack"):
             write_report(str(tmp_path / "a"))
 
+    def test_says_whether_it_is_enough(self, tmp_path):
+        write(tmp_path / "r", some_values())
+        table = write_stability(tmp_path / "r")
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        judged = table.filter(pc.field("n_cells") > 100)
+        moves = percent(np.median(judged["change_halves"].to_numpy()) / np.sqrt(2)).replace("\u00a0", " ")
+        assert f"Half of the genes would move by less than {moves} if as many cells again" in page.words
+        assert f"They are about the {len(judged)} genes with values in more than 100 cells." in page.words
+        listed = page.words.split("Genes that depend most on which sources are in")[1].split("stability.parquet")[0]
+        order = judged.sort_by([("change_halves", "descending")])["gene"].to_pylist()
+        assert re.findall(r"ENSG\d+", listed) == order[:12]
+        content = drawn_from(page)["stability"]
+        assert content["shares"] == [1 / 16, 1 / 8, 1 / 4, 1 / 2]
+        assert content["half"] == [np.median(judged[f"change_1_{each}"].to_numpy()) for each in (16, 8, 4, 2)]
+        by_gene = dict(zip(table["gene"].to_pylist(), table["change_halves"].to_pylist(), strict=True))
+        drawn = unpacked(content["halves"], "<f4")
+        for gene, change in zip(drawn_from(page)["genes"], drawn.tolist(), strict=True):
+            assert math.isnan(change) if by_gene.get(gene) is None else change == pytest.approx(by_gene[gene])
+
+    def test_says_when_there_are_too_few_sources_to_tell(self, tmp_path):
+        write(tmp_path / "r", some_values(20))
+        write_stability(tmp_path / "r", buckets=2)
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert "No answer: it takes at least four sources" in page.words
+        assert drawn_from(page)["stability"] is None
+
+    def test_has_no_answer_where_most_genes_are_in_few_sources(self, tmp_path):
+        write(tmp_path / "r", {f"G{number}": [1.0] for number in range(20)})
+        write_stability(tmp_path / "r")
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert "Most genes have values in so few sources" in page.words
+        assert "inf" not in page.words.split("Is it enough?")[-1].split("Input")[0]
+
     def test_compares(self, result, tmp_path):
         rows = [row for row in pq.read_table(result / "medians.parquet").to_pylist() if row["n_cells"]]
         others = {row["gene"]: row["median"] * 2 for row in rows[4:]} | {"ELSEWHERE": 1.0}
@@ -569,10 +607,19 @@ class TestWriteReport:
 
     @pytest.mark.parametrize(
         "name",
-        ["medians.parquet", "digests.parquet", "groups.parquet", "by_group.parquet", "provenance.json", "summary.json"],
+        [
+            "medians.parquet",
+            "digests.parquet",
+            "groups.parquet",
+            "by_group.parquet",
+            "stability.parquet",
+            "provenance.json",
+            "summary.json",
+        ],
     )
     def test_of_a_damaged_result_is_refused_by_name(self, tmp_path, name):
         write(tmp_path / "r", some_values(20), groups=[group_row(1.0, assay="a")])
+        write_stability(tmp_path / "r")
         (tmp_path / "r" / name).write_bytes(b"damaged")
         with pytest.raises(TableError, match=f"{name}: this (file|document) of a result cannot be read"):
             write_report(str(tmp_path / "r"))

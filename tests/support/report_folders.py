@@ -8,12 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tables import ROW_COUNTS, record_of
 
-from median_spark.digests import digest_values, sort_values
+from median_spark.digests import digest_values, sketch_values, sort_values, stability_of
 from median_spark.expression import FailureRecord
 from median_spark.gene_values import GeneValues
 from median_spark.geneformer import geneformer_dictionaries
 from median_spark.report import report_page
-from median_spark.results import ExactMedian, GeneDigests, figures_of, median_table, provenance_of, write_result
+from median_spark.results import (
+    ExactMedian,
+    GeneDigests,
+    figures_of,
+    median_table,
+    provenance_of,
+    stability_table,
+    write_result,
+)
 
 COMPRESSION = 200.0
 
@@ -124,3 +132,17 @@ def write_groups(location, rows):
     schema = pa.schema([*texts, ("gene", pa.string()), ("n_cells", pa.int64()), ("median", pa.float64()),
                         ("mean", pa.float64()), ("sd", pa.float64())])  # fmt: skip
     pq.write_table(pa.Table.from_pylist(by_group, schema=schema), location / "by_group.parquet", row_group_size=200)
+
+
+def write_stability(location, buckets=16, seed=0):
+    """Write stability.parquet into the folder of a result: its values dealt into buckets at random."""
+    medians = pq.read_table(location / "medians.parquet")
+    detected = [row for row in medians.to_pylist() if row["n_cells"]]
+    rng = np.random.default_rng(seed)
+    values = [rng.lognormal(np.log(row["median"]), 0.5, row["n_cells"]) for row in detected]
+    offsets = np.append(0, np.cumsum([len(each) for each in values]))
+    sketches = sketch_values(np.concatenate(values), offsets, rng.integers(0, buckets, offsets[-1]).astype(np.uint8))
+    packed = dict(zip((row["gene"] for row in detected), stability_of(sketches, buckets).pack(), strict=True))
+    table = stability_table(medians, packed)
+    pq.write_table(table, location / "stability.parquet")
+    return table
