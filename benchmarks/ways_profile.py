@@ -12,8 +12,9 @@ from work import Found, Work
 @contextlib.contextmanager
 def loom(loom: str, scratch: str) -> Iterator[Work]:
     """Give converting one loom as one unit, in the steps of a worker."""
-    from median_spark.expression import write_part
+    from median_spark.expression.staging import write_unit
     from median_spark.matrices import ReadOptions, Unit, open_matrix, outline, read_unit, select_rows
+    from median_spark.storage import sync_files
 
     options = ReadOptions()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -26,7 +27,9 @@ def loom(loom: str, scratch: str) -> Iterator[Work]:
             with open_matrix(loom, options.names) as matrix:
                 runs, cells = read_unit(matrix, select_rows(matrix, options), Unit(0, 0, matrix.shape[1]), options)
             clock.lap("reading its counts into normalised runs")
-            write_part(str(Path(folder, "part.parquet")), runs, cells)
+            targets = (str(Path(folder, "part.parquet")), str(Path(folder, "cells.parquet")))
+            write_unit(targets, runs, cells)
+            sync_files(targets)
             clock.lap("writing them as Parquet, synced to the disk")
             return {"steps": clock.steps, "values": len(runs.values)}
 

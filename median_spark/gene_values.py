@@ -21,6 +21,7 @@ class GeneValues:
     offsets: Ints  # gene i has values[offsets[i]:offsets[i + 1]]
     values: Floats  # counts per `target_sum`, all > 0
     cells: npt.NDArray[np.int32] | None = None  # of each value, ascending within a gene; None where cells are not kept
+    groups: npt.NDArray[np.int32] | None = None  # of each value, by its cell; None where cells are not grouped
 
     def __post_init__(self) -> None:
         sound = (
@@ -29,7 +30,7 @@ class GeneValues:
             and self.offsets[-1] == len(self.values)
             and not np.any(self.lengths < 0)
             and not np.any(self.genes[1:] <= self.genes[:-1])
-            and (self.cells is None or len(self.cells) == len(self.values))
+            and all(each is None or len(each) == len(self.values) for each in (self.cells, self.groups))
         )
         if not sound:
             message = "genes must ascend, and offsets must cut the values into one range per gene"
@@ -49,4 +50,5 @@ class GeneValues:
         keep = self.lengths > 0
         if keep.all():
             return self
-        return GeneValues(self.genes[keep], np.append(0, self.offsets[1:][keep]), self.values, self.cells)
+        offsets = np.append(0, self.offsets[1:][keep])
+        return GeneValues(self.genes[keep], offsets, self.values, self.cells, self.groups)

@@ -1,14 +1,17 @@
 """Options of the main jobs: how they work and what they write; `ReadOptions` has those that decide the values."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
-from median_spark.errors import UsageError
+from median_spark.errors import UsageError, listed
 from median_spark.expression import WINDOW_ROWS
-from median_spark.geneformer import GeneformerOptions
+from median_spark.geneformer import GeneformerOptions, check_group_columns
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.guard import DEFAULT_LIMITS, Limits
-from median_spark.matrices import UNIT_ENTRIES
+from median_spark.matrices import ALL_COLUMNS, UNIT_ENTRIES, CellColumns, CellQuery, check_cell_columns
+from median_spark.options import BY
+from median_spark.results import BY_GROUP_SCHEMA, GROUPS_SCHEMA
 from median_spark.sizes import items_of
 
 _BYTES_PER_VALUE = 8
@@ -30,6 +33,9 @@ class ConvertOptions:
         ``"512MB"``.
     limits : Limits
         Processor time, waiting time and memory that reading a source may use before that source fails.
+    cell_columns : str or sequence of str
+        Attributes of cells to keep in ``EXPRESSION/cells``: ``"all"``, of which the first 256 by name are kept;
+        ``"none"``; or their names, of which a source may lack some. Another choice has sources converted again.
 
     Examples
     --------
@@ -42,8 +48,10 @@ class ConvertOptions:
     overwrite: bool = False
     unit_entries: int | str = UNIT_ENTRIES
     limits: Limits = DEFAULT_LIMITS
+    cell_columns: CellColumns = ALL_COLUMNS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "cell_columns", check_cell_columns(self.cell_columns))
         if self.on_error not in {"fail", "skip"}:
             message = f"on_error must be 'fail' or 'skip', not {self.on_error!r}"
             raise UsageError(message)
@@ -53,6 +61,13 @@ class ConvertOptions:
     def entries_per_unit(self) -> int:
         """`unit_entries` as a number."""
         return items_of(self.unit_entries, _BYTES_PER_ENTRY, "unit_entries")
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Return what decides, beside `ReadOptions`, whether a source is up to date: the cell columns, if chosen.
+
+        The default is left out, so that sources that an older version converted stay up to date.
+        """
+        return {} if self.cell_columns == ALL_COLUMNS else {"cell_columns": self.cell_columns}
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,8 @@ class MedianOptions:
         Compression of the digests, 20 to 1000: twice as much halves their error and doubles their size.
     exact : bool
         Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
+    cells : CellQuery or None
+        The cells to take, by what the expression table knows of each; by default all.
     window_rows : int or str
         Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
         while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
@@ -80,6 +97,7 @@ class MedianOptions:
     compression: float = DEFAULT_COMPRESSION
     exact: bool = True
     window_rows: int | str = WINDOW_ROWS
+    cells: CellQuery | None = None
 
     def __post_init__(self) -> None:
         check_compression(self.compression)
@@ -103,20 +121,39 @@ class ResultOptions:
         Names of the genes, for these dictionaries and the report; the expression table says which genes there are.
     gene_map : GeneMap or None
         The gene map that the matrices were converted with, for these dictionaries.
-    by_source : bool
-        Also write each source's medians, and compare them with the corpus's.
+    by : tuple of str
+        Attributes of cells, or ``"source"``, whose values make groups: also write each group's medians, and compare
+        them with the corpus's.
+    missing : {"group", "fail"}
+        Whether cells without a value of one of these are a group of their own, or an error.
     digest_pickles : str or None
         Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
 
     Examples
     --------
     >>> import median_spark
-    >>> median_spark.ResultOptions(by_source=True).by_source
-    True
+    >>> median_spark.ResultOptions(by=("assay", "sex")).by
+    ('assay', 'sex')
     """
 
     geneformer: GeneformerOptions = field(default_factory=GeneformerOptions)
     gene_table: GeneTable | None = None
     gene_map: GeneMap | None = None
-    by_source: bool = False
+    by: tuple[str, ...] = ()
+    missing: str = "group"
     digest_pickles: str | None = None
+
+    def __post_init__(self) -> None:
+        names: object = self.by  # a text would be a sequence of letters
+        if isinstance(names, str) or len(set(self.by)) < len(self.by) or not all(self.by):
+            message = f"{BY:name} must have attributes of cells, each once, not {self.by!r}"
+            raise UsageError(message)
+        reserved = sorted({*self.by} & {*GROUPS_SCHEMA.names, *BY_GROUP_SCHEMA.names})
+        if reserved:
+            message = f"{BY:name} cannot take {listed(reserved)}, which is a column of the tables of groups"
+            raise UsageError(message)
+        if self.missing not in {"group", "fail"}:
+            message = f"missing must be 'group' or 'fail', not {self.missing!r}"
+            raise UsageError(message)
+        if self.geneformer.dictionary_of is not None:
+            check_group_columns(self.geneformer.dictionary_of, self.by)

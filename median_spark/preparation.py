@@ -11,6 +11,7 @@ from median_spark import storage
 from median_spark.digests import check_digest_folder
 from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed
 from median_spark.expression import (
+    SOURCE,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
@@ -83,6 +84,11 @@ class MediansPlan:
     target: str
     options: MedianOptions
     outputs: ResultOptions
+
+    @property
+    def looks_at_cells(self) -> bool:
+        """Whether what is known of each cell is read."""
+        return self.options.cells is not None or any(name != SOURCE for name in self.outputs.by)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from median_spark.display import printable
 from median_spark.geneformer import DEFAULT_TOKENS, FACTORS, TOKEN_LAYOUTS, GeneformerOptions, parse_group
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
-from median_spark.matrices import ENDINGS, ReadOptions
+from median_spark.matrices import ALL_COLUMNS, ENDINGS, NO_COLUMNS, CellQuery, ReadOptions
 from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import DICTIONARY_OF, FACTOR, GENE_TABLE, READING, Takes
+from median_spark.options import CELL_COLUMNS, CELLS, DICTIONARY_OF, FACTOR, GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -66,7 +66,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     )
     _add_reading(parser)
     _add_digests(parser)
-    _add_sources(parser)
+    _add_groups(parser)
     _add_factors(_add_dictionaries(parser))
     _add_conversion(parser)
     _add_running(parser)
@@ -83,8 +83,9 @@ def _convert(parser: argparse.ArgumentParser) -> None:
 def _medians(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("expression", metavar="EXPRESSION", help="folder of an expression table")
     parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
+    _add_table_cells(parser)
     _add_digests(parser)
-    _add_sources(parser)
+    _add_groups(parser)
     dictionaries = _add_factors(_add_dictionaries(parser))
     dictionaries.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
                               help="gene table with names: these lead to their genes, and are shown in the report; it "
@@ -207,14 +208,25 @@ def _add_digests(parser: argparse.ArgumentParser) -> None:
                        "(default: %(default)g)")  # fmt: skip
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("source by source")
-    group.add_argument("--by-source", action="store_true",
-                       help="also write each source's exact medians, and say which sources stand apart, as plate-based "
-                       "ones among droplet-based ones do, and what leaving them out would change")  # fmt: skip
+def _add_groups(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("groups of cells")
+    group.add_argument("--by", action="append", metavar="COLUMN[,COLUMN]", default=[],
+                       help="also write the exact medians of each group of cells that have the same values of these "
+                       "attributes, such as assay, or source; say which groups stand apart, as plate-based assays do "
+                       "among droplet-based ones, and what leaving them out would change")  # fmt: skip
+    group.add_argument("--missing", choices=("group", "fail"), default="group",
+                       help="cells without a value of one of these: a group of their own, or an error "
+                       "(default: %(default)s)")  # fmt: skip
     group.add_argument("--digest-pickles", metavar="DIR",
                        help="also write each source's t-digests as the published procedure does, "
                        "DIR/SOURCE.gene_median_digest_dict.pickle; a folder outside the result")  # fmt: skip
+
+
+def _add_table_cells(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(CELLS.flag, metavar="QUERY",
+                        help="take the cells for which this is true, in the syntax of pandas' query without @ and "
+                        "calls, as in \"assay == 'Smart-seq2' and n_genes >= 200\"; any attribute that the expression "
+                        "table has of its cells, and source")  # fmt: skip
 
 
 def _add_merging(parser: argparse.ArgumentParser) -> None:
@@ -272,7 +284,10 @@ def geneformer_options(args: argparse.Namespace, by: Sequence[str] = ()) -> Gene
 
 def convert_options(args: argparse.Namespace) -> ConvertOptions:
     """Return the options of a conversion."""
-    return ConvertOptions(on_error=args.on_error, overwrite=args.overwrite)
+    columns = args.cell_columns
+    if columns not in {ALL_COLUMNS, NO_COLUMNS}:
+        columns = tuple(filter(None, columns.split(",")))
+    return ConvertOptions(on_error=args.on_error, overwrite=args.overwrite, cell_columns=columns)
 
 
 def median_options(args: argparse.Namespace) -> MedianOptions:
@@ -280,11 +295,17 @@ def median_options(args: argparse.Namespace) -> MedianOptions:
     return MedianOptions(args.compression, args.exact)
 
 
+def table_query(args: argparse.Namespace) -> CellQuery | None:
+    """Return the query that chooses cells of an expression table."""
+    return CellQuery(args.cells) if args.cells is not None else None
+
+
 def result_options(
     args: argparse.Namespace, gene_table: GeneTable | None = None, gene_map: GeneMap | None = None
 ) -> ResultOptions:
     """Return what a result holds besides the medians."""
-    return ResultOptions(geneformer_options(args), gene_table, gene_map, args.by_source, args.digest_pickles)
+    by = tuple(name for names in args.by for name in names.split(",") if name)
+    return ResultOptions(geneformer_options(args, by), gene_table, gene_map, by, args.missing, args.digest_pickles)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:
@@ -293,6 +314,9 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
                        help="a source that cannot be converted: end the run (fail, the default), or finish the others, "
                        "report it and exit with 1 (skip)")  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="reconvert up-to-date sources")
+    group.add_argument(CELL_COLUMNS.flag, default=ALL_COLUMNS, metavar="NAMES",
+                       help="attributes of cells to keep in EXPRESSION/cells beside cell, n_counts and n_genes: all, "
+                       "none, or names with commas between them (default: %(default)s)")  # fmt: skip
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

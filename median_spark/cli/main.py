@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from median_spark.cli.arguments import (
     median_options,
     read_options,
     result_options,
+    table_query,
 )
 from median_spark.cli.complete import complete
 from median_spark.cli.console import (
@@ -181,7 +183,7 @@ def _run(args: argparse.Namespace) -> int:
         done = execute_run(plan, spark, progress)
     if not _silent(args):
         expression, result = f"{args.out}/expression", f"{args.out}/medians"
-        medians = result_summary(done.summary, result, by_source=args.by_source)
+        medians = result_summary(done.summary, result, by=plan.outputs.by)
         summary = run_summary(conversion_summary(done.conversion, expression, result), medians)
         paths = {"expression": expression, "result": result, "report": summary.page}
         document = outcome_document(summary, conversion=done.conversion, result=done.summary, paths=paths)
@@ -212,14 +214,14 @@ def _medians(args: argparse.Namespace) -> int:
     gene_table = read_gene_table(args.gene_table) if args.gene_table else None
     gene_map = read_gene_map(args.gene_map) if args.gene_map else None
     outputs = result_options(args, gene_table, gene_map)
-    options = median_options(args)
+    options = replace(median_options(args), cells=table_query(args))
     plan = prepare_medians(args.expression, args.out, options=options, outputs=outputs, overwrite=args.overwrite)
     with _engine(args) as (spark, progress):
         from median_spark.spark.medians.medians import execute_medians
 
         summary = execute_medians(plan, spark, progress)
     if not _silent(args):
-        said = result_summary(summary, args.out, by_source=args.by_source)
+        said = result_summary(summary, args.out, by=outputs.by)
         _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 

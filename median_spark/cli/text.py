@@ -15,8 +15,8 @@ from median_spark.geneformer import DictionaryFigures, group_text
 from median_spark.inspection import Inspection
 from median_spark.options import Style, worded
 from median_spark.report import FEW_CELLS
-from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
-from median_spark.results.sources import LEAST_CELLS, LEAST_GENES, LEAST_SOURCES
+from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, name_of
+from median_spark.results.groups import LEAST_CELLS, LEAST_GENES, LEAST_GROUPS
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
     from median_spark.spark.convert.convert import ConversionSummary
@@ -135,7 +135,7 @@ def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
     return [Line("failed", counted(len(failures), "source"), Mark.FAILED), *reasons] if failures else []
 
 
-def result_summary(summary: ResultSummary, result: str, *, by_source: bool | None = None) -> Summary:
+def result_summary(summary: ResultSummary, result: str, *, by: tuple[str, ...] | None = None) -> Summary:
     """Return the figures of a result, a few of its genes, and where it is.
 
     Parameters
@@ -144,8 +144,8 @@ def result_summary(summary: ResultSummary, result: str, *, by_source: bool | Non
         Content of ``summary.json``.
     result
         Path of the result.
-    by_source
-        Whether the sources were compared; None where that is not possible.
+    by
+        The columns whose groups were compared, if any; None where that is not possible.
     """
     figures = [
         Line(
@@ -164,7 +164,7 @@ def result_summary(summary: ResultSummary, result: str, *, by_source: bool | Non
         figures.append(Line("medians", error))
     if summary.geneformer is not None:
         figures.append(Line("dictionaries", dictionaries_text(summary.geneformer)))
-    comparison, problems = ([], []) if by_source is None else _comparison(summary, result, by_source=by_source)
+    comparison, problems = ([], []) if by is None else _comparison(summary, result, by)
     if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
         few = (
             f"{counted(summary.cells_passed, 'cell')} are few: pretraining takes millions of cells from many tissues; "
@@ -214,36 +214,40 @@ def _table_of(result: str, name: str, columns: list[str] | None = None) -> pa.Ta
     return pq.read_table(pa.BufferReader(content), columns=columns)
 
 
-def _comparison(summary: ResultSummary, result: str, *, by_source: bool) -> tuple[list[Line], list[Problems]]:
-    """Return whether the sources are comparable, or how to learn it; and those that stand apart."""
-    if not by_source:
+def _comparison(summary: ResultSummary, result: str, by: tuple[str, ...]) -> tuple[list[Line], list[Problems]]:
+    """Return whether the groups are comparable, or how to learn it; and those that stand apart."""
+    if not by:
         several = summary.sources is not None and summary.sources > 1
-        return ([Line("hint", "--by-source shows whether the sources are comparable")] if several else []), []
-    sources = _table_of(result, "sources.parquet").to_pylist()
-    ratios = [row["ratio"] for row in sources if row["ratio"] is not None]
-    if summary.sources_apart is None:
+        return ([Line("hint", "--by source shows whether the sources are comparable")] if several else []), []
+    noun = "source" if by == ("source",) else "group"
+    groups = [
+        row | {"name": name_of(tuple(row[column] for column in by))}
+        for row in _table_of(result, "groups.parquet").to_pylist()
+    ]
+    ratios = [row["ratio"] for row in groups if row["ratio"] is not None]
+    if summary.groups_apart is None:
         text = (
-            f"no verdict: it takes at least {LEAST_SOURCES} sources that have {LEAST_GENES} genes with a value in "
+            f"no verdict: it takes at least {LEAST_GROUPS} {noun}s that have {LEAST_GENES} genes with a value in "
             f"{LEAST_CELLS} cells; here are {len(ratios):,}"
         )
         return [Line("comparable", text)], []
-    span = f"a source's medians are typically {min(ratios):.3g} to {max(ratios):.3g} times those of the corpus"
-    apart = sorted((row for row in sources if row["apart"]), key=lambda row: (-row["factor_apart"], row["source"]))
+    span = f"a {noun}'s medians are typically {min(ratios):.3g} to {max(ratios):.3g} times those of the corpus"
+    apart = sorted((row for row in groups if row["apart"]), key=lambda row: (-row["factor_apart"], row["name"]))
     if not apart:
-        return [Line("comparable", f"yes, no source stands apart; {span}")], []
-    stand = "1 source stands" if len(apart) == 1 else f"{len(apart):,} sources stand"
-    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios))]
+        return [Line("comparable", f"yes, no {noun} stands apart; {span}")], []
+    stand = f"1 {noun} stands" if len(apart) == 1 else f"{len(apart):,} {noun}s stand"
+    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios), noun)]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
-        text = f"the {counted(untried, 'source')} least far apart {'was' if untried == 1 else 'were'} not left out"
+        text = f"the {counted(untried, noun)} least far apart {'was' if untried == 1 else 'were'} not left out"
         lines.append(Line("note", text))
     lines += [Line("" if number else "apart", _apart(row), Mark.WARNING) for number, row in enumerate(apart)]
-    return [Line("comparable", f"no, {stand} apart; {span}")], [Problems(lines, f"{result}/sources.csv")]
+    return [Line("comparable", f"no, {stand} apart; {span}")], [Problems(lines, f"{result}/groups.csv")]
 
 
 def _apart(row: dict[str, Any]) -> str:
-    """Return how a source stands apart, and what leaving it out changes."""
-    name = row["source"]
+    """Return how a group stands apart, and what leaving it out changes."""
+    name = row["name"]
     name = name if len(name) < _NAME_WIDTH else f"…{name[-_NAME_WIDTH + 2 :]}"
     depth = "unknown" if row["median_n_counts"] is None else f"{row['median_n_counts']:,.0f}"
     text = (
@@ -259,14 +263,14 @@ def _apart(row: dict[str, Any]) -> str:
     )
 
 
-def _apart_warnings(apart: int, compared: int) -> Iterator[str]:
+def _apart_warnings(apart: int, compared: int, noun: str) -> Iterator[str]:
     verb = "stands" if apart == 1 else "stand"
     yield (
-        f"{apart:,} of {counted(compared, 'source')} {verb} apart, as plate-based studies do among droplet-based ones; "
+        f"{apart:,} of {counted(compared, noun)} {verb} apart, as plate-based studies do among droplet-based ones; "
         "the published advice is not to mix such platforms"
     )
     if 4 * apart > compared:
-        yield "more than a quarter of the sources stand apart: this corpus has no common scale"
+        yield f"more than a quarter of the {noun}s stand apart: this corpus has no common scale"
 
 
 def merge_summary(summary: ResultSummary, record: MergeRecord, result: str) -> Summary:

@@ -79,12 +79,12 @@ def digest_values(gene_values: GeneValues, compression: float) -> list[Digest]:
     ]
 
 
-def sorted_medians(gene_values: GeneValues) -> Floats:
-    """Return `numpy.median` of each gene's values, bit for bit, shape (genes,).
+def sorted_medians(values: Floats, offsets: Ints) -> Floats:
+    """Return `numpy.median` of runs of ascending values, bit for bit, shape (runs,).
 
-    Every gene has at least one value, and its values ascend.
+    Run i has ``values[offsets[i]:offsets[i + 1]]``, at least one value.
     """
-    first, lengths = gene_values.offsets[:-1], gene_values.lengths
-    lower, upper = gene_values.values[first + (lengths - 1) // 2], gene_values.values[first + lengths // 2]
+    first, lengths = offsets[:-1], np.diff(offsets)
+    lower, upper = values[first + (lengths - 1) // 2], values[first + lengths // 2]
     medians: Floats = np.where(lengths % 2 == 1, lower, (lower + upper) / 2)
     return medians

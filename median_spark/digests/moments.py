@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each gene's values, from exact sums, so that their bits do not depend on who adds what.
+"""Mean and standard deviation of each gene's values, from exact sums: their bits do not depend on who adds what.
 
 The sums of values and of squares are whole numbers in units of 2**-1074 and 2**-2148, the smallest float64 and its
 square. They are kept in digits of 32 bits, as many as the values need, and are rounded only at the end.

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
 from median_spark.digests.crick import medians_of, merge_digests, rank_error
+from median_spark.digests.grouped import GroupsOfSweep, GroupWork
+from median_spark.digests.moments import Moments, add_moments, packed_moments, unpack_moments
 from median_spark.errors import DigestError, MedianSparkError
 from median_spark.expression import GeneBlock, SweepPlan, sweep
 from median_spark.gene_values import GeneValues
@@ -25,11 +27,13 @@ PACKED_SCHEMA = pa.schema(
         ("sources", pa.binary()),
         ("median", pa.float64()),
         ("rank_error", pa.float64()),
+        ("moments", pa.binary()),
         ("error", pa.string()),
     ]
 )
-"""A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32, and
-where all of its values were at hand their `median` and the rank error of the digest's. A row with an `error` stands for
+"""A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32,
+`moments` as `Moments.pack` does, and where all of its values were at hand their `median` and the rank error of the
+digest's. A row with an `error` stands for
 a sweep that could not read a part, and has nothing else. All columns may be null."""
 
 Row = dict[str, Any]
@@ -37,15 +41,27 @@ Row = dict[str, Any]
 _MERGED_ROWS = 2_000
 
 
-def digest_sweep(plan: SweepPlan, number: int, compression: float, *, exact: bool) -> Iterator[pa.RecordBatch]:
+def digest_sweep(
+    plan: SweepPlan, number: int, compression: float, *, exact: bool, work: GroupWork | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read one sweep and digest its genes: yield batches of `PACKED_SCHEMA`, genes ascending.
 
-    With `exact`, exact medians are added if the plan lets a sweep see all values of a gene.
+    With `exact`, exact medians are added if the plan lets a sweep see all values of a gene. `work` says what is to be
+    done about groups of cells.
     """
     bundle = int(plan.bundle_of_sweep[number])
+    exact = exact and plan.bundles == 1
+    groups = GroupsOfSweep(work, plan) if work is not None else None
     try:
         for block in sweep(plan, number):
-            yield digest_block(block, bundle, compression, exact=exact and plan.bundles == 1)
+            if groups is not None:
+                digested = groups.add(block)
+                if digested is not None:
+                    yield digest_block(digested, bundle, compression, exact=exact)
+            if work is None or work.corpus:
+                yield digest_block(block, bundle, compression, exact=exact)
+        if groups is not None:
+            groups.write(number)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": error.text}], schema=PACKED_SCHEMA)
 
@@ -65,8 +81,9 @@ def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bo
             "max": [digest.max for digest in digests],
             "centroids": [pack(digest) for digest in digests],
             "sources": block.sources,
-            "median": sorted_medians(values) if exact else pa.nulls(genes, pa.float64()),
+            "median": sorted_medians(values.values, values.offsets) if exact else pa.nulls(genes, pa.float64()),
             "rank_error": _rank_errors(values, digests) if exact else pa.nulls(genes, pa.float64()),
+            "moments": packed_moments(values.values, values.offsets),
             "error": pa.nulls(genes, pa.string()),
         },
         schema=PACKED_SCHEMA,
@@ -133,11 +150,12 @@ def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
     return Digest(n, low, high, columns[:half], columns[half:])
 
 
-def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int]]:
-    """Return the digests of a table of `PACKED_SCHEMA`, and the number of sources of each."""
+def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[Moments]]:
+    """Return the digests of a table of `PACKED_SCHEMA`, and the number of sources and the moments of each."""
     fields = (table[name].to_pylist() for name in ("n", "min", "max", "centroids"))
     digests = [unpack(*row) for row in zip(*fields, strict=True)]
-    return digests, [len(packed) // 4 for packed in table["sources"].to_pylist()]
+    n_sources = [len(packed) // 4 for packed in table["sources"].to_pylist()]
+    return digests, n_sources, [unpack_moments(packed) for packed in table["moments"].to_pylist()]
 
 
 def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
@@ -152,4 +170,5 @@ def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
         "max": digest.max,
         "centroids": pack(digest),
         "sources": numbers.tobytes(),
+        "moments": add_moments(unpack_moments(row["moments"]) for row in rows).pack(),
     }

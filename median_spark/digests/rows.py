@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from median_spark.digests.moments import Moments
 from median_spark.digests.packed import PACKED_SCHEMA, digest_block
 from median_spark.expression import GeneBlock
 from median_spark.expression.parts import cut_at_genes
@@ -123,7 +124,8 @@ def _digest_window(
         step = GeneValues(window.genes[first:last], window.offsets[first : last + 1] - begin, window.values[begin:end])
         yield digest_block(GeneBlock(step, [b""] * (last - first)), 0, compression, exact=False)
     if zeros_only:
-        empty = {"bundle": 0, "n": 0, "min": np.nan, "max": np.nan, "centroids": b"", "sources": b""}
+        empty = {"bundle": 0, "n": 0, "min": np.nan, "max": np.nan, "centroids": b"", "sources": b"",
+                 "moments": Moments(0, 0).pack()}  # fmt: skip
         yield pa.RecordBatch.from_pylist([{"gene": gene, **empty} for gene in zeros_only], schema=PACKED_SCHEMA)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from median_spark.digests import GroupsOfSweep, GroupWork
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
 from median_spark.expression import SweepPlan, sweep
@@ -59,11 +60,19 @@ class BracketBins:
         return list(zip(low.tolist(), np.minimum(high, self._high).tolist(), strict=True))
 
 
-def collect_sweep(plan: SweepPlan, number: int, queries: Queries) -> Iterator[pa.RecordBatch]:
-    """Read one sweep; yield batches of `FINDINGS_SCHEMA`, or a row with an error if a part cannot be read."""
+def collect_sweep(
+    plan: SweepPlan, number: int, queries: Queries, work: GroupWork | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read one sweep; yield batches of `FINDINGS_SCHEMA`, or a row with an error if a part cannot be read.
+
+    With `work`, groups that were digested are looked at, too; see `median_spark.digests.key_of`.
+    """
+    groups = GroupsOfSweep(work, plan) if work is not None else None
     try:
         for block in sweep(plan, number):
-            yield pa.RecordBatch.from_pylist(list(collect_values(block.gene_values, queries)), schema=FINDINGS_SCHEMA)
+            grouped = groups.digested(block) if groups is not None else None
+            for values in (block.gene_values, *([grouped.gene_values] if grouped is not None else [])):
+                yield pa.RecordBatch.from_pylist(list(collect_values(values, queries)), schema=FINDINGS_SCHEMA)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": error.text}], schema=FINDINGS_SCHEMA)
 

@@ -1,12 +1,13 @@
 """The expression table: its schema and folders, writing and committing sources, planning and reading tasks.
 
     EXPRESSION/values/source=<url-encoded name>/part-*.parquet    gene: string, cell: string, value: double
+    EXPRESSION/cells/source=<url-encoded name>/part-*.parquet     cell, n_counts, n_genes and the matrix's attributes
     EXPRESSION/sources/<number>-<token>.jsonl                     records, written last: the commit of their sources
     EXPRESSION/genes/<fingerprint>.parquet                        the gene universe of sources, each stored once
     EXPRESSION/failed/<url-encoded name>.json                     why a source could not be converted
     EXPRESSION/staging/                                           parts of sources that are not yet committed
 
-A part that no source's record lists does not exist.
+A file of values or cells that no source's record lists does not exist.
 """
 
 from median_spark.expression.batches import SMALL_BYTES as SMALL_BYTES
@@ -14,6 +15,14 @@ from median_spark.expression.batches import LookedAt as LookedAt
 from median_spark.expression.batches import Looking as Looking
 from median_spark.expression.batches import WantedSource as WantedSource
 from median_spark.expression.batches import stage_batch as stage_batch
+from median_spark.expression.cell_groups import CellGroups as CellGroups
+from median_spark.expression.cells import read_cells as read_cells
+from median_spark.expression.grouping import SOURCE as SOURCE
+from median_spark.expression.grouping import Group as Group
+from median_spark.expression.grouping import GroupFigures as GroupFigures
+from median_spark.expression.grouping import Grouping as Grouping
+from median_spark.expression.grouping import all_cells as all_cells
+from median_spark.expression.grouping import group_cells as group_cells
 from median_spark.expression.heads import SourceHead as SourceHead
 from median_spark.expression.opening import check_target as check_target
 from median_spark.expression.opening import create_table as create_table
@@ -21,9 +30,11 @@ from median_spark.expression.opening import open_table as open_table
 from median_spark.expression.opening import remove_sources as remove_sources
 from median_spark.expression.parts import GENE_VALUE_COLUMNS as GENE_VALUE_COLUMNS
 from median_spark.expression.parts import VALUES_SCHEMA as VALUES_SCHEMA
+from median_spark.expression.parts import CellsEntry as CellsEntry
 from median_spark.expression.parts import PartEntry as PartEntry
 from median_spark.expression.parts import PartReader as PartReader
 from median_spark.expression.parts import RowGroup as RowGroup
+from median_spark.expression.parts import write_cells as write_cells
 from median_spark.expression.parts import write_part as write_part
 from median_spark.expression.plan import WINDOW_ROWS as WINDOW_ROWS
 from median_spark.expression.plan import SweepPlan as SweepPlan

@@ -1,7 +1,7 @@
 """Batches: many small sources that one task looks at and converts, each opened once.
 
-A batch has a folder of its own with the parts, and a file of records, written last, as `record_log` has them. Its parts
-are synced together.
+A batch has a folder of its own with the parts and the files of cells, and a file of records, written last, as
+`record_log` has them. Its files are synced together.
 """
 
 import uuid
@@ -15,13 +15,21 @@ import numpy.typing as npt
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.expression.heads import SourceHead
-from median_spark.expression.parts import PartEntry, write_part
+from median_spark.expression.parts import CellsEntry, PartEntry
 from median_spark.expression.record_log import encode_records
 from median_spark.expression.records import SourceRecord
-from median_spark.expression.staging import Staging, change_of, reason_of, slow_marker
+from median_spark.expression.staging import Staging, change_of, reason_of, slow_marker, write_unit
 from median_spark.expression.table import ExpressionTable, committed_name
 from median_spark.guard import Kept, Limits, beat, read_guarded
-from median_spark.matrices import ReadOptions, SourceFile, SourceOutline, outline_and_values, outline_of
+from median_spark.matrices import (
+    ALL_COLUMNS,
+    CellColumns,
+    ReadOptions,
+    SourceFile,
+    SourceOutline,
+    outline_and_values,
+    outline_of,
+)
 
 SMALL_BYTES = 4 << 20
 """Size of a file up to which a source is read as soon as it is looked at. Larger ones have a task for each unit."""
@@ -45,6 +53,8 @@ class Looking:
         Distinguishes this run from others.
     small_bytes : int
         Size of a file up to which a source is read as soon as it is looked at.
+    cell_columns : str or tuple of str
+        Attributes to keep of each cell.
     """
 
     table: ExpressionTable
@@ -53,6 +63,7 @@ class Looking:
     universe: str | None
     token: str
     small_bytes: int = SMALL_BYTES
+    cell_columns: CellColumns = ALL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,15 @@ class LookedAt:
     listed: npt.NDArray[np.int64] | None = None
 
 
+@dataclass(frozen=True)
+class _Converted:
+    """What converting a small source yielded: its number of values, its part, None without values, and its cells."""
+
+    values: int
+    part: PartEntry | None
+    cells: CellsEntry
+
+
 def stage_batch(
     wanted: Sequence[WantedSource], looking: Kept, staging: Staging, software: dict[str, str], limits: Limits
 ) -> list[LookedAt]:
@@ -91,11 +111,11 @@ def stage_batch(
     records: list[SourceRecord] = []
     for one in wanted:
         file = one.source.file
-        location = staging.batch_part(token, one.conversion)
+        targets = (staging.batch_part(token, one.conversion), staging.batch_cells(token, one.conversion))
         try:
             with slow_marker(staging, one.conversion) as tell:
                 head, converted = read_guarded(
-                    file.path, _look, one.source, looking, location, limits=limits, on_slow=tell
+                    file.path, _look, one.source, looking, targets, limits=limits, on_slow=tell
                 )
             error = change_of(file) if converted is not None else None
         except InputError as problem:
@@ -106,36 +126,32 @@ def stage_batch(
         if converted is None:
             outcomes.append(LookedAt(head=head, listed=head.listed))
             continue
-        values, part = converted
-        parts = () if part is None else (replace(part, name=committed_name(0, token)),)
-        records.append(head.record(one.source, one.conversion, values, parts, software))
+        name = committed_name(0, token)
+        parts = () if converted.part is None else (replace(converted.part, name=name),)
+        cells_parts = (replace(converted.cells, name=name),)
+        records.append(head.record(one.source, one.conversion, converted.values, parts, cells_parts, software))
         outcomes.append(LookedAt(batch=token, listed=head.listed))
     if records:
-        storage.sync_files([staging.batch_part(token, record.conversion) for record in records if record.parts])
+        files = [staging.batch_part(token, record.conversion) for record in records if record.parts]
+        storage.sync_files([*files, *(staging.batch_cells(token, record.conversion) for record in records)])
         storage.write_bytes(staging.batch_records(token), encode_records(records))
     return outcomes
 
 
-def _look(
-    source: SourceFile, looking: Looking, part_location: str
-) -> tuple[SourceHead, tuple[int, PartEntry | None] | None]:
-    """In the guarded process: look at a source; if it is small and one unit, write its part, too.
-
-    Returns its head, and if it was converted its number of values and its part, None without values.
-    """
+def _look(source: SourceFile, looking: Looking, targets: tuple[str, str]) -> tuple[SourceHead, _Converted | None]:
+    """In the guarded process: look at a source; if it is small and one unit, write its files, too."""
     path, options = source.file.path, looking.reading.of_source(source.name)
     if source.file.size > looking.small_bytes:
-        outline = outline_of(path, options, looking.unit_entries)
+        outline = outline_of(path, options, looking.unit_entries, looking.cell_columns)
         return SourceHead.of(outline, _gene_list(outline, looking)), None
-    outline, content = outline_and_values(path, options, looking.unit_entries)
+    outline, content = outline_and_values(path, options, looking.unit_entries, looking.cell_columns)
     head = SourceHead.of(outline, _gene_list(outline, looking))
     if content is None:
         return head, None
     beat()
     storage.release(path)  # nobody else will come for it
-    values, cell_ids = content
-    part = write_part(part_location, values, cell_ids, durable=False) if len(values.values) else None
-    return head, (len(values.values), part)
+    values, cells = content
+    return head, _Converted(len(values.values), *write_unit(targets, values, cells))
 
 
 def _gene_list(outline: SourceOutline, looking: Looking) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from median_spark.expression.parts import PartEntry
+from median_spark.expression.parts import CellsEntry, PartEntry
 from median_spark.expression.records import SourceRecord
 from median_spark.genes import RowCounts
 from median_spark.matrices import AppliedLayout, SourceFile, SourceOutline, Unit
@@ -30,6 +30,8 @@ class SourceHead:
         What was recognised.
     listed : ndarray or None
         Places in the list of cells of those that it has, if there is a list.
+    cell_columns : tuple of (str, str)
+        Names and types of the columns of its table of cells.
     """
 
     rows: int
@@ -44,6 +46,7 @@ class SourceHead:
     parameters: dict[str, Any]
     layout: AppliedLayout | None
     listed: npt.NDArray[np.int64] | None
+    cell_columns: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, outline: SourceOutline, gene_list: str) -> "SourceHead":
@@ -61,6 +64,7 @@ class SourceHead:
             outline.options.as_json(),
             outline.layout,
             outline.listed,
+            outline.kept.types,
         )
 
     def record(
@@ -69,6 +73,7 @@ class SourceHead:
         conversion: str,
         values: int,
         parts: Iterable[PartEntry],
+        cells_parts: Iterable[CellsEntry],
         software: dict[str, str],
     ) -> SourceRecord:
         """Return the record of the source once it is known what its units yielded."""
@@ -82,6 +87,8 @@ class SourceHead:
             cells_listed=None if self.listed is None else len(self.listed),
             software=software,
             parts=tuple(parts),
+            cells_parts=tuple(cells_parts),
+            cell_columns=self.cell_columns,
             rows=self.rows,
             cells=self.cells,
             cells_passed=self.cells_passed,

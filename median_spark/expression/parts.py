@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from sys import intern
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
+from median_spark.expression.cell_groups import CellGroups
 from median_spark.gene_values import GeneValues, Ints, Names
 
 
@@ -30,7 +32,6 @@ _STORED_SCHEMA = _schema(pa.dictionary(pa.int32(), pa.string()))
 GENE_VALUE_COLUMNS = ("gene", "value")
 """All that the medians need."""
 
-_READ_TYPES = [_STORED_SCHEMA.field(name).type for name in GENE_VALUE_COLUMNS]
 
 ROW_GROUP_ROWS = 500_000
 """Rows per row group, cut at gene boundaries: a sweep holds one row group of every part. Half as many rows would cost
@@ -76,24 +77,44 @@ class PartEntry:
         return cls(entry["name"], entry["size"], tuple(groups))
 
 
+@dataclass(frozen=True, slots=True)
+class CellsEntry:
+    """One Parquet file of a source with what is known of the cells of a unit that pass."""
+
+    name: str  # within the source's folder
+    size: int  # in bytes
+    rows: int  # cells
+
+    def as_json(self) -> list[str | int]:
+        """Return the entry as plain JSON."""
+        return [self.name, self.size, self.rows]
+
+    @classmethod
+    def from_json(cls, entry: list[Any]) -> Self:
+        """Return the entry that `as_json` wrote."""
+        name, size, rows = entry
+        return cls(name, size, rows)
+
+
 def write_part(
     location: str,
     values: GeneValues,
-    cell_ids: Names,
+    cell_ids: Names | pa.Array,
     row_group_rows: int = ROW_GROUP_ROWS,
     *,
     durable: bool = True,
 ) -> PartEntry:
     """Write values as one Parquet file that appears whole or not at all.
 
-    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,). Without
+    The values have cells, at least one value is there, and `cell_ids` has the id of each cell, shape (cells,); they
+    are the dictionary of the column ``cell`` in every row group, in this order if each id is there once. Without
     `durable` the caller syncs the file, see `storage.sync_files`.
     """
     values = values.detected()
     if values.cells is None or not len(values.values):
         message = "a part needs gene values with cells, and at least one value"
         raise ValueError(message)
-    ids = pa.array(cell_ids, pa.string())
+    ids = cell_ids if isinstance(cell_ids, pa.Array) else pa.array(cell_ids.tolist(), pa.string())
     groups = []
     with storage.atomic_write(location, durable=durable) as sink:
         with pq.ParquetWriter(
@@ -107,7 +128,7 @@ def write_part(
             for first, last in cut_at_genes(values.offsets, row_group_rows):
                 rows = slice(values.offsets[first], values.offsets[last])
                 gene_of_row = np.repeat(np.arange(last - first, dtype=np.int32), values.lengths[first:last])
-                genes = pa.array(values.genes[first:last], pa.string())
+                genes = pa.array(values.genes[first:last].tolist(), pa.string())
                 columns = [
                     pa.DictionaryArray.from_arrays(pa.array(gene_of_row), genes),
                     pa.DictionaryArray.from_arrays(pa.array(values.cells[rows]), ids),
@@ -118,6 +139,18 @@ def write_part(
                 groups.append(RowGroup(len(table), str(values.genes[first]), str(values.genes[last - 1])))
         size = sink.tell()
     return PartEntry(location.rsplit("/", 1)[1], size, tuple(groups))
+
+
+def write_cells(location: str, cells: pa.Table, *, durable: bool = True) -> CellsEntry:
+    """Write what is known of the cells of a unit as one Parquet file that appears whole or not at all.
+
+    Without `durable` the caller syncs the file, see `storage.sync_files`.
+    """
+    others = [name for name in cells.schema.names if name != "cell"]  # ids repeat nothing: no dictionary helps
+    with storage.atomic_write(location, durable=durable) as sink:
+        pq.write_table(cells, sink, compression="snappy", use_dictionary=others, store_schema=False)
+        size = sink.tell()
+    return CellsEntry(location.rsplit("/", 1)[1], size, len(cells))
 
 
 def cut_at_genes(offsets: Ints, rows: int) -> Iterator[tuple[int, int]]:
@@ -135,20 +168,24 @@ def cut_at_genes(offsets: Ints, rows: int) -> Iterator[tuple[int, int]]:
 
 
 class PartReader(contextlib.AbstractContextManager["PartReader"]):
-    """One part, open for reading its genes and values.
+    """One part, open for reading its genes and values, and the groups of their cells if these are given.
 
     Raises `TableError` if the part is missing or damaged, and `StorageError` if a store does not answer, here and at
     every read.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, groups: CellGroups | None = None) -> None:
         self.location = location
+        self._groups = groups
+        self._columns = [*GENE_VALUE_COLUMNS] if groups is None else [*GENE_VALUE_COLUMNS, "cell"]
+        self._types = [_STORED_SCHEMA.field(name).type for name in self._columns]
         filesystem, path = storage.resolve(location)
         with self._naming_damage():
             self._stream = storage.with_retries(location, lambda: filesystem.open_input_file(path))
             try:
                 self._part = storage.with_retries(
-                    location, lambda: pq.ParquetFile(self._stream, read_dictionary=["gene"], pre_buffer=True)
+                    location,
+                    lambda: pq.ParquetFile(self._stream, read_dictionary=["gene", "cell"], pre_buffer=True),
                 )
             except BaseException:
                 self._stream.close()
@@ -163,14 +200,19 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
         self._stream.close()
 
     def read(self, row_group: int, expected_rows: int) -> GeneValues:
-        """Read the genes and values of a row group, which has `expected_rows` by the source's record; without cells."""
+        """Read the genes and values of a row group, which has `expected_rows` by the source's record; without cells.
+
+        If groups were given, the values have groups, and those of cells in none of them are left out.
+        """
         with self._naming_damage():
             table = storage.with_retries(
                 self.location,
-                lambda: self._part.read_row_group(row_group, columns=list(GENE_VALUE_COLUMNS), use_threads=False),
+                lambda: self._part.read_row_group(row_group, columns=self._columns, use_threads=False),
             )
-        if table.schema.types != _READ_TYPES:
-            message = f"{self.location}: this part is not gene: string, value: double: convert its source again"
+        if [table.schema.field(name).type for name in self._columns] != self._types:
+            message = (
+                f"{self.location}: this part is not gene: string, cell: string, value: double: convert its source again"
+            )
             raise TableError(message)
         if len(table) != expected_rows:
             message = (
@@ -179,8 +221,16 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
             )
             raise TableError(message)
         # Arrow may return a row group in several chunks; one chunk is not copied.
-        genes, values = table.unify_dictionaries().combine_chunks().columns
-        return _values_of(self.location, genes.chunk(0), values.chunk(0))
+        columns = table.unify_dictionaries().combine_chunks()
+        values = _values_of(self.location, columns["gene"].chunk(0), columns["value"].chunk(0))
+        if self._groups is None:
+            return values
+        cells = columns["cell"].chunk(0)
+        if cells.null_count:
+            message = f"{self.location}: a value has no cell; convert the source again"
+            raise TableError(message)
+        groups = self._groups.of(self.location, cells.dictionary)[cells.indices.to_numpy(zero_copy_only=False)]
+        return _in_groups(values, groups)
 
     @contextlib.contextmanager
     def _naming_damage(self) -> Iterator[None]:
@@ -194,6 +244,15 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
         except (OSError, pa.ArrowException, IndexError, KeyError) as error:
             message = f"{self.location}: this part cannot be read ({error}): convert its source again"
             raise TableError(message) from error
+
+
+def _in_groups(values: GeneValues, groups: npt.NDArray[np.int32]) -> GeneValues:
+    """Return the values that have a group, which is not below 0."""
+    taken = groups >= 0
+    if taken.all():
+        return replace(values, groups=groups)
+    offsets = np.concatenate([[0], np.cumsum(taken)])[values.offsets]
+    return GeneValues(values.genes, offsets, values.values[taken], None, groups[taken]).detected()
 
 
 def _values_of(location: str, genes: pa.DictionaryArray, column: pa.Array) -> GeneValues:

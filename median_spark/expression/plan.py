@@ -5,13 +5,14 @@ are bundled so that a row group of each fits a worker's memory. Where one bundle
 its sweep; else a gene has a digest in every bundle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from median_spark.expression.cell_groups import CellGroups
 from median_spark.expression.records import SourceRecord
 from median_spark.expression.table import part_location
 from median_spark.gene_values import Ints, Names
@@ -47,6 +48,11 @@ class SweepPlan:
     bundle_of_sweep: Ints
     begin: Ints  # a sweep has the genes begin <= gene < end
     end: Ints
+    cell_groups: tuple[CellGroups | int, ...] | None = None  # of each part, or the one group of all of its cells
+
+    def groups_of_cells(self, part: int) -> CellGroups | int | None:
+        """Return the groups of a part's cells, or the one group of all of them; None where cells are not grouped."""
+        return self.cell_groups[part] if self.cell_groups is not None else None
 
     @property
     def sweeps(self) -> int:
@@ -66,11 +72,13 @@ def plan_sweeps(
     wanted: Sequence[str] | None = None,
     window_rows: int = WINDOW_ROWS,
     sweep_rows: int = SWEEP_ROWS,
+    cell_groups: Mapping[tuple[str, str], CellGroups | int] | None = None,
 ) -> SweepPlan:
     """Bundle parts and cut the genes of each bundle into sweeps.
 
     `records` ascend by name, and `universe` has all of their genes, ascending. If there are `wanted` genes, ascending,
-    row groups that can have none of them are left out.
+    row groups that can have none of them are left out. `cell_groups` has the groups of the cells of each source and
+    part.
     """
     genes = np.array(universe, dtype=np.str_)
     parts = [(source, record.source, part) for source, record in enumerate(records) for part in record.parts]
@@ -107,19 +115,20 @@ def plan_sweeps(
         bundle_of_sweep=bundle_of_sweep,
         begin=begin,
         end=end,
+        cell_groups=tuple(cell_groups[source, part.name] for _, source, part in parts) if cell_groups else None,
     )
 
 
-def plan_source(plan: SweepPlan, source: int, sweeps: int = 1) -> SweepPlan:
-    """Return a plan of one source's parts alone, side by side, so that a sweep sees all its values of a gene.
+def plan_source(plan: SweepPlan, source: int) -> SweepPlan:
+    """Return a plan of one source's parts alone, in one sweep that sees all of the source's values of a gene.
 
-    It has one bundle, however many rows that holds at once (see `rows_at_once`), and at most `sweeps` sweeps of about
-    equally many rows; no bundle and no sweep if the source has no value.
+    It has one bundle, however many rows that holds at once (see `rows_at_once`); no bundle and no sweep if the source
+    has no value.
     """
     first, stop = np.searchsorted(plan.source_of_part, [source, source + 1]).tolist()
     begin, end = plan.groups_of_part[[first, stop]].tolist()
     columns = {name: getattr(plan, name)[begin:end] for name in ("number", "rows", "first_gene", "last_gene")}
-    ranges = _ranges(columns["first_gene"], columns["last_gene"], columns["rows"], len(plan.genes), sweeps)
+    ranges = _ranges(columns["first_gene"], columns["last_gene"], columns["rows"], len(plan.genes), 1)
     cuts = np.array(ranges, dtype=np.int64).reshape(-1, 2)
     return replace(
         plan,
@@ -130,6 +139,7 @@ def plan_source(plan: SweepPlan, source: int, sweeps: int = 1) -> SweepPlan:
         bundle_of_sweep=np.zeros(len(cuts), dtype=np.int64),
         begin=cuts[:, 0],
         end=cuts[:, 1],
+        cell_groups=plan.cell_groups[first:stop] if plan.cell_groups is not None else None,
         **columns,
     )
 

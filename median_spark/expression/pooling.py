@@ -49,7 +49,7 @@ def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> I
     except TableError as error:
         now = {record.source: record for record in table.sources()}
         removed = [record.source for record in records if record.source not in now]
-        replaced = [record.source for record in records if now.get(record.source, record).parts != record.parts]
+        replaced = [record.source for record in records if _files(now.get(record.source, record)) != _files(record)]
         if not removed and not replaced:
             raise
         happened = [
@@ -62,6 +62,10 @@ def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> I
             "run this again, on the table as it is now"
         )
         raise TableError(message) from error
+
+
+def _files(record: SourceRecord) -> tuple[object, object]:
+    return record.parts, record.cells_parts
 
 
 def _require_one_naming(location: str, records: Sequence[SourceRecord]) -> None:

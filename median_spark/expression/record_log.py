@@ -17,7 +17,8 @@ from median_spark.expression.records import FORMAT_VERSION, SourceRecord, check_
 _NAME = re.compile(r"(\d{8})-[0-9a-f]{8}\.jsonl")
 
 _COMMON = ("parameters", "software")
-"""Fields of a record that are in a line that it shares with others."""
+_NEWER = ("cell_columns",)
+"""Fields of a record that are in a line that it shares with others, and those that older files lack there."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def encode_records(entries: Sequence[SourceRecord | Removal]) -> bytes:
             continue
         document = entry.as_json()
         del document["format_version"]
-        common = {name: document.pop(name) for name in _COMMON}
+        common = {name: document.pop(name) for name in (*_COMMON, *_NEWER)}
         key = json.dumps(common)
         if key not in numbers:
             numbers[key] = len(numbers)
@@ -72,4 +73,5 @@ def decode_records(location: str, content: bytes) -> Iterator[SourceRecord | Rem
                 common = commons[document.pop("common")]
                 yield SourceRecord.from_json(location, {**document, **common, "format_version": version})
             else:
-                commons.append({name: document[name] for name in _COMMON})
+                newer = {name: document[name] for name in _NEWER if name in document}
+                commons.append({name: document[name] for name in _COMMON} | newer)

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from sys import intern
 from typing import Any, Self
 
 from median_spark.errors import InputError, TableError
-from median_spark.expression.parts import PartEntry
+from median_spark.expression.parts import CellsEntry, PartEntry
 from median_spark.genes import RowCounts
 from median_spark.matrices import AppliedLayout
 from median_spark.options import Style
@@ -49,7 +50,8 @@ class UnitRecord:
     """What one unit yielded; written when its part is in place.
 
     The unit covers the cells ``first <= cell < last`` of its source and yielded `values` rows; `part` is None if there
-    were none, and `error` says why the unit could not be read.
+    were none, `error` says why the unit could not be read, and `cells` is the file of its cells, None if it could not
+    be read or an older version read it.
     """
 
     first: int
@@ -57,6 +59,7 @@ class UnitRecord:
     values: int
     part: PartEntry | None
     error: str | None = None
+    cells: CellsEntry | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON."""
@@ -65,6 +68,7 @@ class UnitRecord:
             "values": self.values,
             "part": self.part.as_json() if self.part else None,
             "error": self.error,
+            "cells_part": self.cells.as_json() if self.cells else None,
         }
 
     @classmethod
@@ -74,7 +78,9 @@ class UnitRecord:
             record = json.loads(content)
             first, last = record["cells"]
             part = PartEntry.from_json(record["part"]) if record["part"] else None
-            return cls(first, last, record["values"], part, record["error"])
+            held = record.get("cells_part")
+            cells = CellsEntry.from_json(held) if held else None
+            return cls(first, last, record["values"], part, record["error"], cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +105,20 @@ class SourceRecord:
     median_n_counts: float | None = None
     layout: AppliedLayout | None = None  # what was recognised; older records lack it
     cells_listed: int | None = None  # cells of the list that it has, if there is a list
+    # Files of its cells, in the order of the units, and the names and types of their columns; older records lack these.
+    cells_parts: tuple[CellsEntry, ...] | None = None
+    cell_columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def target_sum(self) -> float:
         """Counts that every cell is scaled to."""
         target_sum: float = self.parameters["target_sum"]
         return target_sum
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all its files."""
+        return sum(part.size for part in self.parts) + sum(entry.size for entry in self.cells_parts or ())
 
     @property
     def gene_types(self) -> tuple[str, ...]:
@@ -136,6 +150,8 @@ class SourceRecord:
             "parts": [part.as_json() for part in self.parts],
             "layout": self.layout.as_json() if self.layout else None,
             "cells_listed": self.cells_listed,
+            "cells_parts": None if self.cells_parts is None else [entry.as_json() for entry in self.cells_parts],
+            "cell_columns": [list(column) for column in self.cell_columns],
         }
 
     @classmethod
@@ -152,6 +168,7 @@ class SourceRecord:
             same = ("source", "conversion", "cells_passed", "genes", "values", "gene_list", "warnings", "parameters",
                     "software")  # fmt: skip
             rows, cells = record["shape"]
+            cells_parts = record.get("cells_parts")
             return cls(
                 **{name: record[name] for name in same},
                 input=FileStat(**record["input"]),
@@ -162,6 +179,8 @@ class SourceRecord:
                 median_n_counts=record.get("median_n_counts"),
                 layout=AppliedLayout.from_json(record.get("layout")),
                 cells_listed=record.get("cells_listed"),
+                cells_parts=None if cells_parts is None else tuple(map(CellsEntry.from_json, cells_parts)),
+                cell_columns=tuple((intern(name), intern(kind)) for name, kind in record.get("cell_columns", ())),
             )
 
 

@@ -5,12 +5,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from median_spark import storage
 from median_spark.errors import InputError
-from median_spark.expression.parts import write_part
+from median_spark.expression.parts import CellsEntry, PartEntry, write_cells, write_part
 from median_spark.expression.records import UnitRecord
+from median_spark.gene_values import GeneValues
 from median_spark.guard import DEFAULT_LIMITS, Kept, Limits, beat, read_guarded
-from median_spark.matrices import ReadOptions, Unit, matrix_stat, values_of
+from median_spark.matrices import ALL_COLUMNS, CellColumns, ReadOptions, Unit, matrix_stat, values_of
 from median_spark.storage import FileStat
 
 _BATCH, _RECORDS = "batch-", "batch-records"
@@ -39,6 +42,10 @@ class Staging:
         """Return where the part of a source of a batch is staged."""
         return storage.join(self.batch_folder(batch), f"{conversion}.parquet")
 
+    def batch_cells(self, batch: str, conversion: str) -> str:
+        """Return where the file of the cells of a source of a batch is staged."""
+        return storage.join(self.batch_folder(batch), f"{conversion}.cells.parquet")
+
     def batch_records(self, batch: str) -> str:
         """Return the file of a batch's records, which is written when all of its parts are in place."""
         return storage.join(self.location, _RECORDS, f"{batch}.jsonl")
@@ -66,6 +73,10 @@ class Staging:
         folder = self.folder(conversion)
         return storage.join(folder, f"part-{unit:05d}.parquet"), storage.join(folder, f"part-{unit:05d}.json")
 
+    def unit_cells(self, conversion: str, unit: int) -> str:
+        """Return where the file of a unit's cells is staged."""
+        return storage.join(self.folder(conversion), f"cells-{unit:05d}.parquet")
+
     @property
     def stop(self) -> str:
         """The file that tells workers to start no further unit."""
@@ -85,7 +96,9 @@ class Staging:
         return storage.join(self.folder(conversion), "failed")
 
     def records(self, known: Mapping[str, set[int]]) -> dict[str, dict[int, UnitRecord]]:
-        """Return the records of staged units by conversion and unit, where the part is in place.
+        """Return the records of staged units by conversion and unit, where the files that they name are in place.
+
+        Those that an older version wrote, which kept no cells, are left out.
 
         `known` has the conversions of interest, and the units of each whose record is not read again. Conversions
         without anything staged are left out.
@@ -108,7 +121,9 @@ class Staging:
             units, locations, storage.read_files(locations), strict=True
         ):
             record = UnitRecord.from_bytes(location, content)
-            if record.part is None or name.replace(".json", ".parquet") in names[conversion]:
+            files = [] if record.part is None else [name.replace(".json", ".parquet")]
+            files += [] if record.cells is None else [record.cells.name]
+            if names[conversion].issuperset(files) and (record.cells is not None or record.error is not None):
                 records[conversion][unit] = record
         return records
 
@@ -156,24 +171,36 @@ def stage_unit(
     options: ReadOptions | Kept,
     limits: Limits = DEFAULT_LIMITS,
     source: str | None = None,
+    cell_columns: CellColumns = ALL_COLUMNS,
 ) -> None:
-    """On a worker: read one unit, write its part, and then its record.
+    """On a worker: read one unit, write its part and the file of its cells, and then its record.
 
     Nothing is done if the run was stopped, if another unit of the source has failed, or if this one is staged already:
     by a copy of the task, or by one whose machine was lost before Spark knew. A matrix that cannot be read is recorded
     and not raised: Spark would only try it again. Copies at the same time do no harm: each file appears whole, and all
     of them write the same bytes. With the name of a `source`, options are narrowed to those of that source.
+    `cell_columns` are the attributes to keep of each cell.
     """
     part_location, record_location = staging.unit(conversion, unit.number)
+    cells_location = staging.unit_cells(conversion, unit.number)
     failed = staging.failed(conversion)
     if storage.stat(staging.stop) is not None or storage.stat(failed) is not None:
         return
-    if storage.stat(record_location) is not None and storage.stat(part_location) is not None:
+    if None not in map(storage.stat, (record_location, part_location, cells_location)):
         return
     try:
         with slow_marker(staging, conversion) as tell:
             record = read_guarded(
-                file.path, _convert_unit, file.path, part_location, unit, options, source, limits=limits, on_slow=tell
+                file.path,
+                _convert_unit,
+                file.path,
+                (part_location, cells_location),
+                unit,
+                options,
+                source,
+                cell_columns,
+                limits=limits,
+                on_slow=tell,
             )
     except InputError as error:
         storage.write_bytes(failed, b"")
@@ -181,12 +208,29 @@ def stage_unit(
     storage.write_json(record_location, record.as_json())
 
 
-def _convert_unit(path: str, part_location: str, unit: Unit, options: ReadOptions, source: str | None) -> UnitRecord:
-    """Read a unit and write its part in the guarded process, so that values do not cross between processes."""
+def _convert_unit(
+    path: str,
+    targets: tuple[str, str],
+    unit: Unit,
+    options: ReadOptions,
+    source: str | None,
+    cell_columns: CellColumns,
+) -> UnitRecord:
+    """Read a unit and write its files in the guarded process, so that values do not cross between processes."""
     options = options if source is None else options.of_source(source)
-    values, cell_ids, cells = values_of(path, unit, options)
+    values, cells, cells_of_source = values_of(path, unit, options, cell_columns)
     beat()
-    if unit.first == 0 and unit.last == cells:
+    if unit.first == 0 and unit.last == cells_of_source:
         storage.release(path)  # no other unit will come for it
-    part = write_part(part_location, values, cell_ids) if len(values.values) else None
-    return UnitRecord(unit.first, unit.last, len(values.values), part)
+    part, cells_entry = write_unit(targets, values, cells)
+    storage.sync_files(targets if part is not None else targets[1:])
+    return UnitRecord(unit.first, unit.last, len(values.values), part, cells=cells_entry)
+
+
+def write_unit(targets: tuple[str, str], values: GeneValues, cells: pa.Table) -> tuple[PartEntry | None, CellsEntry]:
+    """Write the part of a unit, unless it has no value, and the file of its cells; the caller syncs them.
+
+    `targets` are the locations of the two.
+    """
+    part = write_part(targets[0], values, cells["cell"].chunk(0), durable=False) if len(values.values) else None
+    return part, write_cells(targets[1], cells, durable=False)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from median_spark import storage
 from median_spark.errors import TableError
+from median_spark.expression.cell_groups import CellGroups, Int32s
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
 from median_spark.gene_values import Floats, GeneValues, Ints, Names
@@ -31,7 +32,7 @@ _READ_AT_ONCE = 16
 class GeneBlock:
     """All values that the parts of a sweep have of some consecutive genes."""
 
-    gene_values: GeneValues  # without cells; the values of a gene by part
+    gene_values: GeneValues  # without cells; the values of a gene by part; with groups if the plan has them
     sources: list[bytes]  # of each gene: the numbers of the sources that have a value of it, ascending int32
 
 
@@ -87,21 +88,27 @@ class _Gathered:
         self._lengths: list[Ints] = []
         self._sources: list[npt.NDArray[np.int32]] = []
         self._values: list[Floats] = []
+        self._groups: list[Int32s] = []
 
-    def add(self, source: int, genes: Ints, offsets: Ints, values: Floats) -> None:
-        """Add some genes of a part; gene i has ``values[offsets[i]:offsets[i + 1]]``."""
+    def add(self, source: int, genes: Ints, offsets: Ints, values: Floats, groups: Int32s | None) -> None:
+        """Add some genes of a part; gene i has ``values[offsets[i]:offsets[i + 1]]``, and so `groups`, if any."""
         self.rows += int(offsets[-1] - offsets[0])
         self._genes.append(genes)
         self._lengths.append(np.diff(offsets))
         self._sources.append(np.full(len(genes), source, dtype="<i4"))
-        self._values += [values[low:high] for low, high in pairwise(offsets.tolist())]
+        bounds = list(pairwise(offsets.tolist()))
+        self._values += [values[low:high] for low, high in bounds]
+        if groups is not None:
+            self._groups += [groups[low:high] for low, high in bounds]
 
     def block(self, plan: SweepPlan) -> GeneBlock:
         """Bring the values of each gene together."""
         genes = np.concatenate(self._genes)
         # A cursor yields ascending genes, and cursors come in the order of parts: a stable sort keeps both.
         order = np.argsort(genes, kind="stable")
-        values = np.concatenate([self._values[place] for place in order.tolist()])
+        places = order.tolist()
+        values = np.concatenate([self._values[place] for place in places])
+        groups = np.concatenate([self._groups[place] for place in places]) if self._groups else None
         genes, lengths, sources = (
             genes[order], np.concatenate(self._lengths)[order], np.concatenate(self._sources)[order]
         )  # fmt: skip
@@ -109,7 +116,7 @@ class _Gathered:
         offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
         bounds = pairwise([*starts.tolist(), len(genes)])
         return GeneBlock(
-            GeneValues(plan.genes[genes[starts]], offsets, values),
+            GeneValues(plan.genes[genes[starts]], offsets, values, None, groups),
             [np.unique(sources[first:last]).tobytes() for first, last in bounds],
         )
 
@@ -122,7 +129,7 @@ class _PartCursor:
         within = (plan.last_gene[groups] >= begin) & (plan.first_gene[groups] < end)
         self._plan = plan
         self._part = part
-        self._groups: list[int] = groups[within].tolist()[::-1]
+        self._row_groups: list[int] = groups[within].tolist()[::-1]
         self._begin, self._end = begin, end
         self._reader: PartReader | None = None
         stack.callback(self._close)
@@ -132,7 +139,7 @@ class _PartCursor:
     @property
     def has_more(self) -> bool:
         """Whether there are row groups after this one."""
-        return bool(self._groups)
+        return bool(self._row_groups)
 
     @property
     def next_gene(self) -> int:
@@ -145,19 +152,26 @@ class _PartCursor:
 
     def fill(self) -> bool:
         """Read the next row group if nothing is left of this one; return whether there is anything left."""
-        while self._at == self._stop and self._groups:
-            group = self._groups.pop()
+        groups = self._plan.groups_of_cells(self._part)
+        while self._at == self._stop and self._row_groups:
+            group = self._row_groups.pop()
             if self._reader is None:
-                self._reader = PartReader(self._plan.parts[self._part])
+                self._reader = PartReader(
+                    self._plan.parts[self._part], groups if isinstance(groups, CellGroups) else None
+                )
             values = self._reader.read(int(self._plan.number[group]), int(self._plan.rows[group]))
             self._genes = self._numbered(values.genes)
-            if self._genes[0] <= self.last_gene:
+            if len(self._genes) and self._genes[0] <= self.last_gene:
                 message = f"{self._reader.location}: genes do not ascend between row groups; convert the source again"
                 raise TableError(message)
-            self.last_gene = int(self._genes[-1])
+            # Where cells were left out, the row group's last gene may be one that has no value any more.
+            self.last_gene = max(int(self._plan.last_gene[group]), *self._genes[-1:].tolist(), -1)
             self._offsets, self._values = values.offsets, values.values
+            self._groups = (
+                np.full(len(values.values), groups, dtype=np.int32) if isinstance(groups, int) else values.groups
+            )
             self._at, self._stop = np.searchsorted(self._genes, [self._begin, self._end]).tolist()
-        if not self._groups:  # a bundle may have more parts than a process may open files
+        if not self._row_groups:  # a bundle may have more parts than a process may open files
             self._close()
         return self._at < self._stop
 
@@ -172,7 +186,7 @@ class _PartCursor:
         if to > at:
             self._at = to
             source = int(self._plan.source_of_part[self._part])
-            gathered.add(source, self._genes[at:to], self._offsets[at : to + 1], self._values)
+            gathered.add(source, self._genes[at:to], self._offsets[at : to + 1], self._values, self._groups)
 
     def _after(self, complete: int) -> int:
         """Return the place after the last gene, of those that are left, up to one."""

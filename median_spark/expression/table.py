@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from median_spark.expression.records import FailureRecord, SourceRecord
 from median_spark.expression.staging import Staging
 from median_spark.storage import FileStat, decode_name, encode_name
 
-FOLDERS = ("values", "sources", "genes", "failed", "staging")
+FOLDERS = ("values", "cells", "sources", "genes", "failed", "staging")
 """The folders of a table."""
 
 Record = TypeVar("Record")
@@ -34,12 +34,12 @@ _LISTINGS = 10
 """How often records are listed again while another run is removing some."""
 
 _PART = re.compile(r"part-\d+-.+\.parquet(\.\w+\.tmp)?")
-"""Names of parts, see `committed_name`."""
+"""Names of parts and of files of cells, see `committed_name`."""
 
 
-def part_location(values_folder: str, source: str, name: str) -> str:
-    """Return the location of a committed part of a source."""
-    return storage.join(values_folder, f"source={encode_name(source)}", name)
+def part_location(folder: str, source: str, name: str) -> str:
+    """Return the location of a committed file of a source in the folder of values, or in that of cells."""
+    return storage.join(folder, f"source={encode_name(source)}", name)
 
 
 def conversion_fingerprint(source: str, file: FileStat, parameters: Mapping[str, Any]) -> str:
@@ -53,10 +53,11 @@ def conversion_fingerprint(source: str, file: FileStat, parameters: Mapping[str,
 
 @dataclass(frozen=True)
 class StagedSource:
-    """A source that can be committed: its record, and where each of its parts is staged."""
+    """A source that can be committed: its record, and where each of its parts and files of cells is staged."""
 
     record: SourceRecord
     parts: tuple[str, ...]
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,13 @@ class ExpressionTable:
 
     @property
     def values(self) -> str:
-        """The folder that other engines open."""
+        """The folder of values, which other engines open."""
         return storage.join(self.location, "values")
+
+    @property
+    def cells(self) -> str:
+        """The folder of what is known of each cell, which other engines open."""
+        return storage.join(self.location, "cells")
 
     @property
     def staging(self) -> Staging:
@@ -89,15 +95,16 @@ class ExpressionTable:
         return self._whole("failed", failures_of)
 
     def staged_batch(self, batch: str, *, partly: bool = False) -> list[SourceRecord] | None:
-        """Return the records of a batch if all of its parts are in its folder, else None.
+        """Return the records of a batch if all of its files are in its folder, else None.
 
-        With `partly`, sources whose part is not there are left out.
+        With `partly`, sources of which a file is not there are left out, and those that an older version staged, which
+        kept no cells.
         """
         location = self.staging.batch_records(batch)
-        parts = set(storage.names_in(self.staging.batch_folder(batch)))
+        names = set(storage.names_in(self.staging.batch_folder(batch)))
         entries = decode_records(location, storage.read_bytes(location))
         records = [entry for entry in entries if isinstance(entry, SourceRecord)]
-        there = [record for record in records if not record.parts or f"{record.conversion}.parquet" in parts]
+        there = [record for record in records if names.issuperset(_batch_files(record)) and record.cells_parts]
         return there if partly or len(there) == len(records) else None
 
     def universe(self, records: Sequence[SourceRecord]) -> list[str]:
@@ -131,14 +138,22 @@ class ExpressionTable:
 
     def staged(self, record: SourceRecord) -> "StagedSource":
         """Return a source whose units are staged."""
-        units = (int(part.name.split("-", 2)[1]) for part in record.parts)
-        return StagedSource(record, tuple(self.staging.unit(record.conversion, unit)[0] for unit in units))
+        return StagedSource(
+            record,
+            tuple(self.staging.unit(record.conversion, _unit_of(part.name))[0] for part in record.parts),
+            tuple(self.staging.unit_cells(record.conversion, _unit_of(part.name)) for part in record.cells_parts or ()),
+        )
+
+    def staged_in_batch(self, record: SourceRecord, batch: str) -> "StagedSource":
+        """Return a source that is staged with its batch."""
+        parts = (self.staging.batch_part(batch, record.conversion),) if record.parts else ()
+        return StagedSource(record, parts, (self.staging.batch_cells(batch, record.conversion),))
 
     def commit_all(self, sources: Sequence["StagedSource"], replaced: Set[str]) -> None:
         """Make staged sources part of the table, in place of earlier conversions.
 
-        Their parts are moved in, their records are written as one file, and only then are parts of earlier conversions
-        removed: readers that follow the records see an old source or a new one. If this is killed on the way, parts
+        Their files are moved in, their records are written as one file, and only then are files of earlier conversions
+        removed: readers that follow the records see an old source or a new one. If this is killed on the way, files
         that no record lists and staged files are left. What is staged of units is discarded; of batches it is left.
 
         Parameters
@@ -148,11 +163,7 @@ class ExpressionTable:
         replaced
             Names of sources that the table has, or has failures of, before this; others may be among them.
         """
-        moves = [
-            (origin, part_location(self.values, source.record.source, part.name))
-            for source in sources
-            for origin, part in zip(source.parts, source.record.parts, strict=True)
-        ]
+        moves = [move for source in sources for move in self._moves(source)]
         storage.move_all(moves)
         self._write_records([source.record for source in sources])
         for source in sources:
@@ -161,8 +172,16 @@ class ExpressionTable:
                 self._remove_strays(record.source, record)
                 storage.remove(self._document("sources", record.source))
                 storage.remove(self._document("failed", record.source))
-            if source.parts and source.parts[0].startswith(f"{self.staging.folder(record.conversion)}/"):
+            if any(origin.startswith(f"{self.staging.folder(record.conversion)}/") for origin in source.cells):
                 self.staging.discard(record.conversion)
+
+    def _moves(self, source: StagedSource) -> Iterator[tuple[str, str]]:
+        """Yield where each file of a source is staged, and where it belongs."""
+        record = source.record
+        for origin, part in zip(source.parts, record.parts, strict=True):
+            yield origin, part_location(self.values, record.source, part.name)
+        for origin, entry in zip(source.cells, record.cells_parts or (), strict=True):
+            yield origin, part_location(self.cells, record.source, entry.name)
 
     def remove(self, sources: Sequence[str]) -> None:
         """Take sources out of the table, converted or failed; do nothing but raise if the table lacks one."""
@@ -185,7 +204,7 @@ class ExpressionTable:
         storage.write_json(self._document("failed", failure.source), failure.as_json())
 
     def discard_leftovers(self, keep: set[str], records: Iterable[SourceRecord]) -> None:
-        """Remove what killed runs left: staged units but those of the conversions to keep, and parts in no record.
+        """Remove what killed runs left: staged units but those of the conversions to keep, and files in no record.
 
         `records` are those of all sources.
         """
@@ -194,33 +213,24 @@ class ExpressionTable:
             storage.remove(self.staging.folder(name))
         self.staging.discard_batches(self.staging.batches() if keep else set())
         by_source = {record.source: record for record in records}
-        if storage.has_folders(self.location):
-            names_of = {
-                name: set(storage.names_in(storage.join(self.values, name)))
-                for name in storage.names_in(self.values)
-                if storage.kind(storage.join(self.values, name)) == "folder"
-            }
-        else:
-            names_of = storage.names_by_folder(self.values)
-        for folder, names in names_of.items():
-            source = decode_name(folder.removeprefix("source="))
-            self._remove_strays(source, by_source.get(source), names)
+        for above in (self.values, self.cells):
+            for folder, names in _names_of_sources(above).items():
+                source = decode_name(folder.removeprefix("source="))
+                _remove_strays(storage.join(above, folder), self._listed(above, by_source.get(source)), names)
 
-    def _remove_strays(self, source: str, record: SourceRecord | None, names: set[str] | None = None) -> None:
-        """Remove the parts of a source that its record does not list; `names` are those in its folder, if known.
+    def _remove_strays(self, source: str, record: SourceRecord | None) -> None:
+        """Remove the files of a source that its record does not list."""
+        for above in (self.values, self.cells):
+            folder = storage.join(above, f"source={encode_name(source)}")
+            _remove_strays(folder, self._listed(above, record), set(storage.names_in(folder)))
 
-        Only files with the name of a part are removed, and none through a link that somebody put there.
-        """
-        folder = storage.join(self.values, f"source={encode_name(source)}")
-        listed_names = {part.name for part in record.parts} if record else set()
-        if storage.is_link(folder):
-            return
-        names = names if names is not None else set(storage.names_in(folder))
-        strays = {name for name in names - listed_names if _PART.fullmatch(name)}
-        for name in sorted(strays):
-            storage.remove(storage.join(folder, name))
-        if not names - strays:
-            storage.remove(folder)
+    def _listed(self, above: str, record: SourceRecord | None) -> set[str]:
+        """Return the names of the files in the folder of values, or of cells, that a record lists."""
+        if record is None:
+            return set()
+        if above == self.values:
+            return {part.name for part in record.parts}
+        return {entry.name for entry in record.cells_parts or ()}
 
     def _document(self, kind: str, source: str) -> str:
         return storage.join(self.location, kind, f"{encode_name(source)}.json")
@@ -259,6 +269,38 @@ class ExpressionTable:
         raise TableError(message)
 
 
+def _batch_files(record: SourceRecord) -> list[str]:
+    """Return the names of the files that a source of a batch has in its folder."""
+    return [f"{record.conversion}.parquet"] * bool(record.parts) + [f"{record.conversion}.cells.parquet"]
+
+
+def _unit_of(name: str) -> int:
+    """Return the number of a unit by the `committed_name` of its files."""
+    return int(name.split("-", 2)[1])
+
+
+def _names_of_sources(above: str) -> Mapping[str, set[str]]:
+    """Return the names of the files of each source in the folder of values, or in that of cells."""
+    if not storage.has_folders(above):
+        return storage.names_by_folder(above)
+    folders = [name for name in storage.names_in(above) if storage.kind(storage.join(above, name)) == "folder"]
+    return {name: set(storage.names_in(storage.join(above, name))) for name in folders}
+
+
+def _remove_strays(folder: str, listed_names: set[str], names: set[str]) -> None:
+    """Remove the files in the folder of a source, of these names, that its record does not list.
+
+    Only files with the name of a part are removed, and none through a link that somebody put there.
+    """
+    if storage.is_link(folder):
+        return
+    strays = {name for name in names - listed_names if _PART.fullmatch(name)}
+    for name in sorted(strays):
+        storage.remove(storage.join(folder, name))
+    if not names - strays:
+        storage.remove(folder)
+
+
 def committed_name(unit: int, token: str) -> str:
-    """Return the file name of a unit's part; each commit has its own token, so that no part is ever overwritten."""
+    """Return the name of a unit's files; each commit has its own token, so that no file is ever overwritten."""
     return f"part-{unit:05d}-{token}.parquet"

@@ -17,7 +17,13 @@ from median_spark.geneformer.dictionaries import (
     Group,
     geneformer_dictionaries,
 )
-from median_spark.geneformer.of_group import check_group, group_dictionaries, group_text, parse_group
+from median_spark.geneformer.of_group import (
+    check_group,
+    check_group_columns,
+    group_dictionaries,
+    group_text,
+    parse_group,
+)
 
 __all__ = [
     "DEFAULT_TOKENS",
@@ -30,6 +36,7 @@ __all__ = [
     "Group",
     "check_dictionaries",
     "check_group",
+    "check_group_columns",
     "geneformer_dictionaries",
     "group_dictionaries",
     "group_text",

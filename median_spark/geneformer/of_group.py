@@ -1,7 +1,7 @@
 """The dictionaries of one group of cells: how a group is named, and which groups there are."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from median_spark.geneformer.dictionaries import (
     geneformer_dictionaries,
 )
 from median_spark.genes import GeneMap, GeneTable
-from median_spark.options import DICTIONARY_OF
+from median_spark.options import BY, DICTIONARY_OF
 
 
 def parse_group(text: str, by: Sequence[str]) -> dict[str, str | None]:
@@ -27,29 +27,30 @@ def parse_group(text: str, by: Sequence[str]) -> dict[str, str | None]:
     ends = [match.start() for match in found[1:]] + [len(text)] * bool(found)
     group = {match[1]: text[match.end() : end].strip() or None for match, end in zip(found, ends, strict=True)}
     if not found or found[0].start() > 0 or len(found) > len(group) or set(group) != set(by):
-        wanted = ",".join(f"{column}=…" for column in by)
-        message = f"{DICTIONARY_OF:name} must name a value of every column of --by, as in '{wanted}', not '{text}'"
+        example = group_text(dict.fromkeys(by, "…"))
+        wanted = f"a value of each, as in '{example}', not" if by else f"{BY} with its columns for"
+        message = f"{DICTIONARY_OF:name} needs {wanted} '{text}'"
         raise UsageError(message)
     return group
 
 
-def check_group(group: Group, by: Sequence[str], groups: pa.Table) -> None:
-    """Reject a group that is not among the groups of a table, which has the columns that cells are grouped by.
-
-    Raises UsageError, which lists the groups, or says which columns there are.
-    """
+def check_group_columns(group: Group, by: Sequence[str]) -> None:
+    """Raise UsageError if a group does not have a value, or None, for each column that cells are grouped by."""
     if set(group) != set(by):
+        columns = listed(list(by)) if by else "none"
         message = (
-            f"{DICTIONARY_OF:name} must name a value of every column that cells are grouped by ({listed(list(by))})"
+            f"{DICTIONARY_OF:name} must have a value of each column of {BY:name}, here {columns}, not {dict(group)}"
         )
         raise UsageError(message)
-    if not rows_of_group(group, groups).num_rows:
-        distinct = (
-            groups.select(list(by)).group_by(list(by)).aggregate([]).sort_by([(name, "ascending") for name in by])
-        )
-        names = [group_text(row) for row in distinct.to_pylist()]
+
+
+def check_group(group: Group, by: Sequence[str], groups: Iterable[Sequence[str | None]]) -> None:
+    """Raise UsageError, which lists the groups, if one is not among them; each has a value, or None, per column."""
+    every = [dict(zip(by, names, strict=True)) for names in groups]
+    if dict(group) not in every:
+        names = [group_text(each) for each in every]
         message = (
-            f"{DICTIONARY_OF:name}: there is no group '{group_text(group)}' with values; "
+            f"{DICTIONARY_OF:name}: there is no group '{group_text(group)}'; "
             f"there {'is' if len(names) == 1 else 'are'} {counted(len(names), 'group')}: {listed(names, 10)}"
         )
         raise UsageError(message)
@@ -73,11 +74,8 @@ def group_dictionaries(
     gene_table: GeneTable | None = None,
     gene_map: GeneMap | None = None,
 ) -> GeneformerDictionaries:
-    """Return the dictionaries of the group that the options name, of the medians and means of all or some groups.
+    """Return the dictionaries of the group that the options name, of a table of the medians and means of some groups.
 
-    The table has the columns that cells are grouped by, gene, n_cells, median and mean. Raises UsageError if the group
-    is not among them.
+    The table has the columns that cells are grouped by, gene, n_cells, median and mean.
     """
-    group = options.dictionary_of or {}
-    check_group(group, list(group), table)
-    return geneformer_dictionaries(rows_of_group(group, table), options, gene_table, gene_map)
+    return geneformer_dictionaries(rows_of_group(options.dictionary_of or {}, table), options, gene_table, gene_map)

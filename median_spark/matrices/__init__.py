@@ -1,5 +1,13 @@
 """Reading count matrices into GeneValues; see `median_spark.matrices.formats` for what a format is."""
 
+from median_spark.matrices.cell_columns import (
+    ALL_COLUMNS,
+    CELL_SCHEMA,
+    NO_COLUMNS,
+    CellColumns,
+    KeptColumns,
+    check_cell_columns,
+)
 from median_spark.matrices.cell_list import CellList, read_cell_list
 from median_spark.matrices.cell_query import CellQuery
 from median_spark.matrices.contract import CountMatrix, Entries
@@ -12,21 +20,27 @@ from median_spark.matrices.sources import FoundSources, SourceFile, find_sources
 from median_spark.matrices.units import Unit, read_unit, select_rows, values_of
 
 __all__ = [
+    "ALL_COLUMNS",
+    "CELL_SCHEMA",
     "ENDINGS",
     "FORMATS",
+    "NO_COLUMNS",
     "UNIT_ENTRIES",
     "AppliedLayout",
     "AttributeNames",
+    "CellColumns",
     "CellList",
     "CellQuery",
     "CountMatrix",
     "Entries",
     "Format",
     "FoundSources",
+    "KeptColumns",
     "ReadOptions",
     "SourceFile",
     "SourceOutline",
     "Unit",
+    "check_cell_columns",
     "current",
     "equal_contents",
     "find_sources",

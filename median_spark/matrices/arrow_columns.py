@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from median_spark.matrices.contract import Numbers
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, Table, Values
 
 READABLE = "numbers, truth values, strings, and dictionaries of these"
 """What a column may hold, for messages."""
@@ -79,4 +79,4 @@ class ArrowTable(Table):
     def require_readable(self, column: str, kind: pa.DataType) -> None:
         """Reject a column whose type cannot be an attribute."""
         if not is_readable(kind):
-            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
+            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)

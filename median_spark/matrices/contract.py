@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from median_spark import genes
 from median_spark.errors import InputError, shortened
@@ -99,6 +100,15 @@ class CountMatrix(Protocol):
         """Return a property of the cells ``first <= cell < last`` as the format's own library gives it to pandas."""
         message = f"{self.location}: {self.cell_attribute} '{brief(name)}' is missing"
         raise InputError(message)
+
+    def cell_column(self, name: str, first: int, last: int) -> pa.Array:
+        """Return a property of the cells ``first <= cell < last``: texts, int64, uint64, double or truth values.
+
+        InputError if they have none of the name, or, of kind ``"column of another type"``, it is something else.
+        """
+
+    def cell_column_type(self, name: str) -> pa.DataType:
+        """Return the type of a property of cells, of texts that of plain strings; InputError as `cell_column`."""
 
     def use_names(self, names: AttributeNames) -> None:
         """Look up attributes by other names from now on."""

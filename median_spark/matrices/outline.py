@@ -1,13 +1,15 @@
 """Inspecting a matrix without reading its counts: what would be taken, its units of cells, what seems wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from median_spark.errors import counted
 from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
+from median_spark.matrices.cell_columns import ALL_COLUMNS, CellColumns, KeptColumns, kept_columns
 from median_spark.matrices.cell_filter import passing_cells, require_passing
 from median_spark.matrices.chosen_cells import listed_in
 from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
@@ -33,7 +35,7 @@ class SourceOutline:
     `genes` are those that its rows make, ascending. `warnings` name what is likely to be wrong but can be converted.
     `median_n_counts` is that of the passing cells, None where totals are summed only when the counts are read.
     `layout` is what was recognised, and `options` are completed by it. `listed` are the places in the list of cells, if
-    there is one, of those that the matrix has, ascending, each once.
+    there is one, of those that the matrix has, ascending, each once. `kept` is what the table of its cells has.
     """
 
     rows: int
@@ -47,6 +49,7 @@ class SourceOutline:
     options: ReadOptions
     layout: AppliedLayout | None = None
     listed: Ints | None = None
+    kept: KeptColumns = field(default_factory=KeptColumns)
 
 
 def outline(
@@ -55,11 +58,12 @@ def outline(
     unit_entries: int = UNIT_ENTRIES,
     layout: AppliedLayout | None = None,
     selection: GeneSelection | None = None,
+    cell_columns: CellColumns = ALL_COLUMNS,
 ) -> SourceOutline:
     """Look at everything but the counts, and reject what cannot be converted; units hold at most `unit_entries`.
 
     The options are those that the layout has completed; see `median_spark.matrices.layouts.open_source`. `selection` is
-    what `select_rows` returns, if that is known already.
+    what `select_rows` returns, if that is known already; `cell_columns` are the attributes to keep of each cell.
 
     InputError if an attribute is missing, of the wrong length or not numeric, no cell passes, or no gene is selected.
     """
@@ -83,6 +87,7 @@ def outline(
         *spelling_warnings(selection.row_counts, selection.genes, options.gene_table),
         None if options.compute_n_counts else _totals_warning(matrix, sample.first, sample.last, passed, options),
     ]
+    kept = kept_columns(matrix, cell_columns)  # after the warnings, which are of what else was read
     return SourceOutline(
         rows=matrix.shape[0],
         cells=matrix.shape[1],
@@ -90,24 +95,33 @@ def outline(
         genes=selection.genes,
         row_counts=selection.row_counts,
         units=_cut(matrix, len(selection.rows), passed, sample, unit_entries),
-        warnings=tuple(warning for warning in warnings if warning is not None),
+        warnings=(*(warning for warning in warnings if warning is not None), *kept.warnings),
         median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),
         options=options,
         layout=layout,
         listed=listed_in(matrix, options.cell_list) if options.cell_list is not None else None,
+        kept=kept,
     )
 
 
-def outline_of(location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES) -> SourceOutline:
+def outline_of(
+    location: str,
+    options: ReadOptions,
+    unit_entries: int = UNIT_ENTRIES,
+    cell_columns: CellColumns = ALL_COLUMNS,
+) -> SourceOutline:
     """Open a matrix and outline it; see `outline`. Damaged files may hang or crash this: call it by `read_guarded`."""
     with open_source(location, options) as source:
         beat()
-        return outline(source.matrix, source.options, unit_entries, source.layout)
+        return outline(source.matrix, source.options, unit_entries, source.layout, cell_columns=cell_columns)
 
 
 def outline_and_values(
-    location: str, options: ReadOptions, unit_entries: int = UNIT_ENTRIES
-) -> tuple[SourceOutline, tuple[GeneValues, Texts] | None]:
+    location: str,
+    options: ReadOptions,
+    unit_entries: int = UNIT_ENTRIES,
+    cell_columns: CellColumns = ALL_COLUMNS,
+) -> tuple[SourceOutline, tuple[GeneValues, pa.Table] | None]:
     """Open a matrix once, to outline it and, if it is one unit, to read that, too; see `outline` and `read_unit`.
 
     Damaged files may hang or crash this: call it by `read_guarded`.
@@ -115,11 +129,11 @@ def outline_and_values(
     with open_source(location, options) as source:
         beat()
         selection = select_rows(source.matrix, source.options)
-        found = outline(source.matrix, source.options, unit_entries, source.layout, selection)
+        found = outline(source.matrix, source.options, unit_entries, source.layout, selection, cell_columns)
         beat()
         if len(found.units) > 1:
             return found, None
-        return found, read_unit(source.matrix, selection, found.units[0], source.options)
+        return found, read_unit(source.matrix, selection, found.units[0], source.options, found.kept)
 
 
 def _median_total(n_counts: Floats) -> float | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import CountMatrix, Flags, Floats, Numbers, Texts, brief
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 STRINGS = "strings"
 """What `Table.kind` calls a column of strings."""
+
+OTHER_TYPE = "column of another type"
+"""Kind of the error about a column that has no single text, number or truth value for each row."""
 
 Values = tuple[Numbers, Flags | None]
 """Some entries of a column, and which of them are missing; None where the format has no missing values."""
@@ -97,6 +101,22 @@ class Table(Protocol):
 
         return pd.Series(values if missing is None else np.where(missing, np.nan, values))
 
+    def arrow(self, column: str, first: int, last: int) -> pa.Array:
+        """Return some entries of a column for Arrow: texts, int64 (or uint64), double or truth values.
+
+        Texts may be dictionary-encoded. What is missing is null, but NaN of floats without missing values stays.
+        InputError, of kind `OTHER_TYPE`, if the column holds something else.
+        """
+        values, missing = self.values(column, first, last)
+        if values.ndim != 1:
+            self.refuse(column, f"must have one value for each of the {self.axis}", OTHER_TYPE)
+        return arrow_array(values, missing)
+
+    def arrow_type(self, column: str) -> pa.DataType:
+        """Return the type that `arrow` gives all entries of a column, of texts that of plain strings."""
+        kind = self.arrow(column, 0, min(1, self.length)).type
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
+
     def kind(self, column: str) -> str:
         """Return what a column holds, for messages."""
         values, _ = self.values(column, 0, 1)
@@ -110,6 +130,19 @@ class Table(Protocol):
         """Reject a column; `kind` is that of the error."""
         message = f"{self.location}: {self.place(column)} {problem}"
         raise InputError(message, kind=kind)
+
+
+def arrow_array(values: Numbers, missing: Flags | None) -> pa.Array:
+    """Return entries of a column in the types that `Table.arrow` promises."""
+    kind, mask = values.dtype.kind, None if missing is None or not missing.any() else missing
+    if kind not in "iufb":
+        texts = (values if kind == "U" else as_strings(values)).tolist()
+        return pa.array(texts, pa.string(), mask=mask)
+    if kind == "f":
+        return pa.array(values.astype(np.float64), mask=mask)
+    if kind == "b":
+        return pa.array(values.astype(np.bool_), mask=mask)
+    return pa.array(values.astype(np.uint64 if kind == "u" and values.dtype.itemsize == 8 else np.int64), mask=mask)
 
 
 _CELLXGENE_TYPES = ("feature_type", "protein_coding")
@@ -150,6 +183,14 @@ class TabledMatrix(CountMatrix):
         if not self._cells.has(name):
             self._cells.refuse(name, f"is missing; it has {listed(self._cells.columns, 12) or 'none'}")
         return self._cells.series(name, first, last)
+
+    def cell_column(self, name: str, first: int, last: int) -> pa.Array:
+        """Return a column of the cells ``first <= cell < last`` as Arrow has it; see `Table.arrow`."""
+        return self._cells.arrow(name, first, last)
+
+    def cell_column_type(self, name: str) -> pa.DataType:
+        """Return the type of a column of cells; see `Table.arrow_type`."""
+        return self._cells.arrow_type(name)
 
     def attributes(self, side: str) -> list[str]:
         """Return the names of the columns of rows (``"row"``) or of cells (``"cell"``), ascending."""

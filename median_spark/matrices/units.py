@@ -6,11 +6,13 @@ value = count / n_counts[cell] * target_sum, in float64 and in that order, for t
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from median_spark.errors import InputError, counted
 from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, select_genes
 from median_spark.guard import beat
+from median_spark.matrices.cell_columns import NO_COLUMNS, CellColumns, KeptColumns, cell_table, kept_columns
 from median_spark.matrices.cell_filter import passing_cells
 from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Int32s, Texts, brief
 from median_spark.matrices.integer_counts import first_fraction, fractions
@@ -42,12 +44,17 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
 
 
 def read_unit(
-    matrix: CountMatrix, selection: GeneSelection, unit: Unit, options: ReadOptions
-) -> tuple[GeneValues, Texts]:
+    matrix: CountMatrix,
+    selection: GeneSelection,
+    unit: Unit,
+    options: ReadOptions,
+    kept: KeptColumns | None = None,
+) -> tuple[GeneValues, pa.Table]:
     """Read a range of cells as normalised, gene-major values.
 
-    Returns the values of all genes of the selection that have one, cells counted from ``unit.first``, and the ids of
-    the unit's cells. InputError if a count is negative, NaN or infinite, or not whole unless that is allowed, or a cell
+    Returns the values of all genes of the selection that have one, and the table of the unit's cells that pass, with
+    the `kept` columns, by default only with id, total and number of genes. The cells of the values are rows of that
+    table. InputError if a count is negative, NaN or infinite, or not whole unless that is allowed, or a cell
     with counts has an n_counts that is not above 0.
     """
     cell_ids = matrix.cell_ids(unit.first, unit.last)
@@ -61,27 +68,33 @@ def read_unit(
         else matrix.n_counts()[unit.first : unit.last]
     )
     _check_totals(matrix, options, n_counts, entries.cells, cell_ids)
-    gene_values, cells = _by_gene(selection, entries, n_counts, options.target_sum)
+    gene_values, cells, n_genes = _by_gene(selection, entries, n_counts, options.target_sum, taken)
+    ids = cell_ids if taken.all() else cell_ids[taken]
     if len(gene_values.values) and gene_values.values.max() == np.inf:
-        cell = brief(cell_ids[cells[gene_values.values.argmax()]])
+        cell = brief(ids[cells[gene_values.values.argmax()]])
         message = (
             f"{matrix.location}: count / n_counts × {options.target_sum:g} of cell '{cell}' is too large for float64: "
             f"check {matrix.cell_attribute} '{options.names.n_counts}'"
         )
         raise InputError(message, kind="values too large")
-    return gene_values.detected(), cell_ids
+    kept = kept or kept_columns(matrix, NO_COLUMNS)
+    return gene_values.detected(), cell_table(matrix, kept, unit.first, taken, ids, n_counts[taken], n_genes)
 
 
-def values_of(location: str, unit: Unit, options: ReadOptions) -> tuple[GeneValues, Texts, int]:
+def values_of(
+    location: str, unit: Unit, options: ReadOptions, cell_columns: CellColumns = NO_COLUMNS
+) -> tuple[GeneValues, pa.Table, int]:
     """Open a matrix and read a unit; return what `read_unit` does, and the matrix's number of cells.
 
-    Damaged files may hang or crash this: call it by `read_guarded`.
+    `cell_columns` are the attributes that are kept of each cell. Damaged files may hang or crash this: call it by
+    `read_guarded`.
     """
     with open_source(location, options) as source:
         beat()
         selection = select_rows(source.matrix, source.options)
         beat()
-        return *read_unit(source.matrix, selection, unit, source.options), source.matrix.shape[1]
+        kept = kept_columns(source.matrix, cell_columns)
+        return *read_unit(source.matrix, selection, unit, source.options, kept), source.matrix.shape[1]
 
 
 def _read_entries(matrix: CountMatrix, selection: GeneSelection, unit: Unit, taken: Flags, cell_ids: Texts) -> Entries:
@@ -156,16 +169,19 @@ def _check_totals(matrix: CountMatrix, options: ReadOptions, n_counts: Floats, c
 
 
 def _by_gene(
-    selection: GeneSelection, entries: Entries, n_counts: Floats, target_sum: float
-) -> tuple[GeneValues, Int32s]:
+    selection: GeneSelection, entries: Entries, n_counts: Floats, target_sum: float, taken: Flags
+) -> tuple[GeneValues, Int32s, Int32s]:
     """Put row-major entries in gene order, sum the rows of one gene per cell, and normalise.
 
-    Returns the values of all genes of the selection, and their cells.
+    Returns the values of all genes of the selection, their cells, numbered among the `taken` ones, and the genes with a
+    value of each of these.
     """
     from median_spark.matrices.loops.dense import normalise_by_gene  # numba takes half a second: only who reads waits
 
     cells, values = np.empty(len(entries.cells), dtype=np.int32), np.empty(len(entries.cells), dtype=np.float64)
     lengths = np.zeros(len(selection.genes), dtype=np.int64)
+    numbers = np.cumsum(taken, dtype=np.int32) - np.int32(1)
+    n_genes = np.zeros(np.count_nonzero(taken), dtype=np.int32)
     filled, smallest = normalise_by_gene(
         np.argsort(selection.gene_of_row, kind="stable"),
         selection.gene_of_row,
@@ -175,14 +191,17 @@ def _by_gene(
         entries.counts,
         n_counts,
         target_sum,
+        numbers,
         cells,
         values,
         lengths,
+        n_genes,
     )
     cells, values = cells[:filled], values[:filled]
     if smallest == 0:  # so small a quotient that float64 has only 0 for it
         kept = values > 0
         lengths = np.diff(np.concatenate([[0], np.cumsum(kept)])[np.cumsum(lengths)], prepend=0)
         values, cells = values[kept], cells[kept]
+        n_genes = np.bincount(cells, minlength=len(n_genes)).astype(np.int32)
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return GeneValues(selection.genes, offsets, values, cells), cells
+    return GeneValues(selection.genes, offsets, values, cells), cells, n_genes

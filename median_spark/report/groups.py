@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from median_spark.errors import TableError, counted
-from median_spark.results import Result, group_columns, in_group, read_group_medians
+from median_spark.results import Result, group_columns, in_group, name_of, read_medians_of_groups
 
 MOST_DRAWN = 40
 """Groups whose medians of a gene are embedded in the page, at most."""
@@ -19,7 +19,6 @@ _MOST_EMBEDDED = 400_000
 """Medians of genes in groups that are embedded, at most: three bytes each."""
 
 _LEAST_REACH = math.log(3)  # so that groups that are all alike also look alike
-_NONE = "(none)"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -47,7 +46,7 @@ class GroupRow:
     @property
     def label(self) -> str:
         """The group's names in one text."""
-        return " · ".join(_NONE if name is None else name for name in self.names)
+        return name_of(self.names)
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,8 @@ class GeneAcrossGroups:
 
 
 def compared_groups(groups: pa.Table) -> ComparedGroups:
-    """Return the rows of a table of groups, see `median_spark.results.Result`."""
-    by = group_columns(groups)
+    """Return the rows of a table of groups, see `median_spark.results.GROUPS_SCHEMA`."""
+    by = tuple(group_columns(groups))
     columns = [name for name in GroupRow.__dataclass_fields__ if name not in {"names", "place", "above"}]
     named = zip(*(groups[name].to_pylist() for name in by), strict=True)
     rows: list[tuple[tuple[str | None, ...], dict[str, Any]]] = list(
@@ -122,7 +121,7 @@ def across_groups(result: Result, groups: ComparedGroups, genes: list[str], dete
     largest = groups.largest(detected)
     if result.by_group is None or not largest:
         return None
-    table = read_group_medians(result.by_group, groups.by, [group.names for group in largest])
+    table = read_medians_of_groups(result.by_group, groups.by, [group.names for group in largest])
     places = pc.index_in(table["gene"], value_set=pa.array(genes, pa.string()))
     if places.null_count:
         message = f"{result.by_group}: this file has genes that the medians lack, and so is of another result"

@@ -30,7 +30,7 @@ from median_spark.report.sections import (
     short_name,
 )
 from median_spark.report.stability import StabilitySection, stability_section
-from median_spark.results import Result, StabilityFigures, find_result, layout, read_result
+from median_spark.results import NO_VALUE, Result, StabilityFigures, find_result, layout, read_result
 
 _DETECTION_BINS = 4  # per decade of cells
 _MEDIAN_BINS = 12  # per decade of counts
@@ -212,7 +212,7 @@ def _environment() -> Environment:
     )
     for name in ("whole", "value", "plain", "setting", "breakable", "percent", "factor", "share", "byte_size"):
         environment.filters[name] = getattr(texts, name)
-    environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS, infinity=math.inf)
+    environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS, infinity=math.inf, no_value=NO_VALUE)
     for name in ("page.css", "drawing.js", "genes.js", "page.js"):
         environment.globals[name.replace(".", "_")] = Markup((folder / name).read_text(encoding="utf-8"))
     return environment

@@ -5,23 +5,38 @@ digests.parquet                  one row per detected gene: its t-digest
 total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_median_dict.pickle,
 gene_detection_counts_dict.pickle          the published procedure's files
 stability.parquet                where it was asked for: how far each median moves with the sources
-by_source.parquet, sources.parquet, sources.csv     where sources were compared, see `median_spark.results.sources`
+by_group.parquet, groups.parquet, groups.csv     where there are groups, see `median_spark.results.groups`
 geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
 metrics.parquet, metrics.csv     one row: the summary's figures, and what each stage took
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
 from median_spark.results.folder import check_result_target, write_result
+from median_spark.results.groups import (
+    NO_VALUE,
+    GroupComparison,
+    GroupRatio,
+    MedianChange,
+    Verdict,
+    assemble_by_group,
+    change_of,
+    compare_group,
+    groups_table,
+    name_of,
+    stand_apart,
+)
 from median_spark.results.layout import (
-    BY_SOURCE_SCHEMA,
+    BY_GROUP_SCHEMA,
     DIGESTS_SCHEMA,
+    GROUPS_SCHEMA,
     MEDIANS_SCHEMA,
     METRICS_SCHEMA,
     RESULT_FORMAT_VERSION,
-    SOURCES_SCHEMA,
     STABILITY_SCHEMA,
+    group_columns,
+    with_groups,
 )
-from median_spark.results.medians import ExactMedian, GeneDigests, median_table
+from median_spark.results.medians import ExactMedian, GeneDigests, means_of, median_table
 from median_spark.results.metrics import Stage, Stopwatch
 from median_spark.results.provenance import (
     LeftOutIds,
@@ -36,40 +51,31 @@ from median_spark.results.reading import (
     Result,
     check_format_version,
     find_result,
-    group_columns,
     in_group,
     read_columns,
-    read_group_medians,
     read_medians,
+    read_medians_of_groups,
     read_provenance,
     read_result,
     read_summary,
-)
-from median_spark.results.sources import (
-    MedianChange,
-    SourceComparison,
-    SourceRatio,
-    Verdict,
-    assemble_by_source,
-    change_of,
-    compare_source,
-    sources_table,
-    stand_apart,
 )
 from median_spark.results.stability import StabilityFigures, stability_figures, stability_table
 from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise
 
 __all__ = [
-    "BY_SOURCE_SCHEMA",
+    "BY_GROUP_SCHEMA",
     "DIGESTS_SCHEMA",
+    "GROUPS_SCHEMA",
     "MEDIANS_SCHEMA",
     "METRICS_SCHEMA",
+    "NO_VALUE",
     "RESULT_FORMAT_VERSION",
-    "SOURCES_SCHEMA",
     "STABILITY_SCHEMA",
     "CorpusFigures",
     "ExactMedian",
     "GeneDigests",
+    "GroupComparison",
+    "GroupRatio",
     "LeftOutIds",
     "MedianChange",
     "MergeRecord",
@@ -78,34 +84,35 @@ __all__ = [
     "RecordedSource",
     "Result",
     "ResultSummary",
-    "SourceComparison",
-    "SourceRatio",
     "StabilityFigures",
     "Stage",
     "Stopwatch",
     "Verdict",
-    "assemble_by_source",
+    "assemble_by_group",
     "change_of",
     "check_format_version",
     "check_result_target",
-    "compare_source",
+    "compare_group",
     "figures_of",
     "find_result",
     "group_columns",
+    "groups_table",
     "in_group",
+    "means_of",
     "median_table",
+    "name_of",
     "provenance_of",
     "read_columns",
-    "read_group_medians",
     "read_medians",
+    "read_medians_of_groups",
     "read_provenance",
     "read_result",
     "read_summary",
-    "sources_table",
     "stability_figures",
     "stability_table",
     "stand_apart",
     "summarise",
     "time_now",
+    "with_groups",
     "write_result",
 ]

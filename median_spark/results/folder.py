@@ -15,12 +15,12 @@ from median_spark.errors import OutputError, listed
 from median_spark.geneformer import GeneformerDictionaries, geneformer_dictionaries
 from median_spark.options import OVERWRITE
 from median_spark.results import layout
+from median_spark.results.groups import GroupComparison
 from median_spark.results.medians import GeneDigests, digest_table
 from median_spark.results.metrics import Stage, Stopwatch, metrics_table
 from median_spark.results.pickles import published_pickles
 from median_spark.results.provenance import Provenance
 from median_spark.results.reading import Result
-from median_spark.results.sources import SourceComparison
 from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
 
 
@@ -57,7 +57,7 @@ def write_result(
     provenance: Provenance,
     *,
     dictionaries: GeneformerDictionaries | None = None,
-    comparison: SourceComparison | None = None,
+    comparison: GroupComparison | None = None,
     stages: Iterable[Stage] = (),
     report: Callable[[Result], bytes] | None = None,
 ) -> ResultSummary:
@@ -81,8 +81,8 @@ def write_result(
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
         if comparison is not None:
-            _write_table(comparison.table, staging / layout.SOURCES)
-            shutil.move(comparison.by_source, staging / layout.BY_SOURCE)
+            _write_table(comparison.table, staging / layout.GROUPS)
+            shutil.move(comparison.by_group, staging / layout.BY_GROUP)
         (staging / layout.GENEFORMER).mkdir()
         for name, content in dictionaries.files().items():
             (staging / layout.GENEFORMER / name).write_bytes(content)
@@ -91,7 +91,9 @@ def write_result(
         _write_json(staging / layout.PROVENANCE, provenance.as_json())
         _write_json(staging / layout.SUMMARY, summary.as_json())
         if report is not None:
-            page = report(Result(location, table, digests, summary, provenance, None, None))
+            groups = comparison.table if comparison else None
+            by_group = str(staging / layout.BY_GROUP) if comparison else None
+            page = report(Result(location, table, digests, summary, provenance, groups, by_group))
             (staging / layout.REPORT).write_bytes(page)
         watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
         metrics = metrics_table(summary, provenance, watch.stages, location)

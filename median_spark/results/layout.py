@@ -1,5 +1,7 @@
 """The layout of a result folder: the names of its files, their columns, and the version of this format."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from median_spark.digests import FRACTIONS
@@ -10,8 +12,6 @@ RESULT_FORMAT_VERSION = 1
 
 MEDIANS = "medians.parquet"
 DIGESTS = "digests.parquet"
-BY_SOURCE = "by_source.parquet"
-SOURCES = "sources.parquet"
 BY_GROUP = "by_group.parquet"
 GROUPS = "groups.parquet"
 STABILITY = "stability.parquet"
@@ -30,9 +30,9 @@ DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
 
 OWN_FILES = frozenset(
     {
-        MEDIANS, "medians.csv", DIGESTS, BY_SOURCE, SOURCES, "sources.csv", BY_GROUP, GROUPS, "groups.csv", STABILITY,
-        METRICS, "metrics.csv", SUMMARY, PROVENANCE, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS,
-        DETECTED_MEDIANS, DETECTION_COUNTS,
+        MEDIANS, "medians.csv", DIGESTS, BY_GROUP, GROUPS, "groups.csv", STABILITY, METRICS, "metrics.csv", SUMMARY,
+        "by_source.parquet", "sources.parquet", "sources.csv",  # of earlier versions
+        PROVENANCE, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
         *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),
     }
 )  # fmt: skip
@@ -50,32 +50,49 @@ def _schema(*columns: str) -> pa.Schema:
 
 
 MEDIANS_SCHEMA = _schema(
-    "gene text, median float?, n_cells int, n_sources int",
+    "gene text, median float?, n_cells int, n_sources int, mean float?, sd float?, share_detected float?",
     "min float?, q05 float?, q25 float?, q75 float?, q95 float?, max float?",
     "digest_median float?, digest_rank_error float?",
 )
 """Columns of ``medians.parquet`` and ``medians.csv``: one row per gene of the universe, ascending; values in counts per
-target sum. Fields of undetected genes are null."""
+target sum. Fields of undetected genes are null.
+
+mean, sd : of the values above zero; the standard deviation has the divisor n - 1
+share_detected : cells with a value over cells that pass
+"""
 
 DIGESTS_SCHEMA = _schema("gene text, n int, min float, max float, mean floats, weight floats, compression float")
 """Columns of ``digests.parquet``: one row per detected gene, ascending."""
 
-BY_SOURCE_SCHEMA = _schema("source text, gene text, n_cells int, median float")
-"""Columns of ``by_source.parquet``: the detected genes of each source, ascending by source and gene."""
+BY_GROUP_SCHEMA = _schema("gene text, n_cells int, median float, mean float, sd float?")
+"""Columns of ``by_group.parquet`` after those that make the groups: the detected genes of each group, ascending."""
 
-SOURCES_SCHEMA = _schema(
-    "source text, cells int, cells_passed int, values int, genes_detected int, median_n_counts float?",
+GROUPS_SCHEMA = _schema(
+    "sources int, cells int, values int, genes_detected int, median_n_counts float?",
     "values_per_cell float, genes_compared int, ratio float?, ratio_q25 float?, ratio_q75 float?",
     "factor_apart float?, apart bool?, without_typical_change float?, without_p95_change float?",
     "without_genes_changed int?, without_genes_lost int?",
 )
-"""Columns of ``sources.parquet`` and ``sources.csv``: one row per source, ascending.
+"""Columns of ``groups.parquet`` and ``groups.csv`` after those that make the groups: one row per group, ascending, that
+of cells without a value last.
 
-ratio : a gene's median in this source over its median in the corpus, at the median of all genes compared; quartiles
-factor_apart : how many times the ratio of the median source is above or below this source's
+ratio : a gene's median in this group over its median in the corpus, at the median of all genes compared; quartiles
+factor_apart : how many times the ratio of the median group is above or below this group's
 apart : see `median_spark.results.stand_apart`; null where there is no verdict
-without_… : what leaving this source out changes, see `median_spark.results.MedianChange`; null where it was not tried
+without_… : what leaving this group out changes, see `median_spark.results.MedianChange`; null where it was not tried
 """
+
+
+def with_groups(columns: Sequence[str], schema: pa.Schema) -> pa.Schema:
+    """Return a schema after the columns that make the groups, which are texts."""
+    return pa.schema([*(pa.field(name, pa.string()) for name in columns), *schema])
+
+
+def group_columns(table: pa.Table) -> list[str]:
+    """Return the columns of a table of groups that make the groups."""
+    names: list[str] = table.column_names
+    return names[: names.index(GROUPS_SCHEMA.names[0])]
+
 
 _SHARES = [f"1_{fraction}" for fraction in FRACTIONS]
 
@@ -96,7 +113,7 @@ median_1_…, change_1_… : with 1/16, 1/8, 1/4 and 1/2 of the sources, the med
 METRICS_SOFTWARE = ("median_spark", "python", "spark", "numpy", "pyarrow", "crick")
 
 METRICS_FIGURES = _schema(
-    "sources int?, failed_sources int?, sources_apart int?, cells int?, cells_passed int?, values int?, genes int?",
+    "sources int?, failed_sources int?, groups_apart int?, cells int?, cells_passed int?, values int?, genes int?",
     "genes_detected int?, genes_in_more_than_100_cells int?, genes_in_more_than_1000_cells int?",
     "median_detection_count float?, median_detection_count_of_detected float?, target_sum float?, compression float?",
     "medians_are text?, worst_digest_rank_error float?, p99_digest_rank_error float?",
@@ -108,7 +125,8 @@ _STAGE_FIGURES = {
     "convert": ("tasks", "sources", "bytes_in", "bytes_out"),
     "digest": ("tasks", "bytes_in", "bytes_out"),
     "refine": ("tasks", "rounds", "values_in"),
-    "by_source": ("tasks",),
+    "groups": ("tasks",),
+    "digest_pickles": ("tasks",),
     "merge": ("files", "bytes_in"),
     "write": ("bytes_out",),
 }

@@ -1,13 +1,14 @@
 """The median table: one row for every gene of the universe, from the genes' digests and exact medians."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests import Digest, medians_of, quantiles_of
+from median_spark.digests import Digest, Moments, mean_and_sd_of, medians_of, quantiles_of
+from median_spark.gene_values import Floats
 from median_spark.results.layout import DIGESTS_SCHEMA, MEDIANS_SCHEMA
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "q75": 0.75, "q95": 0.95}
@@ -21,6 +22,7 @@ class GeneDigests:
     digests: dict[str, Digest]  # of the detected genes
     n_sources: dict[str, int]  # sources in which each detected gene has a value
     compression: float
+    moments: Mapping[str, Moments] | None = None  # of the detected genes; None where others made the digests
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class ExactMedian:
     rank_error: float
 
 
-def median_table(merged: GeneDigests, exact: Mapping[str, ExactMedian] | None) -> pa.Table:
-    """Return the median table, see `MEDIANS_SCHEMA`.
+def median_table(
+    merged: GeneDigests, exact: Mapping[str, ExactMedian] | None, cells_passed: int | None = None
+) -> pa.Table:
+    """Return the median table, see `MEDIANS_SCHEMA`; `cells_passed` is the number of cells, if it is known.
 
     Without exact medians, `median` is the digest's and the rank error is null. The digest's median is exact for a gene
     whose every value has a centroid of its own (about 250 values at compression 200), and crick's estimate otherwise,
@@ -43,10 +47,15 @@ def median_table(merged: GeneDigests, exact: Mapping[str, ExactMedian] | None) -
     estimates = medians_of(digests)
     quantiles = quantiles_of(digests, [[q] for q in _QUANTILES.values()])
     least, most = np.array([digest.min for digest in digests]), np.array([digest.max for digest in digests])
+    n_cells = np.array([digest.n for digest in digests], dtype=np.int64)
+    mean, sd = means_of(merged, genes) if merged.moments is not None else (None, None)
     detected: dict[str, Any] = {
         "gene": genes,
+        "mean": mean,
+        "sd": sd,
+        "share_detected": n_cells / cells_passed if cells_passed else None,
         "median": [exact[gene].median for gene in genes] if exact else estimates,
-        "n_cells": [digest.n for digest in digests],
+        "n_cells": n_cells,
         "n_sources": [merged.n_sources[gene] for gene in genes],
         "min": least,
         "max": most,
@@ -54,12 +63,29 @@ def median_table(merged: GeneDigests, exact: Mapping[str, ExactMedian] | None) -
         "digest_rank_error": [exact[gene].rank_error if exact else None for gene in genes],
         **dict(zip(_QUANTILES, np.clip(quantiles, least, most), strict=True)),
     }
-    undetected = [{"gene": gene, "n_cells": 0, "n_sources": 0} for gene in set(merged.universe) - set(genes)]
+    none = {"gene": "", "n_cells": 0, "n_sources": 0, "share_detected": 0.0 if cells_passed else None}
+    undetected = [{**none, "gene": gene} for gene in set(merged.universe) - set(genes)]
+    columns = [
+        pa.nulls(len(genes), each.type) if detected[each.name] is None
+        else pa.array(detected[each.name], each.type, from_pandas=each.name == "sd")
+        for each in MEDIANS_SCHEMA
+    ]  # fmt: skip
     tables = [
-        pa.Table.from_pydict(detected, schema=MEDIANS_SCHEMA),
+        pa.table(columns, schema=MEDIANS_SCHEMA),
         pa.Table.from_pylist(undetected, schema=MEDIANS_SCHEMA),
     ]
     return pa.concat_tables(tables).sort_by("gene").combine_chunks()
+
+
+def means_of(merged: GeneDigests, genes: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the mean and the standard deviation of detected genes whose moments are known, shape (genes,) each."""
+    if merged.moments is None:
+        message = "these digests have no moments"
+        raise ValueError(message)
+    digests = [merged.digests[gene] for gene in genes]
+    n = np.array([digest.n for digest in digests], dtype=np.int64)
+    constant = np.array([digest.min == digest.max for digest in digests], dtype=np.bool_)
+    return mean_and_sd_of([merged.moments[gene] for gene in genes], n, constant)
 
 
 def digest_table(merged: GeneDigests) -> pa.Table:

@@ -19,10 +19,8 @@ from median_spark.results.summary import ResultSummary
 _DOCUMENT = "document of a result"
 _MEDIAN_COLUMNS = ("gene", "median", "n_cells", "n_sources", "q25", "q75", "digest_rank_error")
 _DIGEST_COLUMNS = ("gene", "n", "min", "max", "mean", "weight")
-_GROUP_COLUMNS = (
-    "sources", "cells", "median_n_counts", "values_per_cell", "ratio", "ratio_q25", "ratio_q75", "factor_apart",
-    "apart", "without_typical_change", "without_p95_change", "without_genes_changed",
-)  # fmt: skip
+_NEWER_COLUMNS = ("mean", "sd", "share_detected")
+"""Columns of the median table that results of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,9 @@ class Result:
     digests: pa.Table
     summary: ResultSummary
     provenance: Provenance
-    groups: pa.Table | None  # where cells were grouped: the columns that they are grouped by, then the figures
-    by_group: str | None  # location of the medians of every group, where cells were grouped
-    stability: pa.Table | None = None  # see `STABILITY_SCHEMA`; where it was asked for
+    groups: pa.Table | None  # where there are groups, see `GROUPS_SCHEMA`
+    by_group: str | None = None  # location of the medians of every group, where there are groups
+    stability: pa.Table | None = None  # where it was asked for, see `STABILITY_SCHEMA`
 
 
 def find_result(location: str) -> str:
@@ -72,7 +70,7 @@ def read_result(folder: str) -> Result:
         digests,
         summary,
         read_provenance(folder),
-        read_columns(groups, _GROUP_COLUMNS, others=True) if grouped else None,
+        read_groups(groups) if grouped else None,
         by_group if grouped else None,
         read_columns(stability, layout.STABILITY_SCHEMA.names) if storage.stat(stability) is not None else None,
     )
@@ -90,7 +88,8 @@ def read_medians(result: str) -> pa.Table:
     -------
     pyarrow.Table
         One row per gene, ascending: ``gene``, ``median`` (float64, counts per target sum; null where the gene is not
-        detected), ``n_cells``, ``n_sources``, quantiles, ``digest_median``, ``digest_rank_error``.
+        detected), ``n_cells``, ``n_sources``, ``mean``, ``sd``, ``share_detected``, quantiles, ``digest_median``,
+        ``digest_rank_error``.
 
     Raises
     ------
@@ -106,31 +105,39 @@ def read_medians(result: str) -> pa.Table:
     """
     folder = find_result(result)
     read_summary(folder)
-    return read_columns(storage.join(folder, layout.MEDIANS), layout.MEDIANS_SCHEMA.names)
+    wanted = layout.MEDIANS_SCHEMA.names
+    table = read_columns(storage.join(folder, layout.MEDIANS), wanted, may_lack=_NEWER_COLUMNS)
+    for name in set(wanted) - set(table.column_names):
+        table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+    return table.select(wanted)
 
 
-def read_columns(location: str, columns: Sequence[str], *, others: bool = False) -> pa.Table:
-    """Read columns of a Parquet file of a result, and its `others`, too, if asked to.
+def read_groups(location: str) -> pa.Table:
+    """Read a table of groups, see `GROUPS_SCHEMA`; raises TableError if it cannot be read or lacks a column."""
+    return read_columns(location, None, layout.GROUPS_SCHEMA.names)
 
-    Raises TableError if it cannot be read or lacks one of them.
+
+def read_columns(
+    location: str, columns: Sequence[str] | None, required: Sequence[str] = (), *, may_lack: Sequence[str] = ()
+) -> pa.Table:
+    """Read columns of a Parquet file of a result, by default all.
+
+    Raises TableError if it cannot be read, or lacks one of them that it `may_lack` not, or one that is required.
     """
     try:
         # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
         file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
-        missing = sorted(set(columns) - set(file.schema_arrow.names))
-        table = None if missing else file.read(columns=None if others else list(columns)).combine_chunks()
+        held = file.schema_arrow.names
+        missing = sorted({*(columns or ()), *required} - {*held, *may_lack})
+        wanted = held if columns is None else [name for name in columns if name in held]
+        table = None if missing else file.read(columns=wanted).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
     if missing:
-        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {file.schema_arrow.names}"
+        message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {held}"
         raise TableError(message)
     return table
-
-
-def group_columns(table: pa.Table) -> tuple[str, ...]:
-    """Return the columns that cells are grouped by, of a table of groups: all before ``sources``."""
-    return tuple(table.column_names[: table.column_names.index("sources")])
 
 
 def in_group(by: Sequence[str], names: Sequence[str | None]) -> pc.Expression:
@@ -142,13 +149,13 @@ def in_group(by: Sequence[str], names: Sequence[str | None]) -> pc.Expression:
     return reduce(and_, conditions)
 
 
-def read_group_medians(location: str, by: Sequence[str], groups: Sequence[Sequence[str | None]]) -> pa.Table:
+def read_medians_of_groups(location: str, by: Sequence[str], groups: Sequence[Sequence[str | None]]) -> pa.Table:
     """Read the rows of some groups, at least one, from the file of all groups' medians, which may be large.
 
     Raises TableError if the file cannot be read or lacks a column.
     """
     wanted = reduce(or_, (in_group(by, names) for names in groups))
-    columns = [*by, "gene", "n_cells", "median"]
+    columns = [*by, *layout.BY_GROUP_SCHEMA.names]
     try:
         with storage.open_random(location) as file:
             return pq.read_table(file, columns=columns, filters=wanted).combine_chunks()

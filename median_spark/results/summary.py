@@ -72,9 +72,9 @@ class ResultSummary:
         None where they were not refined.
     geneformer : DictionaryFigures or None
         Figures of the dictionaries that a tokenizer loads.
-    sources_apart : list of str or None
-        Sources whose medians stand apart, see `median_spark.results.stand_apart`; None, and not in the JSON, where
-        sources were not compared or were too few to tell.
+    groups_apart : list of str or None
+        Groups whose medians stand apart, see `median_spark.results.stand_apart`; None, and not in the JSON, where there
+        are no groups or too few to tell.
     """
 
     sources: int | None
@@ -94,13 +94,13 @@ class ResultSummary:
     worst_digest_rank_error: float | None
     p99_digest_rank_error: float | None
     geneformer: DictionaryFigures | None = None
-    sources_apart: list[str] | None = None
+    groups_apart: list[str] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
         document = asdict(self) | {"failed_sources": [failure.as_json() for failure in self.failed_sources]}
-        if self.sources_apart is None:
-            del document["sources_apart"]
+        if self.groups_apart is None:
+            del document["groups_apart"]
         return document
 
     @classmethod
@@ -129,7 +129,7 @@ def summarise(
     corpus: CorpusFigures,
     compression: float,
     geneformer: DictionaryFigures | None = None,
-    sources_apart: list[str] | None = None,
+    groups_apart: list[str] | None = None,
 ) -> ResultSummary:
     """Return the figures of a median table over a corpus."""
     counts = table["n_cells"].to_numpy()
@@ -153,5 +153,5 @@ def summarise(
         worst_digest_rank_error=float(errors.max()) if len(errors) else None,
         p99_digest_rank_error=float(np.percentile(errors, 99)) if len(errors) else None,
         geneformer=geneformer,
-        sources_apart=sources_apart,
+        groups_apart=groups_apart,
     )

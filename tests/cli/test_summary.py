@@ -40,7 +40,7 @@ class TestLines:
         assert lines[-3].mark is Mark.WARNING
 
     def test_a_group_with_room_for_one_line_is_counted(self):
-        assert warnings(7, "sources.csv").first(1) == [Line("warning", "7, see sources.csv", Mark.WARNING)]
+        assert warnings(7, "groups.csv").first(1) == [Line("warning", "7, see groups.csv", Mark.WARNING)]
 
     def test_findings_stand_in_one_column(self):
         assert aligned([*FIGURES, Line("", "more")]) == [

@@ -42,7 +42,7 @@ def summary(**other):
         "genes_detected": 4, "genes_in_more_than_100_cells": 0, "genes_in_more_than_1000_cells": 0,
         "median_detection_count": 4.5, "median_detection_count_of_detected": 5.0, "target_sum": 1e4,
         "compression": 100.0, "medians_are": "exact", "worst_digest_rank_error": 0.01, "p99_digest_rank_error": 0.001,
-        "geneformer": figures, "sources_apart": ["s0"],
+        "geneformer": figures, "groups_apart": ["s0"],
     }  # fmt: skip
     return ResultSummary(**(known | other))
 
@@ -61,12 +61,12 @@ def result(tmp_path):
         }
         for number in range(8)
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(sources), tmp_path / "sources.parquet")
+    pq.write_table(pa.Table.from_pylist(sources), tmp_path / "groups.parquet")
     return str(tmp_path)
 
 
 def test_the_longest_summary_of_a_run_fits_and_loses_no_kind_of_problem(result):
-    said = run_summary(conversion_summary(conversion(), "x", result), result_summary(summary(), result, by_source=True))
+    said = run_summary(conversion_summary(conversion(), "x", result), result_summary(summary(), result, by=("source",)))
     lines = aligned(said.lines())
     assert len(lines) == MOST_LINES
     assert [line.split()[0] for line in lines[-4:]] == ["warning", "warning", "failed", "report"]
@@ -77,7 +77,7 @@ def test_the_longest_summary_of_a_run_fits_and_loses_no_kind_of_problem(result):
 
 
 def test_genes_are_shown_in_order_where_there_is_room(result):
-    lines = aligned(result_summary(summary(sources_apart=[]), result).lines())
+    lines = aligned(result_summary(summary(groups_apart=[]), result).lines())
     assert [line for line in lines if " median " in line and " in " in line and "cells" in line][-3:] == [
         "most cells    B                median    2.0000 in 27 cells of 8 sources",
         "              A                median    1.5000 in 9 cells of 1 source",
@@ -111,7 +111,7 @@ def test_the_longest_summary_of_a_merge_fits(result):
     record = MergeRecord(
         merged=[], left_out=LeftOutIds(2, ["E1"], 1), warnings=["odd"] * 30, n_sources_are_lower_bounds=True
     )
-    unknown = {"worst_digest_rank_error": None, "target_sum": None, "sources_apart": None}
+    unknown = {"worst_digest_rank_error": None, "target_sum": None, "groups_apart": None}
     lines = aligned(merge_summary(summary(**unknown), record, result).lines())
     assert len(lines) == MOST_LINES
     assert "more in" in lines[-2]

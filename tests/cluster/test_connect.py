@@ -73,7 +73,7 @@ def local(demo, tmp_path_factory):
     """The folder of a run in local mode, with a result in several bundles beside it."""
     out = tmp_path_factory.mktemp("local") / "run"
     table = ["--gene-table", str(demo / "gene_info_table.csv"), "--master", "local[2]", "--quiet"]
-    more = ["--by-source", "--digest-pickles", str(out.parent / "pickles")]
+    more = ["--by", "source", "--digest-pickles", str(out.parent / "pickles")]
     finish(LOCAL, "run", demo, "--out", out, *table, *more)
     finish(IN_WINDOWS, "medians", out / "expression", "--out", out.parent / "windows", *table)
     return out
@@ -88,7 +88,7 @@ def done(remote, demo, options, tmp_path_factory):
         str(out),
         spark=remote,
         reading=options,
-        outputs=ResultOptions(by_source=True, digest_pickles=str(out.parent / "pickles")),
+        outputs=ResultOptions(by=("source",), digest_pickles=str(out.parent / "pickles")),
     )
     medians(
         str(out / "expression"),
@@ -123,7 +123,7 @@ def test_a_run_yields_the_files_of_local_mode(local, done):
         expected, found = contents(local.parent / result), contents(done.parent / result)
         assert found.keys() == expected.keys()
         assert [name for name in found if found[name] != expected[name]] == []
-    assert {"medians.csv", "by_source.parquet", "total_gene_tdigest_dict.pickle"} <= contents(local / "medians").keys()
+    assert {"medians.csv", "by_group.parquet", "total_gene_tdigest_dict.pickle"} <= contents(local / "medians").keys()
 
 
 def test_the_expression_tables_hold_the_same_rows(local, done):

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
 
 SOURCES = 6
 
-COMPARED = (*SAME_BYTES, "sources.csv", "detection_counts.png")
+COMPARED = (*SAME_BYTES, "groups.csv", "detection_counts.png")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def made(server, corpus):
 
 def arguments(corpus, out, *more):
     pickles = ("--digest-pickles", f"{out}-digests")
-    return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, "--by-source", *pickles, *LOCAL, *more)
+    by = ("--by", "source")
+    return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, *by, *pickles, *LOCAL, *more)
 
 
 LOCAL = ("--master", "local[2,4]")
@@ -79,7 +80,7 @@ def command(*given):
 def result(folder):
     """Return what must be the same wherever a result lies."""
     found = {name: storage.read_bytes(storage.join(str(folder), name)) for name in COMPARED}
-    for name in ("digests.parquet", "by_source.parquet", "medians.parquet"):
+    for name in ("digests.parquet", "by_group.parquet", "medians.parquet"):
         filesystem, path = storage.resolve(storage.join(str(folder), name))
         found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)
     return found

@@ -110,7 +110,7 @@ def out(place):
 def reference(place, corpus):
     """A local run: the folder that it left, and its content."""
     out = place / "out"
-    command = [sys.executable, "-m", "median_spark", "run", str(corpus), "--by-source", "--out", str(out)]
+    command = [sys.executable, "-m", "median_spark", "run", str(corpus), "--by", "source", "--out", str(out)]
     subprocess.run([*command, "--master", "local[2]", "--quiet"], check=True)
     found = content(out)
     out.rename(place / "reference")
@@ -215,7 +215,7 @@ def test_the_archive_says_which_machines_it_fits_and_brings_no_spark(archive):
 
 
 def test_a_cluster_of_bare_machines_writes_the_same_bytes(edge, bare, cluster, archive, corpus, reference, out):
-    with run(edge, bare, cluster, archive, JOB, corpus, "--by-source", "--out", out) as job:
+    with run(edge, bare, cluster, archive, JOB, corpus, "--by", "source", "--out", out) as job:
         assert job.end() == 0, job.said()
     assert not differing(content(out), reference[1])
     at_work = {event["Task Info"]["Executor ID"] for event in job.logged("TaskEnd") if is_success(event)}
@@ -223,7 +223,7 @@ def test_a_cluster_of_bare_machines_writes_the_same_bytes(edge, bare, cluster, a
 
 
 def test_a_machine_that_is_lost_while_matrices_are_read(edge, bare, cluster, archive, corpus, reference, out):
-    with run(edge, bare, cluster, archive, JOB, corpus, "--by-source", "--out", out) as job:
+    with run(edge, bare, cluster, archive, JOB, corpus, "--by", "source", "--out", out) as job:
         loss = switch_off_at_work(job, cluster.workers[0], "median_spark: look")
         assert len(stored_records(out / "expression")) < SOURCES
         assert job.end() == 0, job.said()
@@ -233,7 +233,7 @@ def test_a_machine_that_is_lost_while_matrices_are_read(edge, bare, cluster, arc
 
 def test_a_machine_that_is_lost_while_medians_are_computed(edge, bare, cluster, archive, corpus, reference, out):
     shutil.copytree(reference[0] / "expression", out / "expression")
-    with run(edge, bare, cluster, archive, JOB, corpus, "--by-source", "--out", out) as job:
+    with run(edge, bare, cluster, archive, JOB, corpus, "--by", "source", "--out", out) as job:
         loss = switch_off_at_work(job, cluster.workers[0], "median_spark: digest")
         assert not (out / "medians").exists()
         assert job.end() == 0, job.said()

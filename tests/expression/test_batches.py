@@ -13,7 +13,6 @@ from median_spark import storage
 from median_spark.expression import (
     SMALL_BYTES,
     Looking,
-    StagedSource,
     WantedSource,
     conversion_fingerprint,
     create_table,
@@ -76,6 +75,9 @@ def test_parts_have_the_bytes_of_those_that_are_read_by_units(table, corpus):
         by_unit = Path(table.staging.unit(one.conversion, 0)[0])
         assert by_unit.read_bytes() == Path(table.staging.batch_part(batch, one.conversion)).read_bytes()
         assert record.parts[0].size == by_unit.stat().st_size
+        cells = Path(table.staging.unit_cells(one.conversion, 0))
+        assert cells.read_bytes() == Path(table.staging.batch_cells(batch, one.conversion)).read_bytes()
+        assert record.cells_parts[0].size == cells.stat().st_size
 
 
 @pytest.mark.parametrize("why", ["large", "units"])
@@ -102,22 +104,21 @@ def test_a_batch_that_is_committed_is_what_engines_read(table, corpus):
     stage(table, sources)
     (batch,) = table.staging.batches()
     records = table.staged_batch(batch)
-    staged = [
-        StagedSource(record, tuple(table.staging.batch_part(batch, record.conversion) for _ in record.parts))
-        for record in records
-    ]
-    table.commit_all(staged, set())
+    table.commit_all([table.staged_in_batch(record, batch) for record in records], set())
     table.staging.discard_batch(batch)
     assert table.sources() == records
     assert len(pq.read_table(table.values)) == sum(record.values for record in records)
+    assert len(pq.read_table(table.cells)) == sum(record.cells_passed for record in records)
     assert content(table.staging.location) == {}
 
 
-def test_of_a_batch_whose_commit_was_killed_the_rest_is_kept(table, corpus):
+@pytest.mark.parametrize("moved", [("batch_part",), ("batch_cells",), ("batch_part", "batch_cells")])
+def test_of_a_batch_whose_commit_was_killed_the_rest_is_kept(table, corpus, moved):
     stage(table, wanted(corpus))
     (batch,) = table.staging.batches()
     first = table.staged_batch(batch)[0]
-    Path(table.staging.batch_part(batch, first.conversion)).unlink()  # moved, and then removed as a leftover
+    for kind in moved:  # and then removed as a leftover
+        Path(getattr(table.staging, kind)(batch, first.conversion)).unlink()
     assert table.staged_batch(batch) is None
     assert [record.source for record in table.staged_batch(batch, partly=True)] == ["b", "empty"]
 

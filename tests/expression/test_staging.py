@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tables import stage_source
+from tables import cells_of, stage_source
 
-from median_spark.expression import PartEntry, RowGroup, UnitRecord, create_table
+from median_spark.expression import CellsEntry, PartEntry, RowGroup, UnitRecord, create_table, write_cells
 from median_spark.storage import write_json
 
 
@@ -37,6 +37,20 @@ def test_records_leave_out_a_record_whose_part_is_missing(table):
     assert set(records_of(table)) == {0}
 
 
+def test_records_leave_out_a_record_whose_cells_are_missing(table):
+    stage_source(table, "a", "c0", [1.0])
+    Path(table.staging.unit_cells("c0", 0)).unlink()
+    assert set(records_of(table)) == {1}
+
+
+def test_records_leave_out_what_an_older_version_staged_which_kept_no_cells(table):
+    record = stage_source(table, "a", "c0", [1.0])
+    older = UnitRecord(0, 1, 1, record.parts[0]).as_json()
+    del older["cells_part"]
+    write_json(table.staging.unit("c0", 0)[1], older)
+    assert set(records_of(table)) == {1}
+
+
 def test_records_leave_out_a_part_whose_record_is_missing(table):
     stage_source(table, "a", "c0", [1.0])
     Path(table.staging.unit("c0", 0)[1]).unlink()
@@ -44,7 +58,9 @@ def test_records_leave_out_a_part_whose_record_is_missing(table):
 
 
 def test_records_keep_units_without_a_part(table):
-    empty, failed = UnitRecord(0, 10, 0, None), UnitRecord(10, 20, 0, None, "a cell has no n_counts")
+    cells = write_cells(table.staging.unit_cells("c0", 0), cells_of(["a", "b"]))
+    empty = UnitRecord(0, 10, 0, None, cells=cells)
+    failed = UnitRecord(10, 20, 0, None, "a cell has no n_counts")
     for unit, record in enumerate((empty, failed)):
         write_json(table.staging.unit("c0", unit)[1], record.as_json())
     assert records_of(table) == {0: empty, 1: failed}
@@ -56,6 +72,7 @@ def test_records_of_nothing_staged(table):
 
 def test_unit_record_comes_back_from_json(tmp_path):
     path = str(tmp_path / "unit.json")
-    record = UnitRecord(5, 9, 3, PartEntry("part-00000.parquet", 77, (RowGroup(2, "A", "B"), RowGroup(1, "C", "C"))))
+    part = PartEntry("part-00000.parquet", 77, (RowGroup(2, "A", "B"), RowGroup(1, "C", "C")))
+    record = UnitRecord(5, 9, 3, part, cells=CellsEntry("cells-00000.parquet", 88, 4))
     write_json(path, record.as_json())
     assert UnitRecord.from_bytes(path, Path(path).read_bytes()) == record

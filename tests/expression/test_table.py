@@ -66,7 +66,7 @@ class TestCommit:
         commit(table, "a", "new", [2.0])
         after = content(table.location)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-        assert {path.rsplit("/", 1)[0] for path in changed} == {"values/source=a", "sources"}
+        assert {path.rsplit("/", 1)[0] for path in changed} == {"values/source=a", "cells/source=a", "sources"}
         (log,) = [path for path in changed if path.startswith("sources")]
         assert log not in before
 

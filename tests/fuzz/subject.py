@@ -10,6 +10,7 @@ from median_spark.errors import InputError, MedianSparkError
 from median_spark.genes.map import read_gene_map
 from median_spark.guard import Limits, read_guarded
 from median_spark.matrices import ReadOptions, open_matrix, outline, read_unit, select_rows
+from median_spark.matrices.cell_filter import passing_cells
 from median_spark.merging.find import find_digests
 from median_spark.merging.read import read_digests, read_head
 from median_spark.report.other_medians import read_medians
@@ -35,7 +36,7 @@ class Values:
     genes : dict of str to (ndarray of int64, ndarray of float64)
         Each gene's cells, counted from the first of the file, and values.
     cells : list of str
-        Ids of all cells of the file.
+        Ids of all cells of the file that pass.
     """
 
     place: str
@@ -84,12 +85,13 @@ def _read_all(path: str, options: ReadOptions, unit_entries: int) -> Values:
     for unit in found.units:
         # Each task opens the file again.
         with open_matrix(path, options.names, options.layer) as matrix:
-            runs, cell_ids = read_unit(matrix, select_rows(matrix, options), unit, options)
-        cells += cell_ids.tolist()
+            runs, passing = read_unit(matrix, select_rows(matrix, options), unit, options)
+            numbers = np.flatnonzero(passing_cells(matrix, options, unit.first, unit.last)) + unit.first
+        cells += passing["cell"].to_pylist()
         for number, gene in enumerate(runs.genes.tolist()):
             where, values = genes.setdefault(gene, ([], []))
             begin, end = runs.offsets[number : number + 2].tolist()
-            where.append(runs.cells[begin:end].astype(np.int64) + unit.first)
+            where.append(numbers[runs.cells[begin:end]])
             values.append(runs.values[begin:end])
     joined = {gene: (np.concatenate(where), np.concatenate(values)) for gene, (where, values) in genes.items()}
     return Values(place, joined, cells)

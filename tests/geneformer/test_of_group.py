@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark import GeneformerOptions, check_dictionaries
+from median_spark import GeneformerOptions, ResultOptions, check_dictionaries
 from median_spark.cli.text import dictionaries_text
 from median_spark.errors import UsageError
 from median_spark.geneformer import DictionaryFigures, check_group, group_dictionaries, group_text, parse_group
@@ -48,11 +48,11 @@ class TestParse:
         "text", ["", "10x", "assay=10x", "assay=a,sex=f,assay=b", "x,assay=a,sex=f", "Assay=a,sex=f", "assay:a,sex:f"]
     )
     def test_rejects_what_does_not(self, text):
-        with pytest.raises(UsageError, match=re.escape(f"as in 'assay=…,sex=…', not '{text}'")):
+        with pytest.raises(UsageError, match=re.escape(f"needs a value of each, as in 'assay=…,sex=…', not '{text}'")):
             parse_group(text, BY)
 
     def test_rejects_any_text_without_columns(self):
-        with pytest.raises(UsageError, match="must name a value of every column"):
+        with pytest.raises(UsageError, match=r"needs .*by.* with its columns for 'assay=a'"):
             parse_group("assay=a", ())
 
     def test_a_columns_name_may_end_anothers(self):
@@ -89,16 +89,20 @@ class TestGroup:
 
     @pytest.mark.parametrize("group", [{"assay": "10x", "sex": "female"}, {"assay": None, "sex": None}])
     def test_that_does_not_exist_is_rejected_with_those_that_do(self, group):
+        groups = [("10x 3' v3", "female"), ("10x 3' v3", None), ("Smart-seq2", "female"), (None, "male")]
+        check_group({"sex": None, "assay": "10x 3' v3"}, BY, groups)
         with pytest.raises(UsageError, match=re.escape(f"there is no group '{group_text(group)}'")) as caught:
-            group_dictionaries(TABLE, GeneformerOptions(dictionary_of=group))
+            check_group(group, BY, groups)
         assert (
             'there are 4 groups: "assay=10x 3\' v3,sex=female", "assay=10x 3\' v3,sex=", '
             "'assay=Smart-seq2,sex=female', 'assay=,sex=male'"
         ) in str(caught.value)
 
-    def test_of_other_columns_is_rejected(self):
-        with pytest.raises(UsageError, match=r"every column that cells are grouped by \('assay', 'sex'\)"):
-            check_group({"assay": "10x 3' v3"}, BY, TABLE)
+    @pytest.mark.parametrize(("by", "words"), [((), "here none"), (("assay",), "here 'assay'"), (BY, "'assay', 'sex'")])
+    def test_of_other_columns_is_rejected(self, by, words):
+        with pytest.raises(UsageError, match=re.escape(words)):
+            ResultOptions(GeneformerOptions(dictionary_of={"sex": "female"}), by=by)
+        ResultOptions(GeneformerOptions(dictionary_of={"sex": "female"}), by=("sex",))
 
     def test_is_told_in_the_summary(self):
         options = GeneformerOptions(factor="mean", dictionary_of={"assay": "Smart-seq2", "sex": "female"})

@@ -46,7 +46,7 @@ def read(path, options=OPTIONS):
             values, cells = read_unit(source.matrix, selection, unit, source.options)
             for number, gene in enumerate(values.genes):
                 places = values.cells[values.offsets[number] : values.offsets[number + 1]]
-                found[str(gene)] = (cells[places].tolist(), values.of_gene(number))
+                found[str(gene)] = (cells["cell"].take(places).to_pylist(), values.of_gene(number))
         assert len(outlined.units) == 1
         return found, source.layout.name if source.layout else None
 

@@ -159,8 +159,8 @@ class TestUnits:
     def test_a_unit_without_a_passing_cell_has_no_run(self, tmp_path, counts):
         path = write_loom(tmp_path / "study.loom", counts, filter_pass=[0] * 20 + [1] * 21)
         with open_matrix(path, AttributeNames()) as matrix:
-            runs, cell_ids = read_unit(matrix, select_rows(matrix, ReadOptions()), Unit(0, 0, 20), ReadOptions())
-        assert (len(runs.genes), len(runs.values), len(cell_ids)) == (0, 0, 20)
+            runs, cells = read_unit(matrix, select_rows(matrix, ReadOptions()), Unit(0, 0, 20), ReadOptions())
+        assert (len(runs.genes), len(runs.values), len(cells)) == (0, 0, 0)
 
 
 class TestRows:
@@ -310,8 +310,8 @@ class TestNames:
     def test_a_unit_comes_with_the_ids_of_its_cells(self, tmp_path, counts):
         path = write_loom(tmp_path / "study.loom", counts)
         with open_matrix(path, AttributeNames()) as matrix:
-            _, cell_ids = read_unit(matrix, select_rows(matrix, ReadOptions()), Unit(0, 5, 8), ReadOptions())
-        assert cell_ids.tolist() == ["cell5", "cell6", "cell7"]
+            _, cells = read_unit(matrix, select_rows(matrix, ReadOptions()), Unit(0, 5, 8), ReadOptions())
+        assert cells["cell"].to_pylist() == ["cell5", "cell6", "cell7"]
 
     def test_what_the_file_holds_is_described(self, tmp_path, counts):
         path = write_loom(tmp_path / "study.loom", counts, storage=LAYOUTS["odd tiles"])

@@ -49,7 +49,7 @@ def run_commands(python, corpus, out, log):
     commands = [
         ("demo", "--out", out / "demo"),
         ("inspect", out / "demo" / "database1" / "data" / "study1.loom", "--gene-table", genes),
-        ("run", corpus, "--gene-table", genes, "--out", out / "run", "--by-source", "--digest-pickles",
+        ("run", corpus, "--gene-table", genes, "--out", out / "run", "--by", "source", "--digest-pickles",
          out / "pickles", *master),
         ("verify", out / "run" / "expression", out / "run" / "medians", "--inputs"),
         ("convert", corpus, "--gene-table", genes, "--out", out / "expression", *master),

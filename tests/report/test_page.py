@@ -201,7 +201,7 @@ class TestGroups:
             ".map((row) => [...row.children].map((cell) => cell.innerText))"
         )
         n_cells = float(f"{len(some_values()[GENE]):.2g}")
-        assert [row[0] for row in rows] == ["10x 3' v3 · female", "(none) · female", "Smart-seq2 · male"]
+        assert [row[0] for row in rows] == ["10x 3' v3, female", "(none), female", "Smart-seq2, male"]
         assert [float(row[1]) for row in rows] == pytest.approx([median, 0.9 * median, 4 * median], rel=0.005)
         assert [row[3] for row in rows] == ["× 1.00", "÷ 1.11", "× 4.00"]
         assert [float(row[4].replace(",", "")) for row in rows] == pytest.approx([n_cells] * 3, rel=0.05)

@@ -472,7 +472,7 @@ class TestPage:
         words = seen(tmp_path / "r" / "report.html").words
         assert "Are the groups comparable?" in words
         assert "A group is all cells that have the same assay and sex." in words
-        assert "10x · (none) : its ratio is 5.00 times as small as the median group’s." in words
+        assert "10x, (none) : its ratio is 5.00 times as small as the median group’s." in words
         table = words.split("Groups compared")[1]
         assert "verdict 10x (none) 0.200" in table
         assert re.search(r"\(none\) f 1\.10 0\.880 – 1\.32 3 5,000 4,321 1,23\d with the others", table)

@@ -62,7 +62,7 @@ def test_has_every_figure_of_the_summary_and_lists_counted(written):
     row = row_in(folder)
     plain = {name: found for name, found in summary.as_json().items() if name not in {"geneformer", "failed_sources"}}
     assert {name: row[name] for name in plain} == plain
-    assert (row["failed_sources"], row["sources_apart"]) == (1, None)
+    assert (row["failed_sources"], row["groups_apart"]) == (1, None)
 
 
 def test_says_when_where_and_what_by(written):
@@ -81,9 +81,8 @@ def test_has_what_each_stage_took_and_null_for_those_that_were_not(written):
         assert {figure: row[f"{stage.name}_{figure}"] for figure in stage.figures} == stage.figures
     assert 0 < row["write_seconds"] < 60
     assert row["seconds"] == pytest.approx(3.5 + row["write_seconds"])
-    assert {row[name] for name in METRICS_SCHEMA.names if name.startswith(("refine_", "by_source_", "merge_"))} == {
-        None
-    }
+    others = ("refine_", "groups_", "digest_pickles_", "merge_")
+    assert {row[name] for name in METRICS_SCHEMA.names if name.startswith(others)} == {None}
 
 
 def test_bytes_of_the_writing_are_those_of_the_other_files(written):

@@ -140,9 +140,27 @@ class TestMedianTable:
 
     def test_undetected_genes_have_nulls_and_no_nan(self):
         table = median_table(digests_of(VALUES), None)
-        for name in set(MEDIANS_SCHEMA.names) - {"gene", "n_cells", "n_sources", "digest_rank_error"}:
-            assert [value is None for value in table[name].to_pylist()] == [not len(found) for found in VALUES.values()]
+        for name in set(MEDIANS_SCHEMA.names) - {"gene", "n_cells", "n_sources", "share_detected", "digest_rank_error"}:
+            least = 2 if name == "sd" else 1
+            assert [value is None for value in table[name].to_pylist()] == [len(v) < least for v in VALUES.values()]
             assert not np.isnan(table[name].drop_null().to_numpy()).any()
+
+    def test_means_and_deviations_are_those_of_the_values(self):
+        for row in median_table(digests_of(VALUES), None).to_pylist():
+            values = VALUES[row["gene"]]
+            if len(values):
+                assert row["mean"] == pytest.approx(np.mean(values), rel=1e-13)
+            if len(values) > 1:
+                assert row["sd"] == pytest.approx(np.std(values, ddof=1), rel=1e-11)
+
+    def test_the_share_of_cells_is_of_those_that_pass(self):
+        assert median_table(digests_of(VALUES), None)["share_detected"].null_count == len(VALUES)
+        table = median_table(digests_of(VALUES), None, 3_000)
+        assert table["share_detected"].to_pylist() == [len(values) / 3_000 for values in VALUES.values()]
+
+    def test_of_digests_that_others_made_moments_are_null(self):
+        table = median_table(replace(digests_of(VALUES), moments=None), None)
+        assert table["mean"].null_count == table["sd"].null_count == len(VALUES)
 
     def test_without_any_detected_gene(self):
         table = median_table(digests_of({"ENSG1": [], "ENSG2": []}), None)
@@ -354,7 +372,7 @@ class TestWriteResult:
         write(tmp_path / "result")
         others = {"note.txt", "geneformer/note.txt", "figures/a.png"}
         (tmp_path / "result" / "figures").mkdir()
-        for name in (*others, "by_source.parquet", "sources.csv"):
+        for name in (*others, "by_group.parquet", "groups.csv"):
             (tmp_path / "result" / name).write_text(name)
         write(tmp_path / "result", {"NEW": [1.0]})
         assert set(content(tmp_path / "result")) == FILES | others

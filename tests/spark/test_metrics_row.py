@@ -13,7 +13,7 @@ from median_spark.results import read_summary
 pytestmark = pytest.mark.spark
 
 WINDOW = 30_000
-STAGES = ("look", "convert", "digest", "refine", "by_source", "merge", "write")
+STAGES = ("look", "convert", "digest", "refine", "groups", "digest_pickles", "merge", "write")
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,15 @@ def stages_in(row):
 
 def test_of_a_run_has_all_its_stages(spark, corpus, tmp_path):
     conversion = ConvertOptions(unit_entries=20_000)  # in one unit, they would be converted where they are looked at
-    run(str(corpus), str(tmp_path / "out"), spark=spark, conversion=conversion, outputs=ResultOptions(by_source=True))
+    run(str(corpus), str(tmp_path / "out"), spark=spark, conversion=conversion, outputs=ResultOptions(by=("source",)))
     row = row_in(tmp_path / "out" / "medians")
     parts = size(tmp_path / "out" / "expression" / "values", "*/*.parquet")
-    assert stages_in(row) == ["look", "convert", "digest", "by_source", "write"]
+    assert stages_in(row) == ["look", "convert", "digest", "groups", "write"]
     assert (row["look_tasks"], row["convert_tasks"], row["convert_sources"]) == (3, 6, 3)
     assert row["convert_bytes_in"] == size(corpus, "*.loom")
     assert row["convert_bytes_out"] == row["digest_bytes_in"] == parts
     assert row["digest_bytes_out"] > 0
-    assert row["by_source_tasks"] >= 1
+    assert row["groups_tasks"] >= 1
     assert row["seconds"] == pytest.approx(sum(row[f"{stage}_seconds"] for stage in stages_in(row)))
     summary = read_summary(str(tmp_path / "out" / "medians"))
     assert (row["sources"], row["cells"], row["values"]) == (3, 3_000, summary.values)

@@ -90,10 +90,10 @@ def test_a_processor_without_newer_instructions(demo, tmp_path, reference):
     without = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(supported), "ARROW_USER_SIMD_LEVEL": "NONE"}
     written = []
     for name, environment in (("newer", dict(os.environ)), ("older", without)):
-        subprocess.run(command(demo, tmp_path / name, "--by-source"), check=True, env=environment)
+        subprocess.run(command(demo, tmp_path / name, "--by", "source"), check=True, env=environment)
         result = tmp_path / name / "medians"
         assert fingerprint(result) == reference
-        written.append([(result / name).read_bytes() for name in ("sources.csv", "summary.json")])
+        written.append([(result / name).read_bytes() for name in ("groups.csv", "summary.json")])
     assert written[0] == written[1]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from median_spark.errors import InputError
 from median_spark.matrices import ReadOptions, Unit, open_matrix, outline, read_unit, select_rows
+from median_spark.matrices.cell_filter import passing_cells
 from median_spark.options import Style
 
 
@@ -22,8 +23,9 @@ def read(path, options=None, cuts=None):
             units = [Unit(i, first, last) for i, (first, last) in enumerate(itertools.pairwise(bounds))]
         for unit in units:
             runs, _ = read_unit(matrix, selection, unit, options)
+            passing = np.flatnonzero(passing_cells(matrix, options, unit.first, unit.last)) + unit.first
             for index, gene in enumerate(runs.genes):
-                cells = runs.cells[runs.offsets[index] : runs.offsets[index + 1]] + unit.first
+                cells = passing[runs.cells[runs.offsets[index] : runs.offsets[index + 1]]]
                 found.setdefault(str(gene), []).append((cells, runs.of_gene(index)))
     return {gene: tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True)) for gene, pieces in found.items()}
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from median_spark.digests import digest_values, sort_values
-from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_part
+from median_spark.digests.moments import packed_moments, unpack_moments
+from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_cells, write_part
 from median_spark.gene_values import GeneValues
 from median_spark.genes import RowCounts
 from median_spark.results import GeneDigests
@@ -63,19 +65,28 @@ def record_of(source, conversion="c0", parts=(), **changes):
     return replace(record, **changes)
 
 
+def cells_of(ids, n_genes=1, **attributes):
+    """Return a table of cells, as a unit yields it."""
+    columns = {"cell": ids, "n_counts": [10.0] * len(ids), "n_genes": pa.array([n_genes] * len(ids), pa.int32())}
+    return pa.table(columns | attributes)
+
+
 def stage_source(table, source, conversion, values, units=2):
     """Stage units of the given values of one gene each, and return the record that would commit them."""
     runs = GeneValues(
         np.array(["A"]), np.array([0, len(values)]), np.array(values), np.arange(len(values), dtype=np.int32)
     )
     ids = np.array([f"cell{number}" for number in range(len(values))])
-    parts = []
+    parts, cells_parts, cells = [], [], cells_of(ids.tolist())
     for unit in range(units):
         location, document = table.staging.unit(conversion, unit)
         part = write_part(location, runs, ids)
-        write_json(document, UnitRecord(0, len(values), len(values), part).as_json())
+        entry = write_cells(table.staging.unit_cells(conversion, unit), cells)
+        write_json(document, UnitRecord(0, len(values), len(values), part, cells=entry).as_json())
         parts.append(replace(part, name=committed_name(unit, conversion)))
-    return record_of(source, conversion, parts)
+        cells_parts.append(replace(entry, name=committed_name(unit, conversion)))
+    columns = tuple((field.name, str(field.type)) for field in cells.schema)
+    return record_of(source, conversion, parts, cells_parts=tuple(cells_parts), cell_columns=columns)
 
 
 def stored_records(location):
@@ -128,7 +139,8 @@ def digests_of(values, n_sources=1):
     runs = GeneValues(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
     sort_values(runs)
     digests = dict(zip(detected, digest_values(runs, COMPRESSION), strict=True))
-    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION)
+    moments = dict(zip(detected, map(unpack_moments, packed_moments(runs.values, offsets)), strict=True))
+    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION, moments)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ nothing of what they mean.
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
-from median_spark.matrices.tables import Table, Values, as_strings
+from median_spark.matrices.tables import OTHER_TYPE, Table, Values, arrow_array, as_strings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,18 @@ class Frame(IndexedTable):
         texts[missing] = pd.NA
         return pd.Series(texts, dtype="string")
 
+    def arrow(self, column: str, first: int, last: int) -> pa.Array:
+        """Return some entries of a column for Arrow; categories that are texts as a dictionary."""
+        held = self._held.find(column) if isinstance(self._held, Group) else None
+        if not isinstance(held, Group) or held.word("encoding-type") != "categorical":
+            return super().arrow(column, first, last)
+        codes = self._check(column, held.find("codes"))
+        categories = self._categories(column, held.find("categories"))
+        numbers = self._codes(column, categories, codes, first, last)
+        indices = pa.array(numbers.astype(np.int32), mask=numbers < 0)
+        chosen = pa.DictionaryArray.from_arrays(indices, arrow_array(categories, None))
+        return chosen if categories.dtype.kind in "OSU" else chosen.dictionary_decode()
+
     def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
         if isinstance(self._held, Array):
             names = self._held.form(what).dtype.names or ()
@@ -129,7 +142,7 @@ class Frame(IndexedTable):
             return numbers, missing.astype(np.bool_)
         kind = f"of encoding-type '{brief(encoding)}'" if encoding else "a group without attribute 'encoding-type'"
         return self.refuse(
-            column, f"is {kind}; columns can be read that are arrays, categorical, {', '.join(_NULLABLE)}"
+            column, f"is {kind}; columns can be read that are arrays, categorical, {', '.join(_NULLABLE)}", OTHER_TYPE
         )
 
     def _check(self, column: str, held: Node | None) -> Array:
@@ -137,7 +150,8 @@ class Frame(IndexedTable):
         array = self._require_array(column, held)
         shape = array.form(self.place(column)).shape
         if shape != (self.length,):
-            self.refuse(column, f"has shape {shape}, where the matrix has {self.length:,} {self.axis}")
+            kind = OTHER_TYPE if shape is None or len(shape) != 1 else ""
+            self.refuse(column, f"has shape {shape}, where the matrix has {self.length:,} {self.axis}", kind)
         return array
 
     def _require_array(self, column: str, held: Node | None) -> Array:
@@ -146,7 +160,7 @@ class Frame(IndexedTable):
         return self._refuse_kind(column, "missing" if held is None else f"a {held.noun}")
 
     def _refuse_kind(self, column: str, kind: str) -> NoReturn:
-        self.refuse(column, f"must be a dataset, or made of datasets; it is {kind}")
+        self.refuse(column, f"must be a dataset, or made of datasets; it is {kind}", OTHER_TYPE)
 
     def _categorical(self, column: str, held: Node | None, codes: Array, first: int, last: int | None) -> Values:
         categories = self._categories(column, held)

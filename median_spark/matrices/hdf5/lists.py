@@ -11,7 +11,7 @@ from median_spark.guard import beat
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.hdf5.files import require_filters
 from median_spark.matrices.hdf5.sizes import file_bytes, require_strings, require_whole_chunks
-from median_spark.matrices.tables import Table, as_strings
+from median_spark.matrices.tables import OTHER_TYPE, Table, as_strings
 
 _BLOCK_BYTES = 32 << 20
 """Bytes to read at once."""
@@ -33,13 +33,14 @@ class Hdf5Table(Table):
         """Reject a column that is not of the table's length, or that cannot be decompressed."""
         self._require_list(column, held)
         if held.shape != (self.length,):
-            self.refuse(column, f"has shape {held.shape}, where the matrix has {self.length:,} {self.axis}")
+            kind = OTHER_TYPE if held.ndim != 1 else ""
+            self.refuse(column, f"has shape {held.shape}, where the matrix has {self.length:,} {self.axis}", kind)
 
     def _require_list(self, column: str, held: Any) -> None:
         """Reject what is no dataset, or cannot be decompressed."""
         if not isinstance(held, h5py.Dataset):
             kind = type(held).__name__.lower()
-            self.refuse(column, f"must be a dataset, or made of datasets; it is a {kind}")
+            self.refuse(column, f"must be a dataset, or made of datasets; it is a {kind}", OTHER_TYPE)
         require_filters(self.location, held)
 
 
@@ -63,7 +64,7 @@ def read_list(
     odd = odd_kind(dtype)
     if odd is not None:
         message = f"{location}: {what} must hold strings or numbers; it holds {odd}: name another one"
-        raise InputError(message)
+        raise InputError(message, kind=OTHER_TYPE)
     require_whole_chunks(location, what, dataset)
     first, last, _ = slice(first, last).indices(len(dataset))
     source = dataset if field is None else dataset.fields(field)

@@ -128,16 +128,19 @@ def normalise_by_gene(
     counts: Numbers,
     n_counts: Floats,
     target_sum: float,
+    numbers: Int32s,
     gene_cells: Int32s,
     values: Floats,
     gene_lengths: Ints,
+    detected: Int32s,
 ) -> tuple[int, float]:
     """Put the entries of rows in gene order, sum the rows of one gene per cell, and normalise.
 
     `order` has the rows by gene, those of one gene as they come; `gene_of_row`, `starts` and `lengths` tell the gene of
     each row and its entries, which are as `scatter` leaves them, counts finite and not below 0. `gene_cells` and
-    `values` receive cell and ``count / n_counts[cell] * target_sum`` by gene and then by cell, and `gene_lengths`,
-    zeros, the entries of each gene. Returns the number of values written, and the smallest.
+    `values` receive ``numbers[cell]`` and ``count / n_counts[cell] * target_sum`` by gene and then by cell;
+    `gene_lengths` and `detected`, both zeros, the entries of each gene and of each of those numbers. Returns the number
+    of values written, and the smallest.
     """
     sums = np.zeros(len(n_counts), dtype=np.float64)
     counted = np.zeros(len(n_counts), dtype=np.bool_)
@@ -153,7 +156,7 @@ def normalise_by_gene(
         if after - at == 1:
             row = order[at]
             for entry in range(starts[row], starts[row] + lengths[row]):
-                gene_cells[filled] = cells[entry]
+                gene_cells[filled] = numbers[cells[entry]]
                 values[filled] = counts[entry] / n_counts[cells[entry]] * target_sum
                 filled += 1
         else:
@@ -164,13 +167,14 @@ def normalise_by_gene(
                     counted[cells[entry]] = True
             for cell in range(len(n_counts)):
                 if counted[cell]:
-                    gene_cells[filled] = cell
+                    gene_cells[filled] = numbers[cell]
                     values[filled] = sums[cell] / n_counts[cell] * target_sum
                     filled += 1
                     sums[cell] = 0.0
                     counted[cell] = False
         for entry in range(begun, filled):
             smallest = min(smallest, values[entry])
+            detected[gene_cells[entry]] += 1
         gene_lengths[gene] = filled - begun
         at = after
     return filled, smallest

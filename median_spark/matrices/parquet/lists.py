@@ -14,7 +14,7 @@ from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import LIST_CELLS, CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes, tabled_genes
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, Table, Values
 
 _MARKER = (1, -2.0)
 """The first pair of a cell that marks its beginning and is no gene's count, in files made for language models."""
@@ -42,7 +42,7 @@ class ListCells(Table):
         """Return the entries ``first <= entry < last`` of a column."""
         kind = self._table.schema.field(column).type
         if not is_readable(kind):
-            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
+            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)
         with naming_damage(self.location, self.place(column)):
             return array_values(self._table.read(column, first, self.length if last is None else last))
 

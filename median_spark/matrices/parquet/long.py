@@ -19,7 +19,7 @@ from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, Table, Values
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,15 @@ class LongCells(Table):
         """Return the entries ``first <= entry < last`` of a column."""
         kind = self._rows.table.schema.field(column).type
         if not is_readable(kind):
-            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
+            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)
         if (first, last) in {(0, None), (0, self.length)} and self.length:
             return self._rows.table.remember(f"column {column}", lambda: self._read(column, 0, self.length))
         return self._read(column, first, self.length if last is None else last)
+
+    def arrow_type(self, column: str) -> pa.DataType:
+        """Return the type of a column; all of it is read, for in any row of a cell it may have another value."""
+        kind = self.arrow(column, 0, self.length).type
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
 
     def _read(self, column: str, first: int, last: int) -> Values:
         with naming_damage(self.location, self.place(column)):
@@ -168,7 +173,11 @@ class LongCells(Table):
             self._refuse_varying(column, int(rows.cells[int(np.argmax(within & ~same))]))
 
     def _refuse_varying(self, column: str, cell: int) -> NoReturn:
-        self.refuse(column, f"has several values in the rows of cell number {cell:,}; it must have one for each cell")
+        self.refuse(
+            column,
+            f"has several values in the rows of cell number {cell:,}; it must have one for each cell",
+            OTHER_TYPE,
+        )
 
 
 class LongEntries:

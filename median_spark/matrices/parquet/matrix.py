@@ -14,12 +14,12 @@ from median_spark.matrices.parquet.lists import ListEntries
 from median_spark.matrices.parquet.long import LongEntries
 from median_spark.matrices.tables import TabledMatrix
 
-_OWN_PART = re.compile(r"/values/source=[^/]*/[^/]*\.parquet\Z", re.IGNORECASE)
-"""Where an expression table keeps its parts."""
+_OWN_PART = re.compile(r"/(values|cells)/source=[^/]*/[^/]*\.parquet\Z", re.IGNORECASE)
+"""Where an expression table keeps its parts, and what it knows of cells."""
 
 
 _OTHER_TABLES = re.compile(
-    r"/metadata/[^/]*\Z|/gene_metadata\.parquet\Z|/values/source=|/genes/[0-9a-f]{16}\.parquet\Z|"
+    r"/metadata/[^/]*\Z|/gene_metadata\.parquet\Z|/(values|cells)/source=|/genes/[0-9a-f]{16}\.parquet\Z|"
     r"/(medians|digests|metrics|sources)\.parquet\Z",
     re.IGNORECASE,
 )

@@ -13,7 +13,7 @@ from median_spark.matrices.arrow_columns import READABLE, array_values, is_reada
 from median_spark.matrices.contract import Ints
 from median_spark.matrices.coordinates import Numbering
 from median_spark.matrices.soma.opening import naming_damage
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, Table, Values
 
 JOIN_ID = "soma_joinid"
 
@@ -58,7 +58,7 @@ class SomaFrame(Table):
         """Return the entries ``first <= entry < last`` of a column, by default all."""
         kind = self._kinds[column]
         if not is_readable(kind):
-            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
+            self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)
         last = self.length if last is None else last
         if last <= first:
             return array_values(pa.chunked_array([], kind if not pa.types.is_dictionary(kind) else kind.value_type))

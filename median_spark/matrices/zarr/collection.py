@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from median_spark.errors import InputError, listed
 from median_spark.guard import beat
@@ -20,7 +21,7 @@ from median_spark.matrices.anndata.matrix import AnnDataMatrix
 from median_spark.matrices.anndata.nodes import Array, Group
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.options import AttributeNames
-from median_spark.matrices.tables import Values
+from median_spark.matrices.tables import OTHER_TYPE, Values
 from median_spark.matrices.transpose import joined
 
 if TYPE_CHECKING:
@@ -75,9 +76,18 @@ class _JoinedFrame(IndexedTable):
         parts = [self._frames[number].values(column, begin, end) for number, begin, end, _ in pieces]
         numeric = {values.dtype.kind in "iufb" for values, _ in parts}
         if len(numeric) > 1:
-            self.refuse(column, f"holds strings in some of the groups {PREFIX}0 … and numbers in others")
+            self.refuse(column, f"holds strings in some of the groups {PREFIX}0 … and numbers in others", OTHER_TYPE)
         missing = [np.zeros(len(values), dtype=np.bool_) if gaps is None else gaps for values, gaps in parts]
         return np.concatenate([values for values, _ in parts]), np.concatenate(missing)
+
+    def arrow_type(self, column: str) -> pa.DataType:
+        """Return the type that holds the column of every group."""
+        kinds = {frame.arrow_type(column) for frame in self._frames}
+        if len(kinds) == 1:
+            return kinds.pop()
+        if any(map(pa.types.is_string, kinds)):
+            self.refuse(column, f"holds strings in some of the groups {PREFIX}0 … and numbers in others", OTHER_TYPE)
+        return pa.float64() if any(map(pa.types.is_floating, kinds)) else pa.int64()
 
     def series(self, column: str, first: int, last: int) -> "pd.Series":
         """Return some entries of a column for pandas."""

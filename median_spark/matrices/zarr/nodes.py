@@ -12,7 +12,7 @@ from median_spark.matrices.anndata.nodes import Array, ArrayForm, Group, Node, U
 from median_spark.matrices.anndata.sparse import chunked
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.integer_counts import numbers_hold_counts
-from median_spark.matrices.tables import as_strings
+from median_spark.matrices.tables import OTHER_TYPE, as_strings
 from median_spark.matrices.zarr.arrays import ZarrGrid, ZarrVector
 from median_spark.matrices.zarr.chunks import Chunks, most_bytes, naming_damage, require_lines
 from median_spark.matrices.zarr.codecs import checked_blosc
@@ -114,7 +114,7 @@ class ZarrArray(ZarrNode, Array):
         if dtype.kind not in "OTUSiufb" or dtype.names is not None or self._held.ndim != 1 or field is not None:
             holds = f"values of type {brief(dtype)} in {self._held.ndim} dimensions"
             message = f"{self._store.location}: {what} must hold strings or numbers; it holds {holds}: name another one"
-            raise InputError(message)
+            raise InputError(message, kind=OTHER_TYPE)
         first, last, _ = slice(first, last).indices(self._held.shape[0])
         chunks = self._chunks(what)
         if unstored is Unstored.DAMAGE or dtype.kind in "OTUS":

@@ -14,7 +14,6 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
-    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
     Looking,
@@ -105,7 +104,12 @@ class Conversion:
         left = [one for one in wanted if one.conversion not in self._taken]
         options = self._plan.options
         looking = Looking(
-            self._table, self._plan.reading, options.entries_per_unit, universe, uuid.uuid4().hex, SMALL_BYTES
+            self._table,
+            self._plan.reading,
+            options.entries_per_unit,
+            universe,
+            uuid.uuid4().hex,
+            cell_columns=options.cell_columns,
         )
         job = LookJob(looking, left, self._software, options.limits)
         self.look_tasks = job.tasks
@@ -202,8 +206,7 @@ class Conversion:
                 if not current(record.layout):
                     continue
                 self._taken.add(record.conversion)
-                part = (self._staging.batch_part(batch, record.conversion),) if record.parts else ()
-                taken.append(StagedSource(replace(record, input=one.source.file), part))
+                taken.append(self._table.staged_in_batch(replace(record, input=one.source.file), batch))
                 self._cells += record.cells
 
     def _take_late_batches(self, wanted: dict[str, WantedSource], staged: list[WantedSource]) -> None:
@@ -329,5 +332,10 @@ class Conversion:
             for number, record in sorted(source.done.items())
             if record.part is not None
         ]
+        cells_parts = [
+            replace(record.cells, name=committed_name(number, token))
+            for number, record in sorted(source.done.items())
+            if record.cells is not None
+        ]
         values = sum(record.values for record in source.done.values())
-        return source.head.record(source.source, source.conversion, values, parts, self._software)
+        return source.head.record(source.source, source.conversion, values, parts, cells_parts, self._software)

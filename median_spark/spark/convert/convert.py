@@ -119,7 +119,7 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
     with storage.locked(storage.canonical(plan.location), "median-spark convert") as lease:
         table = create_table(plan.location)
         committed = {record.source: record for record in table.sources()}
-        parameters = plan.reading.as_json()
+        parameters = plan.reading.as_json() | plan.options.as_parameters()
         wanted = {source.name: conversion_fingerprint(source.name, source.file, parameters) for source in plan.sources}
         up_to_date = {
             name
@@ -174,7 +174,7 @@ def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:
     return {
         "sources": len(converted),
         "bytes_in": sum(record.input.size for record in converted),
-        "bytes_out": sum(part.size for record in converted for part in record.parts),
+        "bytes_out": sum(record.stored_bytes for record in converted),
     }
 
 

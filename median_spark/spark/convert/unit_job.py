@@ -22,10 +22,11 @@ def convert_units(
     if not units:
         return
     reading, limits, shipped = Kept.of(plan.reading), plan.options.limits, Shipped(units)
+    cell_columns = plan.options.cell_columns
 
     def task(number: int) -> Iterator[pa.RecordBatch]:
         source, conversion, unit = shipped[number]
-        stage_unit(staging, source.file, conversion, unit, reading, limits, source.name)
+        stage_unit(staging, source.file, conversion, unit, reading, limits, source.name, cell_columns)
         yield pa.RecordBatch.from_pydict({"unit": [number]}, schema=_UNIT_SCHEMA)
 
     sources = len({conversion for _, conversion, _ in units})

@@ -110,10 +110,11 @@ def gene_medians(
     Returns
     -------
     pyspark.sql.DataFrame
-        One row per gene, ascending, with the columns of `median_spark.results.MEDIANS_SCHEMA`. All Spark jobs are done
-        when it is returned: its rows lie in its plan, and using it computes nothing again. ``gene``, ``median``,
-        ``n_cells``, ``n_sources``, ``min`` and ``max`` are the same bits however rows are ordered and partitioned;
-        columns read off digests are the same for the same partitions, and close otherwise.
+        One row per gene, ascending, with the columns of `median_spark.results.MEDIANS_SCHEMA` but for
+        ``share_detected``. All Spark jobs are done when it is returned: its rows lie in its plan, and using it computes
+        nothing again. ``gene``, ``median``, ``mean``, ``sd``, ``n_cells``, ``n_sources``, ``min`` and ``max`` are the
+        same bits however rows are ordered and partitioned; columns read off digests are the same for the same
+        partitions, and close otherwise.
 
     Raises
     ------
@@ -167,10 +168,11 @@ def gene_medians(
         merged = replace(merged, universe=tuple(rows.universe))
     refined = exact_medians_of_rows(rows.values, merged, progress) if exact else None
     if rows.sources is None:
-        return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(["n_sources"]))
+        without = ["n_sources", "share_detected"]
+        return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(without))
     with progress.working("counting sources"):
         merged = replace(merged, n_sources=_count_sources(rows.sources, columns, merged))
-    return local_frame(frame.sparkSession, median_table(merged, refined))
+    return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(["share_detected"]))
 
 
 def _check_options(
@@ -229,11 +231,13 @@ def _merged(packed: pa.Table, compression: float) -> GeneDigests:
     if not genes:
         message = "the DataFrame has no rows: there is nothing to take a median of"
         raise FrameError(message)
-    digests = {gene: digest for gene, digest in zip(genes, unpack_table(packed)[0], strict=True) if digest.n}
+    every, _, sums = unpack_table(packed)
+    digests = {gene: digest for gene, digest in zip(genes, every, strict=True) if digest.n}
+    moments = dict(zip(genes, sums, strict=True))
     if not digests:
         message = f"the DataFrame has no value above 0: all values of its {counted(len(genes), 'gene')} are 0"
         raise FrameError(message)
-    return GeneDigests(tuple(sorted(genes)), digests, dict.fromkeys(digests, 0), compression)
+    return GeneDigests(tuple(sorted(genes)), digests, dict.fromkeys(digests, 0), compression, moments)
 
 
 def _refuse_mistakes(odd: pa.Table, columns: FrameColumns) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
@@ -18,6 +17,7 @@ from median_spark.gene_values import GeneValues
 from median_spark.guard import read_guarded
 from median_spark.matrices import (
     FORMATS,
+    NO_COLUMNS,
     Format,
     ReadOptions,
     SourceFile,
@@ -101,22 +101,20 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
         for one in self._units(source) if unit is None else (unit,):
             with worded_for_readers():
                 options = self._options.of_source(source.name)
-                values, cell_ids, _ = read_guarded(source.file.path, values_of, source.file.path, one, options)
-            yield from _rows(source.name, values, cell_ids, self._schema)
+                values, cells, _ = read_guarded(source.file.path, values_of, source.file.path, one, options)
+            yield from _rows(source.name, values, cells["cell"].chunk(0), self._schema)
 
     def _units(self, source: SourceFile) -> tuple[Unit, ...]:
         path = source.file.path
         with worded_for_readers():
             options = self._options.of_source(source.name)
-            outline: SourceOutline = read_guarded(path, outline_of, path, options, self._entries)
+            outline: SourceOutline = read_guarded(path, outline_of, path, options, self._entries, NO_COLUMNS)
         return outline.units
 
 
-def _rows(
-    source: str, values: GeneValues, cell_ids: npt.NDArray[np.str_], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+def _rows(source: str, values: GeneValues, cells: pa.Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield values as rows, some at a time, of the columns that are wanted."""
-    genes, cells = pa.array(values.genes, pa.string()), pa.array(cell_ids, pa.string())
+    genes = pa.array(values.genes, pa.string())
     for first in range(0, len(values.values), _BATCH_ROWS):
         last = min(first + _BATCH_ROWS, len(values.values))
         columns = []

@@ -3,16 +3,30 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from median_spark.digests import PACKED_SCHEMA, digest_sweep, merge_batches, unpack_table
+from median_spark.digests import (
+    PACKED_SCHEMA,
+    GroupWork,
+    digest_sweep,
+    gene_and_group,
+    group_medians,
+    group_works,
+    medians_of,
+    merge_batches,
+    unpack_table,
+    write_group_medians,
+)
 from median_spark.errors import EngineError, TableError, counted
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
+    Grouping,
     SourceRecord,
     SweepPlan,
+    group_cells,
     naming_changes,
     open_table,
     plan_sweeps,
@@ -20,11 +34,14 @@ from median_spark.expression import (
 from median_spark.job_options import MedianOptions
 from median_spark.preparation import pooled_records
 from median_spark.progress import ProgressReporter, SilentProgress
-from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, median_table
+from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, means_of, median_table
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect_sound, merge_by_gene, merge_partitions, run_tasks
 from median_spark.spark.engine.watch import watched_tasks
 from median_spark.spark.medians.refine import exact_medians
+
+_DIGESTED_PIECES = 100_000
+"""Numbers of files of groups that were digested begin here; those of sweeps are lower."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,8 @@ class CorpusMedians:
         Sources whose last conversion failed, and so are missing or of an earlier state.
     stages : tuple of Stage
         Time and figures of each stage.
+    pieces : tuple of str
+        Files with the medians of groups, see `median_spark.digests.read_group_medians`; empty where there are none.
     """
 
     table: pa.Table
@@ -50,6 +69,7 @@ class CorpusMedians:
     records: list[SourceRecord]
     failures: list[FailureRecord]
     stages: tuple[Stage, ...] = ()
+    pieces: tuple[str, ...] = ()
 
 
 def table_medians(
@@ -94,9 +114,9 @@ def table_medians(
     >>> corpus.table.column_names[:3]
     ['gene', 'median', 'n_cells']
     """
-    table = open_table(expression)
-    job = CorpusJob(active_session(spark), table, options or MedianOptions(), progress or SilentProgress())
-    return job.medians_of(pooled_records(table, sources))
+    table, options = open_table(expression), options or MedianOptions()
+    job = CorpusJob(active_session(spark), table, options, progress or SilentProgress())
+    return job.medians_of(group_cells(table, pooled_records(table, sources), options.cells))
 
 
 @dataclass(frozen=True)
@@ -124,26 +144,31 @@ class CorpusJob:
         """Return the same job with exact medians."""
         return replace(self, options=replace(self.options, exact=True))
 
-    def plan(
-        self, records: Sequence[SourceRecord], universe: Sequence[str], genes: Sequence[str] | None = None
-    ) -> SweepPlan:
-        """Cut the parts of some sources into sweeps, over some genes or all."""
-        return plan_sweeps(self.table.values, records, universe, genes, self.options.values_per_window)
+    def plan(self, cells: Grouping, universe: Sequence[str], genes: Sequence[str] | None = None) -> SweepPlan:
+        """Cut the parts of some cells into sweeps, over some genes or all."""
+        window = self.options.values_per_window
+        return plan_sweeps(self.table.values, cells.records, universe, genes, window, cell_groups=cells.cells)
 
-    def medians_of(self, records: list[SourceRecord]) -> CorpusMedians:
-        """Compute the medians of some sources of the table; see `table_medians`."""
+    def medians_of(self, cells: Grouping, folder: str | None = None) -> CorpusMedians:
+        """Compute the medians of some cells of the table; see `table_medians`.
+
+        With a `folder` that workers write to, the medians of each group are computed, too.
+        """
         table, exact = self.table, self.options.exact
         watch = Stopwatch()
+        records = list(cells.records)
         universe = table.universe(records)
-        plan = self.plan(records, universe)
+        plan = self.plan(cells, universe)
         if not plan.sweeps:
             message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
             raise TableError(message)
+        works = group_works(plan, len(cells.groups), folder) if folder is not None else [None]
         values = sum(record.values for record in records)
         digesting = self.progress.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}")
         with naming_changes(table, records), digesting:
-            merged, medians, packed_bytes = self._digest(plan, universe)
-        digested = sum(digest.n for digest in merged.digests.values())
+            found, packed_bytes = self._digest(plan, universe, works[0])
+        genes, of_groups = found.split()
+        digested = sum(digest.n for digest in genes.merged.digests.values())
         if digested != values:
             message = f"{table.location}: {digested:,} values were digested where the sources' records say {values:,}"
             raise TableError(message)
@@ -151,28 +176,54 @@ class CorpusJob:
         watch.lap("digest", tasks=plan.sweeps, bytes_in=part_bytes, bytes_out=packed_bytes)
         if exact and plan.bundles > 1:
             with naming_changes(table, records):
-                medians = self._refined(records, plan, merged, watch)
-        rows = median_table(merged, medians if exact else None)
-        return CorpusMedians(rows, merged, records, table.failures(), watch.stages)
+                genes, of_groups = self._refined(cells, plan, found, works[0], watch).split()
+        rows = median_table(
+            genes.merged, genes.exact if exact else None, sum(record.cells_passed for record in records)
+        )
+        pieces = []
+        if works[0] is not None:
+            pieces = [works[0].piece(number) for number in range(plan.sweeps)] if works[0].whole.any() else []
+            pieces += [self._write_groups(universe, of_groups, works[0])] if works[0].digested.any() else []
+            for work in filter(None, works[1:]):
+                pieces.append(self._more_groups(cells, universe, work, watch))
+        return CorpusMedians(rows, genes.merged, records, table.failures(), watch.stages, tuple(pieces))
+
+    def _more_groups(self, cells: Grouping, universe: list[str], work: GroupWork, watch: Stopwatch) -> str:
+        """Digest and refine some groups alone, and write their medians; return the file."""
+        some = cells.only(work.digested)
+        plan = self.plan(some, universe)
+        groups = counted(int(work.digested.sum()), "group")
+        with naming_changes(self.table, cells.records):
+            with self.progress.working(f"digesting {groups} more"):
+                found, packed_bytes = self._digest(plan, universe, work)
+            watch.lap("digest", tasks=plan.sweeps, bytes_out=packed_bytes)
+            if self.options.exact and plan.bundles > 1:
+                found = self._refined(some, plan, found, work, watch)
+        return self._write_groups(universe, found.split()[1], work)
+
+    def _write_groups(self, universe: list[str], found: "_Found", work: GroupWork) -> str:
+        """Write the medians of groups that were digested; return the file."""
+        location = work.piece(_DIGESTED_PIECES + int(np.flatnonzero(work.digested)[0]))
+        write_group_medians(location, [found.by_group(universe, exact=self.options.exact)])
+        return location
 
     def _refined(
-        self, records: list[SourceRecord], plan: SweepPlan, merged: GeneDigests, watch: Stopwatch
-    ) -> dict[str, ExactMedian]:
-        def plan_for(genes: list[str]) -> SweepPlan:
-            return self.plan(records, merged.universe, genes)
+        self, cells: Grouping, plan: SweepPlan, found: "_Found", work: GroupWork | None, watch: Stopwatch
+    ) -> "_Found":
+        def plan_for(keys: list[str]) -> SweepPlan:
+            return self.plan(cells, plan.genes.tolist(), sorted({gene_and_group(key)[0] for key in keys}))
 
-        return exact_medians(self.spark, plan, merged, plan_for, self.progress, watch)
+        return replace(found, exact=exact_medians(self.spark, plan, found.merged, plan_for, self.progress, watch, work))
 
-    def _digest(self, plan: SweepPlan, universe: list[str]) -> tuple[GeneDigests, dict[str, ExactMedian], int]:
+    def _digest(self, plan: SweepPlan, universe: list[str], work: GroupWork | None) -> tuple["_Found", int]:
         """Digest in one Spark job; with several bundles, shuffle by gene and merge in their order.
 
-        Returns the digests, the exact medians where they are wanted and a sweep sees all values of its genes, and the
-        bytes of the digests as they came from the workers.
+        Returns what was found, and the bytes of the digests as they came from the workers.
         """
         compression, exact = self.options.compression, self.options.exact
 
         def digest(number: int) -> Iterator[pa.RecordBatch]:
-            yield from digest_sweep(plan, number, compression, exact=exact)
+            yield from digest_sweep(plan, number, compression, exact=exact, work=work)
 
         def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return merge_batches(batches, compression)
@@ -191,13 +242,55 @@ class CorpusJob:
         if len(set(genes)) < len(genes):
             message = "Spark yielded a gene twice"
             raise EngineError(message)
-        digests, n_sources = unpack_table(packed)
+        digests, n_sources, moments = (dict(zip(genes, column, strict=True)) for column in unpack_table(packed))
         medians, errors = packed["median"].to_pylist(), packed["rank_error"].to_pylist()
         exact_ones = {
             gene: ExactMedian(median, error)
             for gene, median, error in zip(genes, medians, errors, strict=True)
             if median is not None
         }
-        by_gene = dict(zip(genes, digests, strict=True))
-        merged = GeneDigests(tuple(universe), by_gene, dict(zip(genes, n_sources, strict=True)), compression)
-        return merged, exact_ones, packed.nbytes
+        return _Found(GeneDigests(tuple(universe), digests, n_sources, compression, moments), exact_ones), packed.nbytes
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Digests and exact medians of genes and of keys, see `median_spark.digests.key_of`."""
+
+    merged: GeneDigests
+    exact: dict[str, ExactMedian]
+
+    def split(self) -> tuple["_Found", "_Found"]:
+        """Return those of genes, and those of keys."""
+        every = self.merged
+        genes: list[str] = []
+        keys: list[str] = []
+        for key in every.digests:
+            (genes if gene_and_group(key)[1] is None else keys).append(key)
+        return self._only(genes), self._only(keys)
+
+    def _only(self, keys: list[str]) -> "_Found":
+        if len(keys) == len(self.merged.digests):
+            return self
+        every, moments = self.merged, self.merged.moments or {}
+        merged = replace(
+            every,
+            digests={key: every.digests[key] for key in keys},
+            n_sources={key: every.n_sources[key] for key in keys},
+            moments={key: moments[key] for key in keys},
+        )
+        return _Found(merged, {key: self.exact[key] for key in keys if key in self.exact})
+
+    def by_group(self, universe: list[str], *, exact: bool) -> pa.Table:
+        """Return the medians of keys as a table by gene and group."""
+        keys = sorted(self.merged.digests)
+        digests = [self.merged.digests[key] for key in keys]
+        pairs = [gene_and_group(key) for key in keys]
+        places = {gene: place for place, gene in enumerate(universe)}
+        medians = np.array([self.exact[key].median for key in keys]) if exact else medians_of(digests)
+        return group_medians(
+            np.array([places[gene] for gene, _ in pairs], dtype=np.int64),
+            np.array([group for _, group in pairs], dtype=np.int32),
+            np.array([digest.n for digest in digests], dtype=np.int64),
+            medians,
+            *means_of(self.merged, keys),
+        )

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from median_spark.digests import rank_error
+from median_spark.digests import GroupWork, rank_error
 from median_spark.errors import EngineError, counted
 from median_spark.exact import (
     FINDINGS_SCHEMA,
@@ -56,8 +56,11 @@ def exact_medians(
     plan_for: Callable[[list[str]], SweepPlan],
     progress: ProgressReporter,
     watch: Stopwatch,
+    work: GroupWork | None = None,
 ) -> dict[str, ExactMedian]:
     """Return the exact median of every detected gene, and the rank error of its digest's.
+
+    Genes of groups that were digested are among them, see `median_spark.digests.key_of`.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def exact_medians(
         Digests of all values.
     plan_for
         Cuts the same parts into sweeps over some genes only, for later rounds.
+    work
+        What was done about groups when the values were digested.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def exact_medians(
     def refine_once(number: int, queries: Queries) -> Round:
         narrowed = plan_for(sorted(set(queries.genes.tolist()))) if number else plan
         with watched_tasks(spark, progress, narrowed.sweeps + merge_partitions(narrowed.sweeps)):
-            done = _refine_once(spark, narrowed, queries, merged, number + 1)
+            done = _refine_once(spark, narrowed, queries, merged, number + 1, work)
         watch.lap("refine", tasks=narrowed.sweeps, rounds=1, values_in=int(narrowed.rows.sum()))
         return done
 
@@ -129,11 +134,13 @@ def exact_in_rounds(
     return exact
 
 
-def _refine_once(spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests, number: int) -> Round:
+def _refine_once(
+    spark: SparkSession, plan: SweepPlan, queries: Queries, merged: GeneDigests, number: int, work: GroupWork | None
+) -> Round:
     """Run one Spark job: collect in every task, shuffle by gene, resolve."""
 
     def find(number: int) -> Iterator[pa.RecordBatch]:
-        yield from collect_sweep(plan, number, queries)
+        yield from collect_sweep(plan, number, queries, work)
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_findings(batches, queries)

@@ -35,7 +35,7 @@ def write(path):
 def read(path):
     options = ReadOptions()
     runs, cells, _ = values_of(path, Unit(0, 0, CELLS), options)
-    return outline_of(path, options), runs.values.tolist(), cells.tolist()
+    return outline_of(path, options), runs.values.tolist(), cells["cell"].to_pylist()
 
 
 def read_to_verify(path):

@@ -215,4 +215,4 @@ def test_a_unit_knows_its_cells(tmp_path, counts):
     path = write_long(tmp_path / "table.parquet", counts, group=10)
     with open_matrix(path, AttributeNames()) as matrix:
         _, cells = read_unit(matrix, select_rows(matrix, LONG), Unit(0, 5, 9), LONG)
-    assert cells.tolist() == ["cell5", "cell6", "cell7", "cell8"]
+    assert cells["cell"].to_pylist() == ["cell5", "cell6", "cell7", "cell8"]

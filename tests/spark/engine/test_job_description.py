@@ -46,7 +46,7 @@ def texts(found):
 
 
 def test_every_job_of_a_run_is_described(spark, corpus, jobs, tmp_path):
-    run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS, outputs=ResultOptions(by_source=True))
+    run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS, outputs=ResultOptions(by=("source",)))
     assert texts(jobs()) == [
         "median_spark: look at 3 sources",
         "median_spark: convert 3 sources, 6 units",

@@ -1,21 +1,23 @@
-"""Which sources stand apart: homogeneous corpora hardly ever, a plate-like one among droplet-like ones always."""
+"""Which groups stand apart: homogeneous corpora hardly ever, a plate-like one among droplet-like ones always."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import record_of
 
+from median_spark.expression import GroupFigures, Grouping
 from median_spark.results import (
-    SOURCES_SCHEMA,
+    GROUPS_SCHEMA,
+    GroupComparison,
+    GroupRatio,
     MedianChange,
-    SourceComparison,
-    SourceRatio,
     change_of,
-    compare_source,
-    sources_table,
+    compare_group,
+    group_columns,
+    groups_table,
     stand_apart,
+    with_groups,
 )
 
 GENES = 300
@@ -23,7 +25,7 @@ GENES = 300
 
 def ratio_at(log):
     low, middle, high = np.exp([log - 0.1, log, log + 0.1]).tolist()
-    return SourceRatio(GENES, GENES, (low, middle, high))
+    return GroupRatio(GENES, GENES, (low, middle, high))
 
 
 def generated_corpus(seed, sources, odd=(), scale=10.0, spread=0.1):
@@ -48,35 +50,35 @@ def generated_corpus(seed, sources, odd=(), scale=10.0, spread=0.1):
         genes = np.array([gene for gene in range(GENES) if len(values[gene])])
         n_cells = np.array([len(values[gene]) for gene in genes])
         medians = np.array([np.median(values[gene]) for gene in genes])
-        ratios.append(compare_source(genes, n_cells, medians, corpus_cells, corpus_medians))
+        ratios.append(compare_group(genes, n_cells, medians, corpus_cells, corpus_medians))
     return ratios
 
 
-class TestCompareSource:
+class TestCompareGroup:
     def test_takes_the_median_and_quartiles_of_ratios(self):
         rng = np.random.default_rng(0)
         corpus, factors = rng.lognormal(size=100), rng.lognormal(0.5, 0.3, 80)
         genes = np.arange(20, 100)
         cells = np.full(80, 50)
-        found = compare_source(genes, cells, corpus[genes] * factors, np.full(100, 500), corpus)
+        found = compare_group(genes, cells, corpus[genes] * factors, np.full(100, 500), corpus)
         assert found.quartiles == pytest.approx(np.quantile(factors, [0.25, 0.5, 0.75]), rel=1e-9)
         assert (found.genes_detected, found.genes_compared) == (80, 80)
 
     def test_leaves_out_genes_with_few_cells(self):
         cells = np.array([9] * 50 + [10] * 40)
         medians = np.concatenate([np.full(50, 100.0), np.full(40, 2.0)])
-        found = compare_source(np.arange(90), cells, medians, np.full(90, 99), np.ones(90))
+        found = compare_group(np.arange(90), cells, medians, np.full(90, 99), np.ones(90))
         assert (found.genes_detected, found.genes_compared) == (90, 40)
         assert found.quartiles == (2.0,) * 3
 
     def test_has_no_ratio_of_fewer_than_thirty_genes(self):
-        found = compare_source(np.arange(29), np.full(29, 50), np.ones(29), np.full(29, 99), np.ones(29))
+        found = compare_group(np.arange(29), np.full(29, 50), np.ones(29), np.full(29, 99), np.ones(29))
         assert np.isnan(found.quartiles).all()
         assert found.genes_compared == 29
 
     def test_of_no_gene(self):
         none = np.zeros(0, dtype=np.int64)
-        assert compare_source(none, none, np.zeros(0), np.zeros(3, np.int64), np.full(3, np.nan)).genes_detected == 0
+        assert compare_group(none, none, np.zeros(0), np.zeros(3, np.int64), np.full(3, np.nan)).genes_detected == 0
 
     def test_of_the_corpus_itself_is_one(self):
         (found,) = generated_corpus(1, 1)
@@ -123,7 +125,7 @@ class TestStandApart:
         assert verdict.most_apart(5) == []
 
     def test_sources_without_a_ratio_are_passed_over(self):
-        none = SourceRatio(3, 0, (np.nan,) * 3)
+        none = GroupRatio(3, 0, (np.nan,) * 3)
         assert not stand_apart([ratio_at(0.0), none, ratio_at(5.0)]).judged
         verdict = stand_apart([ratio_at(0.0), none, ratio_at(5.0), ratio_at(0.1)])
         assert verdict.apart.tolist() == [False, False, True, False]
@@ -181,13 +183,15 @@ class TestChange:
 
 class TestTable:
     def table(self, logs, changes=None):
-        ratios = [SourceRatio(0, 0, (np.nan,) * 3) if log is None else ratio_at(log) for log in logs]
-        records = [record_of(f"s{n}", values=300, median_n_counts=2_000.0 + n) for n in range(len(logs))]
-        return sources_table(records, ratios, stand_apart(ratios), changes or {})
+        ratios = [GroupRatio(0, 0, (np.nan,) * 3) if log is None else ratio_at(log) for log in logs]
+        figures = tuple(GroupFigures(1, 15, 300, 2_000.0 + number) for number in range(len(logs)))
+        groups = tuple((f"s{number}",) for number in range(len(logs)))
+        return groups_table(Grouping(("study",), groups, figures, (), {}), ratios, stand_apart(ratios), changes or {})
 
     def test_tells_depth_detection_and_ratio(self):
         table = self.table([0.0, 0.1, None, -3.0], {3: MedianChange(0.1, 0.2, 3, 4)})
-        assert table.schema.equals(SOURCES_SCHEMA)
+        assert table.schema.equals(with_groups(["study"], GROUPS_SCHEMA))
+        assert group_columns(table) == ["study"]
         rows = table.to_pylist()
         assert [row["apart"] for row in rows] == [False, False, None, True]
         assert rows[3]["ratio"] == np.exp(-3.0)
@@ -197,8 +201,9 @@ class TestTable:
         assert [row["without_typical_change"] for row in rows] == [None, None, None, 0.1]
         assert [rows[3][f"without_{name}"] for name in ("p95_change", "genes_changed", "genes_lost")] == [0.2, 3, 4]
         assert rows[2]["ratio"] is rows[2]["factor_apart"] is None
+        assert [(row["study"], row["sources"], row["cells"]) for row in rows] == [(f"s{n}", 1, 15) for n in range(4)]
 
     def test_names_those_apart_or_nothing_where_there_is_no_verdict(self, tmp_path):
-        assert SourceComparison(self.table([0.0, 0.1, 3.0, -3.0]), tmp_path).apart == ["s2", "s3"]
-        assert SourceComparison(self.table([0.0, 0.1, 0.0]), tmp_path).apart == []
-        assert SourceComparison(self.table([0.0, 3.0]), tmp_path).apart is None
+        assert GroupComparison(self.table([0.0, 0.1, 3.0, -3.0]), tmp_path).apart == ["s2", "s3"]
+        assert GroupComparison(self.table([0.0, 0.1, 0.0]), tmp_path).apart == []
+        assert GroupComparison(self.table([0.0, 3.0]), tmp_path).apart is None

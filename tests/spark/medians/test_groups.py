@@ -1,4 +1,4 @@
-"""Source by source on Spark: files, figures, warnings, and a result that is whole or not there."""
+"""Group by group on Spark: files, figures, warnings, and a result that is whole or not there."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ from median_spark import (
 from median_spark.cli import main
 from median_spark.errors import OutputError, TableError, UsageError
 from median_spark.expression import WINDOW_ROWS, open_table, plan_sweeps, rows_at_once
-from median_spark.results import SOURCES_SCHEMA, compare_source, read_summary
+from median_spark.results import GROUPS_SCHEMA, compare_group, read_summary, with_groups
 
 pytestmark = pytest.mark.spark
 
@@ -60,7 +60,7 @@ def result(spark, expression, tmp_path_factory):
         expression,
         str(folder / "r"),
         spark=spark,
-        outputs=ResultOptions(by_source=True, digest_pickles=str(folder / "pickles")),
+        outputs=ResultOptions(by=("source",), digest_pickles=str(folder / "pickles")),
     )
     return folder
 
@@ -71,6 +71,11 @@ def expected_rows(truth):
         for source, genes in sorted(truth.items())
         for gene, (_, values) in sorted(genes.items())
     ]
+
+
+def rows_of(path):
+    """Return the rows of the medians of groups, without means and deviations."""
+    return pq.read_table(path).drop_columns(["mean", "sd"]).to_pylist()
 
 
 def plate_among(folder, droplets=5, scale=10):
@@ -96,7 +101,14 @@ def too_large(expression, sources, window_rows):
 
 
 def test_every_sources_medians_equal_numpys(result, truth):
-    assert pq.read_table(result / "r" / "by_source.parquet").to_pylist() == expected_rows(truth)
+    assert rows_of(result / "r" / "by_group.parquet") == expected_rows(truth)
+
+
+def test_means_and_deviations_are_those_of_the_values(result, truth):
+    for row in pq.read_table(result / "r" / "by_group.parquet").to_pylist():
+        values = truth[row["source"]][row["gene"]][1]
+        assert row["mean"] == pytest.approx(np.mean(values), rel=1e-13)
+        assert row["sd"] == (None if len(values) == 1 else pytest.approx(np.std(values, ddof=1), rel=1e-10, abs=1e-9))
 
 
 @pytest.mark.slow
@@ -108,20 +120,20 @@ def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, t
         expression,
         str(tmp_path / "r"),
         spark=spark,
-        outputs=ResultOptions(by_source=True, digest_pickles=str(tmp_path / "pickles")),
+        outputs=ResultOptions(by=("source",), digest_pickles=str(tmp_path / "pickles")),
         sources=sources,
-        options=MedianOptions(window_rows=SMALL_WINDOW, exact=False),
+        options=MedianOptions(window_rows=SMALL_WINDOW),
     )
     expected = expected_rows({source: truth[source] for source in sources})
-    assert pq.read_table(tmp_path / "r" / "by_source.parquet").to_pylist() == expected
+    assert rows_of(tmp_path / "r" / "by_group.parquet") == expected
     source = min(sources)
     digests = pickle.loads((tmp_path / "pickles" / f"{source}{ENDING}").read_bytes())
     assert {g: d.size() for g, d in digests.items() if d.size()} == {g: len(v) for g, (_, v) in truth[source].items()}
 
 
 def test_sources_are_described(result, demo, truth, spark, expression):
-    table = pq.read_table(result / "r" / "sources.parquet")
-    assert table.schema.equals(SOURCES_SCHEMA)
+    table = pq.read_table(result / "r" / "groups.parquet")
+    assert table.schema.equals(with_groups(["source"], GROUPS_SCHEMA))
     found = {row["source"]: row for row in table.to_pylist()}
     assert list(found) == sorted(truth)
     corpus = table_medians(expression, spark=spark).table
@@ -130,9 +142,9 @@ def test_sources_are_described(result, demo, truth, spark, expression):
     for source, genes in truth.items():
         row = found[source]
         assert row["values"] == sum(len(values) for _, values in genes.values())
-        assert row["values_per_cell"] == row["values"] / row["cells_passed"]
+        assert row["values_per_cell"] == row["values"] / row["cells"]
         assert row["genes_detected"] == len(genes)
-        expected = compare_source(
+        expected = compare_group(
             np.array([place[gene] for gene in sorted(genes)]),
             np.array([len(genes[gene][1]) for gene in sorted(genes)]),
             np.array([np.median(genes[gene][1]) for gene in sorted(genes)]),
@@ -143,13 +155,13 @@ def test_sources_are_described(result, demo, truth, spark, expression):
         with h5py.File(demo / f"{source}.loom") as loom:
             passed = loom["col_attrs/filter_pass"][:] == 1
             assert row["median_n_counts"] == np.median(loom["col_attrs/n_counts"][:][passed])
-            assert (row["cells"], row["cells_passed"]) == (len(passed), passed.sum())
+            assert (row["sources"], row["cells"]) == (1, passed.sum())
 
 
 def test_the_csv_says_the_same(result):
-    table = pq.read_table(result / "r" / "sources.parquet").to_pandas()
-    read = pd.read_csv(result / "r" / "sources.csv", float_precision="round_trip")
-    assert list(read.columns) == SOURCES_SCHEMA.names
+    table = pq.read_table(result / "r" / "groups.parquet").to_pandas()
+    read = pd.read_csv(result / "r" / "groups.csv", float_precision="round_trip")
+    assert list(read.columns) == ["source", *GROUPS_SCHEMA.names]
     for name in ("source", "values", "ratio", "median_n_counts", "values_per_cell"):
         assert read[name].tolist() == table[name].tolist()
 
@@ -178,20 +190,20 @@ def test_digest_pickles_merge_with_the_published_code(result, demo, truth):
 
 def test_the_rest_of_the_result_does_not_depend_on_it(spark, expression, result, tmp_path):
     medians(expression, str(tmp_path / "r"), spark=spark)
-    assert not (tmp_path / "r" / "sources.parquet").exists()
+    assert not (tmp_path / "r" / "groups.parquet").exists()
     for name in ("medians.csv", "total_gene_tdigest_dict.pickle", "detected_gene_median_dict.pickle"):
         assert (tmp_path / "r" / name).read_bytes() == (result / "r" / name).read_bytes()
-    assert "sources_apart" not in read_summary(str(tmp_path / "r")).as_json()
+    assert "groups_apart" not in read_summary(str(tmp_path / "r")).as_json()
 
 
 def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus")
-    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by", "source"]) == 0
     said = capsys.readouterr().out
     assert "warning       1 of 6 sources stands apart" in said
     assert "the published advice is not to mix such platforms" in said
-    assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == ["plate/s"]
-    rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()}
+    assert read_summary(str(tmp_path / "out" / "medians")).groups_apart == ["plate/s"]
+    rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "groups.parquet").to_pylist()}
     assert {source for source, row in rows.items() if row["apart"]} == {"plate/s"}
     plate = rows["plate/s"]
     assert plate["factor_apart"] == pytest.approx(10, rel=0.1)
@@ -208,27 +220,27 @@ def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, ca
 
 def test_sources_that_go_together_are_said_to(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", scale=1)
-    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by", "source"]) == 0
     said = capsys.readouterr().out
     assert "comparable    yes, no source stands apart" in said
     assert "warning" not in said
-    assert read_summary(str(tmp_path / "out" / "medians")).sources_apart == []
+    assert read_summary(str(tmp_path / "out" / "medians")).groups_apart == []
 
 
 def test_two_sources_give_no_verdict(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus", droplets=1)
-    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by-source"]) == 0
+    assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by", "source"]) == 0
     assert "comparable    no verdict: it takes at least 3 sources" in capsys.readouterr().out
-    assert "sources_apart" not in read_summary(str(tmp_path / "out" / "medians")).as_json()
+    assert "groups_apart" not in read_summary(str(tmp_path / "out" / "medians")).as_json()
 
 
 def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):
     for name in ("a", "b"):
         write_loom(tmp_path / "corpus" / f"{name}.loom", random_counts(np.random.default_rng(0), 50, 40))
     assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "two")]) == 0
-    assert "hint          --by-source shows whether the sources are comparable" in capsys.readouterr().out
+    assert "hint          --by source shows whether the sources are comparable" in capsys.readouterr().out
     assert main(["run", str(tmp_path / "corpus" / "a.loom"), "--out", str(tmp_path / "one")]) == 0
-    assert "--by-source" not in capsys.readouterr().out
+    assert "--by", "source" not in capsys.readouterr().out
 
 
 def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsys):
@@ -237,28 +249,28 @@ def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsy
         counts = random_counts(rng, 60, 64, density=0.6)
         scale = 4 + number if number < 7 else 1
         write_loom(tmp_path / "corpus" / f"s{number:02d}.loom", counts, n_counts=counts.sum(axis=0) * float(scale))
-    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by_source=True))
-    assert done.summary.sources_apart == [f"s{number:02d}" for number in range(7)]
-    rows = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet").to_pylist()
+    done = run(str(tmp_path / "corpus"), str(tmp_path / "out"), spark=spark, outputs=ResultOptions(by=("source",)))
+    assert done.summary.groups_apart == [f"s{number:02d}" for number in range(7)]
+    rows = pq.read_table(tmp_path / "out" / "medians" / "groups.parquet").to_pylist()
     assert [row["source"] for row in rows if row["without_typical_change"] is not None] == [
         f"s{number:02d}" for number in range(2, 7)
     ]
-    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by-source", "--json"]) == 0
+    assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), "--by", "source", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert "the 2 sources least far apart were not left out" in document["notes"]
     assert "more than a quarter of the sources stand apart: this corpus has no common scale" in document["warnings"]
 
 
 def test_nothing_is_left_behind_when_it_fails(spark, expression, tmp_path, monkeypatch):
-    from median_spark.spark.medians import sources
+    from median_spark.spark.medians import groups
 
     def fail(*_):
         message = "the disk is full"
         raise OutputError(message)
 
-    monkeypatch.setattr(sources, "assemble_by_source", fail)
+    monkeypatch.setattr(groups, "assemble_by_group", fail)
     with pytest.raises(OutputError, match="the disk is full"):
-        medians(expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
+        medians(expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by=("source",)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -272,15 +284,15 @@ def test_a_part_that_vanished_is_named(spark, tmp_path, monkeypatch):
     corpus = plate_among(tmp_path / "corpus", droplets=2)
     convert(str(corpus), str(tmp_path / "x"), spark=spark)
     part = next((tmp_path / "x" / "values").rglob("source=plate*/*.parquet"))
-    whole = medians_module.source_by_source
+    whole = medians_module.group_cells
 
     def vanishing(*given, **options):
         part.unlink()
         return whole(*given, **options)
 
-    monkeypatch.setattr(medians_module, "source_by_source", vanishing)
+    monkeypatch.setattr(medians_module, "group_cells", vanishing)
     with pytest.raises(TableError, match=rf"{part.name}: this part is listed .* not there"):
-        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
+        medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by=("source",)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "x"]
 
 
@@ -301,8 +313,8 @@ def test_pickles_alone(spark, expression, truth, tmp_path):
     summary = medians(
         expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(digest_pickles=str(tmp_path / "pickles"))
     )
-    assert summary.sources_apart is None
-    assert not (tmp_path / "r" / "by_source.parquet").exists()
+    assert summary.groups_apart is None
+    assert not (tmp_path / "r" / "by_group.parquet").exists()
     assert len(list((tmp_path / "pickles").rglob("*.pickle"))) == len(truth)
     with pytest.raises(OutputError, match="overwrite=True"):
         medians(
@@ -329,15 +341,15 @@ def test_the_record_of_an_older_conversion_has_no_depth(spark, tmp_path):
     convert(str(corpus), str(tmp_path / "x"), spark=spark)
     for source in stored_records(tmp_path / "x"):
         change_record(tmp_path / "x", source, lambda record: record.pop("median_n_counts"))
-    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by_source=True))
-    assert pq.read_table(tmp_path / "r" / "sources.parquet")["median_n_counts"].null_count == 4
+    medians(str(tmp_path / "x"), str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by=("source",)))
+    assert pq.read_table(tmp_path / "r" / "groups.parquet")["median_n_counts"].null_count == 4
 
 
 def test_totals_that_are_summed_later_are_not_known(spark, tmp_path):
     corpus = plate_among(tmp_path / "corpus", droplets=2)
     options = ReadOptions(compute_n_counts=True)
-    run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by_source=True))
-    sources = pq.read_table(tmp_path / "out" / "medians" / "sources.parquet")
+    run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by=("source",)))
+    sources = pq.read_table(tmp_path / "out" / "medians" / "groups.parquet")
     assert sources["median_n_counts"].null_count == 3
 
 
@@ -349,9 +361,9 @@ def test_real_sources_by_themselves_equal_the_oracle(spark, real_data, tmp_path)
         for path in sorted(corpus.rglob("*.loom"))
     }
     options = ReadOptions(gene_table=read_gene_table(str(real_data / "gene_info_table.csv")))
-    done = run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by_source=True))
+    done = run(str(corpus), str(tmp_path / "out"), spark=spark, reading=options, outputs=ResultOptions(by=("source",)))
     folder = Path(tmp_path / "out" / "medians")
-    assert pq.read_table(folder / "by_source.parquet").to_pylist() == expected_rows(truth)
-    rows = pq.read_table(folder / "sources.parquet").to_pylist()
-    assert {row["source"] for row in rows if row["apart"]} == set(done.summary.sources_apart)
-    assert "10x/pbmc3k" in done.summary.sources_apart
+    assert rows_of(folder / "by_group.parquet") == expected_rows(truth)
+    rows = pq.read_table(folder / "groups.parquet").to_pylist()
+    assert {row["source"] for row in rows if row["apart"]} == set(done.summary.groups_apart)
+    assert "10x/pbmc3k" in done.summary.groups_apart

@@ -1,0 +1,209 @@
+"""Values by group of cells, within a sweep: medians of groups that it sees whole, and values of others to be digested.
+
+Where a table is one bundle, or all parts with cells of a group are in one, a sweep sees every value that the group has
+of its genes; it writes their medians to a file. Values of other groups are digested like those of genes, each under a
+key that is made of the gene and the group.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from median_spark import storage
+from median_spark.digests.build import sorted_medians
+from median_spark.digests.moments import mean_and_sd
+from median_spark.errors import EngineError
+from median_spark.expression import CellGroups, GeneBlock, SweepPlan
+from median_spark.gene_values import Floats, GeneValues, Ints
+
+GROUP_MEDIANS_SCHEMA = pa.schema(
+    [
+        pa.field("gene", pa.int32(), False),
+        pa.field("group", pa.int32(), False),
+        pa.field("n_cells", pa.int64(), False),
+        pa.field("median", pa.float64(), False),
+        pa.field("mean", pa.float64(), False),
+        pa.field("sd", pa.float64()),
+    ]
+)
+"""What is known of the genes that groups have values of, both by their numbers, ascending by gene and then group."""
+
+_KEY = "\t"
+_DIGITS = 9
+
+_MOST_KEYS = 2_000_000
+"""Genes times groups that are digested in one pass: about 5 GB of digests at most, much less if values are few."""
+
+_Flags = npt.NDArray[np.bool_]
+Int32s = npt.NDArray[np.int32]
+_Runs = tuple[Floats, Ints]
+"""Values and offsets: run i has ``values[offsets[i]:offsets[i + 1]]``."""
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """What a sweep does about groups.
+
+    Attributes
+    ----------
+    whole : numpy.ndarray
+        Groups that one sweep sees whole, shape (groups,), bool: their medians are written.
+    digested : numpy.ndarray
+        Groups whose values are digested, shape (groups,), bool; others are passed over.
+    folder : str
+        Folder for the files of medians, one per sweep.
+    corpus : bool
+        Whether the values of all groups together are digested, too.
+    """
+
+    whole: _Flags
+    digested: _Flags
+    folder: str
+    corpus: bool = True
+
+    def piece(self, sweep: int) -> str:
+        """Return the file of a sweep."""
+        return storage.join(self.folder, f"piece-{sweep:06d}.parquet")
+
+
+def group_works(plan: SweepPlan, groups: int, folder: str) -> list[GroupWork]:
+    """Return what the sweeps of a plan do about groups: one pass for all that they see whole, and several for others.
+
+    The first pass digests the corpus, too. Groups that are digested are so few at once that the driver can hold the
+    digests of all of their genes.
+    """
+    whole = _bundles_of_groups(plan, groups) <= 1
+    others = np.flatnonzero(~whole)
+    each = max(1, _MOST_KEYS // max(1, len(plan.genes)))
+    works = []
+    for begin in range(0, max(1, len(others)), each):
+        digested = np.zeros(groups, dtype=np.bool_)
+        digested[others[begin : begin + each]] = True
+        works.append(GroupWork(whole if not begin else np.zeros_like(whole), digested, folder, corpus=not begin))
+    return works
+
+
+def _bundles_of_groups(plan: SweepPlan, groups: int) -> Ints:
+    """Return how many bundles have cells of each group, shape (groups,)."""
+    if plan.bundles <= 1:
+        return np.ones(groups, dtype=np.int64)
+    bundles = np.zeros(groups, dtype=np.int64)
+    for first, last in pairwise(plan.parts_of_bundle.tolist()):
+        present = np.zeros(groups, dtype=np.bool_)
+        for part in range(first, last):
+            held = plan.groups_of_cells(part)
+            present[held.groups[held.groups >= 0] if isinstance(held, CellGroups) else held] = True
+        bundles += present
+    return bundles
+
+
+class GroupsOfSweep:
+    """The groups of one sweep, block by block."""
+
+    def __init__(self, work: GroupWork, plan: SweepPlan) -> None:
+        self._work, self._plan = work, plan
+        self._counts = np.zeros(len(work.whole), dtype=np.int64)
+        self._medians: list[pa.Table] = []
+
+    def add(self, block: GeneBlock) -> GeneBlock | None:
+        """Keep the medians of groups that are seen whole; return the values that are to be digested, if any."""
+        values, genes, groups = self._by_group(block.gene_values)
+        whole = self._work.whole[groups]
+        if whole.any():
+            places = np.searchsorted(self._plan.genes, block.gene_values.genes)[genes[whole]]
+            self._medians.append(_medians_of(*_some(*values, whole), places, groups[whole]))
+        return self._keyed(block, values, genes, groups)
+
+    def digested(self, block: GeneBlock) -> GeneBlock | None:
+        """Return the values that are to be digested, if any."""
+        return self._keyed(block, *self._by_group(block.gene_values))
+
+    def _keyed(self, block: GeneBlock, values: _Runs, genes: Int32s, groups: Int32s) -> GeneBlock | None:
+        digested = self._work.digested[groups]
+        if not digested.any():
+            return None
+        names = block.gene_values.genes
+        pairs = zip(genes[digested].tolist(), groups[digested].tolist(), strict=True)
+        keys = [key_of(str(names[gene]), group) for gene, group in pairs]
+        own, offsets = _some(*values, digested)
+        return GeneBlock(GeneValues(np.array(keys, dtype=np.str_), offsets, own), [b""] * len(keys))
+
+    def _by_group(self, values: GeneValues) -> tuple[_Runs, Int32s, Int32s]:
+        """Return the sorted values of each gene and group as runs, and the gene and the group of each run."""
+        from median_spark.digests.loops import by_group, few_values  # numba takes half a second: only who groups waits
+
+        if values.groups is None:
+            message = "values must have groups"
+            raise ValueError(message)
+        most = min(len(values.values), len(values.genes) * len(self._counts))
+        grouped, ends = np.empty_like(values.values), np.empty(most, dtype=np.int64)
+        genes, groups = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
+        runs = by_group(values.offsets, values.values, values.groups, self._counts, grouped, genes, groups, ends)
+        offsets = np.append(0, ends[:runs])
+        for run in np.flatnonzero(np.diff(offsets) > few_values()).tolist():
+            grouped[offsets[run] : offsets[run + 1]].sort()
+        return (grouped, offsets), genes[:runs], groups[:runs]
+
+    def write(self, sweep: int) -> None:
+        """Write the medians as one file that appears whole, if there are groups that are seen whole."""
+        if self._work.whole.any():
+            write_group_medians(self._work.piece(sweep), self._medians)
+
+
+def _some(values: Floats, offsets: Ints, chosen: _Flags) -> _Runs:
+    """Return some runs only."""
+    if chosen.all():
+        return values, offsets
+    lengths = np.diff(offsets)
+    return values[np.repeat(chosen, lengths)], np.append(0, np.cumsum(lengths[chosen]))
+
+
+def _medians_of(values: Floats, offsets: Ints, genes: Ints, groups: Int32s) -> pa.Table:
+    n_cells = np.diff(offsets)
+    return group_medians(genes, groups, n_cells, sorted_medians(values, offsets), *mean_and_sd(values, offsets))
+
+
+def group_medians(genes: Ints, groups: Int32s, n_cells: Ints, medians: Floats, mean: Floats, sd: Floats) -> pa.Table:
+    """Return a table of `GROUP_MEDIANS_SCHEMA`; a NaN in `sd` becomes a null."""
+    columns = [genes.astype(np.int32), groups.astype(np.int32), n_cells, medians, mean]
+    return pa.table([*map(pa.array, columns), pa.array(sd, from_pandas=True)], schema=GROUP_MEDIANS_SCHEMA)
+
+
+def write_group_medians(location: str, tables: Sequence[pa.Table]) -> None:
+    """Write tables of `GROUP_MEDIANS_SCHEMA` as one file that appears whole."""
+    with storage.atomic_write(location) as sink, pq.ParquetWriter(sink, GROUP_MEDIANS_SCHEMA) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+def read_group_medians(location: str) -> Iterator[pa.Table]:
+    """Read back a file, some rows at a time; raise `EngineError` if it is missing."""
+    filesystem, path = storage.resolve(location)
+    try:
+        stream = storage.with_retries(location, partial(filesystem.open_input_file, path))
+    except FileNotFoundError as error:
+        message = (
+            f"{location}: a worker wrote this file, and it is not to be seen from here: where workers are on other "
+            "machines, the result must go to storage that all of them share"
+        )
+        raise EngineError(message) from error
+    with stream, pq.ParquetFile(stream) as file:
+        for number in range(file.num_row_groups):
+            yield storage.with_retries(location, partial(file.read_row_group, number, use_threads=False))
+
+
+def key_of(gene: str, group: int) -> str:
+    """Return the key that stands for a gene of a group where genes are digested; keys ascend as genes and groups do."""
+    return f"{gene}{_KEY}{group:0{_DIGITS}d}"
+
+
+def gene_and_group(key: str) -> tuple[str, int | None]:
+    """Return the gene and the group of a key; a gene by itself has no group."""
+    gene, _, group = key.partition(_KEY)
+    return gene, int(group) if group else None

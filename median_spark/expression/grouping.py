@@ -1,0 +1,383 @@
+"""Which cells of an expression table are taken, and which group each belongs to, by what is known of each cell."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from median_spark.errors import TableError, counted, listed
+from median_spark.expression.cell_groups import CellGroups, Int32s
+from median_spark.expression.cells import read_cells
+from median_spark.expression.records import SourceRecord
+from median_spark.expression.table import ExpressionTable, part_location
+from median_spark.gene_values import Floats, Ints
+from median_spark.matrices import CellQuery
+from median_spark.options import BY, CELLS
+
+SOURCE = "source"
+"""The name that stands for the source of a cell wherever attributes of cells are named."""
+
+Group = tuple[str | None, ...]
+"""The values of the grouping columns; None for cells that have none."""
+
+_READ_AT_ONCE = 16
+_PENDING_TOTALS = 1_000_000
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """What is known of the cells of a group."""
+
+    sources: int
+    cells: int
+    values: int
+    median_n_counts: float | None  # None where totals were not read
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Cells of some sources of a table, and their groups.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Attributes of cells whose values make the groups; empty if all cells that are taken are one group.
+    groups : tuple of Group
+        The groups, ascending, cells without a value last.
+    figures : tuple of GroupFigures
+        Figures of each group.
+    records : tuple of SourceRecord
+        The sources that have such cells, ascending, as if they had no others; parts without such a cell are left out.
+    cells : dict
+        By source and part, the groups of the part's cells, or the one group of all of them; empty if all cells of all
+        sources are taken and are one group.
+    notes : tuple of str
+        What a user should know.
+    """
+
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    figures: tuple[GroupFigures, ...]
+    records: tuple[SourceRecord, ...]
+    cells: Mapping[tuple[str, str], CellGroups | int]
+    notes: tuple[str, ...] = ()
+
+    def of_source(self, record: SourceRecord) -> "Grouping":
+        """Return the cells of one source alone, as one group."""
+        return replace(self, columns=(), groups=((),), figures=(), records=(record,))
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Grouping":
+        """Return the same with the cells of some groups, shape (groups,), alone, and without figures of any kind."""
+        numbers = np.where(np.append(kept, False), np.arange(len(kept) + 1), -1).astype(np.int32)
+        cells: dict[tuple[str, str], CellGroups | int] = {}
+        records = []
+        for record in self.records:
+            left = []
+            for part in record.parts:
+                own = self.cells[record.source, part.name]
+                held = int(numbers[own]) if isinstance(own, int) else own.numbered(numbers)
+                if held is not None and held != -1:
+                    cells[record.source, part.name] = held
+                    left.append(part)
+            if left:
+                records.append(replace(record, parts=tuple(left)))
+        return Grouping(self.columns, self.groups, (), tuple(records), cells)
+
+
+def group_cells(
+    table: ExpressionTable,
+    records: Sequence[SourceRecord],
+    query: CellQuery | None = None,
+    by: Sequence[str] = (),
+    *,
+    missing: str = "group",
+) -> Grouping:
+    """Take cells by a query, all if there is none, and group them by attributes.
+
+    Parameters
+    ----------
+    table, records
+        The table, and the sources whose cells are looked at, ascending.
+    query
+        Query of attributes of cells, of `SOURCE`, and of ``n_counts`` and ``n_genes``.
+    by
+        Attributes of cells, or `SOURCE`; their values count as texts.
+    missing : {"group", "fail"}
+        What becomes of cells without a value in one of these columns: a group of their own, or an error.
+
+    Raises
+    ------
+    TableError
+        If an attribute is one that no source has or, in a query, that one lacks; if no cell is taken; if the table has
+        no cells or a file of them is damaged.
+    """
+    names = query.names if query is not None else ()
+    _require_columns(table, records, names, by)
+    notes = _missing_columns(table, records, by, missing)
+    wanted = sorted({*names, *by} - {SOURCE})
+    if not wanted and query is None:
+        return _by_source(records, by) if by else all_cells(records)
+    collected = _Collected(table, tuple(by), missing)
+    for record, units in _units(table, records, ["cell", "n_counts", "n_values", *wanted]):
+        collected.add(record, units, query)
+    if not collected.records:
+        message = (
+            f"{table.location}: {CELLS:name} chooses no cell of {counted(len(records), 'source')}: "
+            f"{_described(table, records, query)}"
+        )
+        raise TableError(message)
+    return collected.grouping(notes)
+
+
+def all_cells(records: Sequence[SourceRecord]) -> Grouping:
+    """Return all cells of some sources, as one group; nothing is read."""
+    return Grouping((), ((),), (), tuple(records), {})
+
+
+def _by_source(records: Sequence[SourceRecord], by: Sequence[str]) -> Grouping:
+    """Return all cells of some sources, grouped by source; nothing is read."""
+    groups = [(record.source,) * len(by) for record in records]
+    cells = {(record.source, part.name): number for number, record in enumerate(records) for part in record.parts}
+    figures = [GroupFigures(1, each.cells_passed, each.values, each.median_n_counts) for each in records]
+    return Grouping(tuple(by), tuple(groups), tuple(figures), tuple(records), cells)
+
+
+def _require_columns(
+    table: ExpressionTable, records: Sequence[SourceRecord], names: Sequence[str], by: Sequence[str]
+) -> None:
+    """Refuse attributes that the cells do not have."""
+    held = {record.source: {SOURCE, *dict(record.cell_columns)} for record in records}
+    every = sorted(set().union(*held.values()))
+    unknown = [name for name in (*names, *by) if name not in every]
+    if unknown:
+        message = f"{table.location}: no cell has the attribute {listed(unknown)}; there are {listed(every, 40)}"
+        raise TableError(message)
+    for name in names:
+        lacking = [source for source, columns in held.items() if name not in columns]
+        if lacking:
+            message = (
+                f"{table.location}: the query of cells names '{name}', which the cells of "
+                f"{counted(len(lacking), 'source')} lack ({listed(lacking, 3)}); {lacking[0]} has "
+                f"{listed(sorted(held[lacking[0]]), 24)}: take it out of {CELLS:name}, or name the sources to take"
+            )
+            raise TableError(message)
+
+
+def _missing_columns(
+    table: ExpressionTable, records: Sequence[SourceRecord], by: Sequence[str], missing: str
+) -> tuple[str, ...]:
+    """Say which columns only some sources have, or refuse that."""
+    notes = []
+    for name in set(by) - {SOURCE}:
+        lacking = [each.source for each in records if name not in dict(each.cell_columns)]
+        if lacking:
+            text = f"{counted(len(lacking), 'source')} of {len(records):,} have no '{name}' ({listed(lacking, 3)})"
+            if missing == "fail":
+                message = f"{table.location}: {text}: leave it out of {BY:name}, or name the sources to take"
+                raise TableError(message)
+            notes.append(f"note: {text}: their cells are a group of their own")
+    return tuple(notes)
+
+
+def _units(
+    table: ExpressionTable, records: Sequence[SourceRecord], columns: Sequence[str]
+) -> Iterator[tuple[SourceRecord, list[tuple[str, pa.Table]]]]:
+    """Yield the cells of each source, by part; some sources are read at once, a few of them ahead."""
+
+    def read(record: SourceRecord) -> list[tuple[str, pa.Table]]:
+        return [(entry.name, cells) for entry, cells in read_cells(table, record, columns)]
+
+    with ThreadPoolExecutor(_READ_AT_ONCE) as readers:
+        for begin in range(0, len(records), _READ_AT_ONCE):
+            some = records[begin : begin + _READ_AT_ONCE]
+            yield from zip(some, readers.map(read, some), strict=True)
+
+
+class _Totals:
+    """Totals of the cells of groups, as distinct numbers and how often each occurs: most are repeated whole numbers."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Ints, Floats, Ints]] = []  # groups, totals, cells
+        self._pending = 0
+
+    def add(self, groups: Int32s, totals: Floats) -> None:
+        self._held.append((groups.astype(np.int64), totals, np.ones(len(totals), dtype=np.int64)))
+        self._pending += len(totals)
+        if self._pending > _PENDING_TOTALS:
+            self._held = [self._distinct()]
+            self._pending = 0
+
+    def _distinct(self) -> tuple[Ints, Floats, Ints]:
+        groups, totals, cells = map(np.concatenate, zip(*self._held, strict=True))
+        order = np.lexsort((totals, groups))
+        groups, totals, cells = groups[order], totals[order], cells[order]
+        starts = np.flatnonzero(np.append(True, (groups[1:] != groups[:-1]) | (totals[1:] != totals[:-1])))
+        return groups[starts], totals[starts], np.add.reduceat(cells, starts)
+
+    def medians(self, groups: int) -> Floats:
+        """Return the median total of each group, shape (groups,)."""
+        group, totals, cells = self._distinct()
+        bounds = np.searchsorted(group, np.arange(groups + 1))
+        medians = np.full(groups, np.nan)
+        for number in range(groups):
+            own = slice(bounds[number], bounds[number + 1])
+            up_to = np.cumsum(cells[own])
+            middle = np.searchsorted(up_to, [(up_to[-1] - 1) // 2, up_to[-1] // 2], side="right")
+            medians[number] = totals[own][middle].mean()
+        return medians
+
+
+class _Collected:
+    """The groups of all cells that were looked at so far, numbered in the order in which they came up."""
+
+    def __init__(self, table: ExpressionTable, by: tuple[str, ...], missing: str) -> None:
+        self._table, self._by, self._missing = table, by, missing
+        self._numbers: dict[Group, int] = {}
+        self._sources, self._n_cells, self._values = (np.zeros(0, dtype=np.int64) for _ in range(3))
+        self._totals = _Totals()
+        self._cells: dict[tuple[str, str], CellGroups | int] = {}
+        self.records: list[SourceRecord] = []
+
+    def add(self, record: SourceRecord, units: Sequence[tuple[str, pa.Table]], query: CellQuery | None) -> None:
+        """Take the cells of a source, given by part."""
+        parts = {part.name: part for part in record.parts}
+        kept, totals, owners, sizes = [], [], [], []
+        for name, unit in units:
+            groups = np.full(len(unit), -1, dtype=np.int32)
+            taken = _chosen(self._table, record, unit, query) if query is not None else np.ones(len(unit), np.bool_)
+            own = groups[taken] = self._groups_of(record, unit.filter(pa.array(taken)))
+            values = unit["n_values"].to_numpy()[taken]
+            owners.append(own)
+            sizes.append(values)
+            totals.append(unit["n_counts"].to_numpy()[taken])
+            if name in parts and values.any():
+                kept.append(parts[name])
+                location = part_location(self._table.cells, record.source, name)
+                alike = bool((groups == groups[0]).all())
+                self._cells[record.source, name] = (
+                    int(groups[0]) if alike else CellGroups.of_cells(groups, _texts(unit["cell"]), location)
+                )
+        own, n_values, n_counts = map(np.concatenate, (owners, sizes, totals))
+        if not len(own):
+            return
+        number = len(self._numbers)
+        cells = np.bincount(own, minlength=number)
+        self._sources, self._n_cells, self._values = (
+            np.append(known, np.zeros(number - len(known), dtype=np.int64)) + more
+            for known, more in (
+                (self._sources, cells > 0),
+                (self._n_cells, cells),
+                (self._values, np.bincount(own, weights=n_values, minlength=number).astype(np.int64)),
+            )
+        )
+        self._totals.add(own, n_counts)
+        median = None if record.median_n_counts is None else float(np.median(n_counts))
+        self.records.append(
+            replace(
+                record,
+                parts=tuple(kept),
+                cells_passed=len(own),
+                values=int(n_values.sum()),
+                median_n_counts=median,
+            )
+        )
+
+    def _groups_of(self, record: SourceRecord, unit: pa.Table) -> Int32s:
+        """Return the number of each cell's group; new groups get the next ones."""
+        columns = [_codes(record, unit, name) for name in self._by]
+        mixed = np.zeros(len(unit), dtype=np.int64)
+        for codes, names in columns:
+            mixed = mixed * len(names) + codes
+        distinct, inverse = np.unique(mixed, return_inverse=True)
+        numbers = np.empty(len(distinct), dtype=np.int32)
+        for place, code in enumerate(distinct.tolist()):
+            group: Group = ()
+            for _, names in reversed(columns):
+                code, own = divmod(code, len(names))
+                group = (names[own], *group)
+            if self._missing == "fail" and None in group:
+                name = self._by[group.index(None)]
+                message = (
+                    f"{self._table.location}: cells of '{record.source}' have no value of '{name}': leave it out of "
+                    f"{BY:name}, or let them be a group of their own"
+                )
+                raise TableError(message)
+            numbers[place] = self._numbers.setdefault(group, len(self._numbers))
+        found: Int32s = numbers[inverse]
+        return found
+
+    def grouping(self, notes: tuple[str, ...]) -> Grouping:
+        """Return the groups in order."""
+        groups = list(self._numbers)
+        order = sorted(range(len(groups)), key=lambda place: [(value is None, value or "") for value in groups[place]])
+        places = np.full(len(groups) + 1, -1, dtype=np.int32)  # the last one is that of cells which are not taken
+        places[order] = np.arange(len(order))
+        medians = self._totals.medians(len(groups))
+        columns = (self._sources, self._n_cells, self._values, medians)
+        figures = [GroupFigures(*(column[number].item() for column in columns)) for number in order]
+        cells: dict[tuple[str, str], CellGroups | int] = {}
+        for part, held in self._cells.items():
+            numbered = int(places[held]) if isinstance(held, int) else held.numbered(places)
+            if numbered is not None:
+                cells[part] = numbered
+        return Grouping(
+            self._by, tuple(groups[number] for number in order), tuple(figures), tuple(self.records), cells, notes
+        )
+
+
+def _codes(record: SourceRecord, unit: pa.Table, name: str) -> tuple[Ints, list[str | None]]:
+    """Return the values of a column as numbers, and the text of each number."""
+    if name == SOURCE or name not in unit.column_names:
+        return np.zeros(len(unit), dtype=np.int64), [record.source if name == SOURCE else None]
+    column = unit[name].combine_chunks()
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    if pa.types.is_boolean(column.type):
+        column = pc.if_else(column, "True", "False")
+    encoded = _texts(column).dictionary_encode()
+    names: list[str | None] = [*encoded.dictionary.to_pylist(), None]
+    return pc.fill_null(encoded.indices, len(names) - 1).to_numpy(zero_copy_only=False).astype(np.int64), names
+
+
+def _texts(column: pa.Array | pa.ChunkedArray) -> pa.StringArray:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return whole.cast(pa.string())
+
+
+def _chosen(table: ExpressionTable, record: SourceRecord, unit: pa.Table, query: CellQuery) -> npt.NDArray[np.bool_]:
+    """Return for which cells of a unit a query is true."""
+    import pandas as pd  # half a second: only who chooses cells waits
+
+    columns: dict[str, pd.Series] = {}
+    for name in query.names:
+        if name == SOURCE:
+            columns[name] = pd.Series([record.source] * len(unit), dtype=object)
+            continue
+        column = unit[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string())
+        nullable = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
+        columns[name] = column.to_pandas(types_mapper=nullable.get if column.null_count else None)
+    return query.evaluate(table.location, columns)
+
+
+def _described(table: ExpressionTable, records: Sequence[SourceRecord], query: CellQuery | None) -> str:
+    """Return what the attributes that a query names hold, for people."""
+    names = query.names if query is not None else ()
+    held: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for record, units in _units(table, records, [name for name in names if name != SOURCE]):
+        for _, unit in units:
+            for name in names:
+                codes, texts = _codes(record, unit, name)
+                for place, cells in enumerate(np.bincount(codes, minlength=len(texts)).tolist()):
+                    held[name][texts[place] or "no value"] += cells
+    return "; ".join(
+        f"'{name}' holds {listed([text for text, cells in counter.most_common(_SHOWN) if cells], _SHOWN)}"
+        for name, counter in held.items()
+    )

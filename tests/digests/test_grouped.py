@@ -1,0 +1,168 @@
+"""Values by group of cells, without Spark: medians of groups that a sweep sees whole, and what it digests of others."""
+
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from corpora import GENES, write_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from median_spark.digests import (
+    PACKED_SCHEMA,
+    digest_sweep,
+    gene_and_group,
+    group_works,
+    merge_batches,
+    read_group_medians,
+    unpack_table,
+)
+from median_spark.digests.moments import mean_and_sd_of
+from median_spark.errors import EngineError
+from median_spark.expression import CellGroups
+
+GROUPS = 4
+
+
+@st.composite
+def drawn_corpora(draw):
+    """Draw sources with parts of a few cells each, and the group of each cell, -1 for none."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    most = draw(st.sampled_from([1, 5, 60]))
+    sources, groups = {}, {}
+    for source in range(draw(st.integers(1, 4))):
+        parts = []
+        for part in range(draw(st.integers(1, 3))):
+            genes = rng.permutation(GENES)[: rng.integers(1, 12)]
+            parts.append({g: rng.choice([0.5, 1.0, *rng.lognormal(size=8)], rng.integers(1, most + 1)) for g in genes})
+            cells = max(map(len, parts[-1].values()))
+            alike = draw(st.booleans())
+            groups[f"s{source}", part] = (
+                np.full(cells, rng.integers(0, GROUPS)) if alike else rng.integers(-1, GROUPS, cells)
+            ).astype(np.int32)
+        sources[f"s{source}"] = parts
+    return sources, groups
+
+
+def cell_groups(corpus, groups):
+    """Return what a plan needs: the groups of the cells of each part."""
+    found = {}
+    for record in corpus.records:
+        for number, part in enumerate(record.parts):
+            own = groups[record.source, number]
+            ids = pa.array([str(cell) for cell in range(len(own))])
+            found[record.source, part.name] = (
+                int(own[0]) if (own == own[0]).all() and own[0] >= 0 else CellGroups.of_cells(own, ids, "nowhere")
+            )
+    return found
+
+
+def expected(sources, groups):
+    """Return {group: {gene: values}}."""
+    found = defaultdict(lambda: defaultdict(list))
+    for source, parts in sources.items():
+        for number, part in enumerate(parts):
+            for gene, values in part.items():
+                for group, value in zip(groups[source, number], values, strict=False):
+                    if group >= 0:
+                        found[int(group)][gene].append(value)
+    return {group: dict(genes) for group, genes in found.items()}
+
+
+def swept(plan, works):
+    """Do the work of all passes here; return {(group, gene): (n, median, mean, sd)}, and {gene: the same}."""
+    found, corpus = {}, {}
+    for work in works:
+        batches = [
+            batch for number in range(plan.sweeps) for batch in digest_sweep(plan, number, 200.0, exact=True, work=work)
+        ]
+        table = pa.Table.from_batches(batches, PACKED_SCHEMA)
+        if plan.bundles > 1:
+            ordered = table.sort_by([("gene", "ascending"), ("bundle", "ascending")])
+            table = pa.Table.from_batches(merge_batches(iter(ordered.to_batches()), 200.0), PACKED_SCHEMA)
+        digests, _, moments = unpack_table(table)
+        n = np.array([digest.n for digest in digests], dtype=np.int64)
+        means, deviations = mean_and_sd_of(moments, n, np.array([d.min == d.max for d in digests], dtype=np.bool_))
+        for key, digest, mean, sd in zip(table["gene"].to_pylist(), digests, means, deviations, strict=True):
+            gene, group = gene_and_group(key)
+            row = (digest.n, float(np.median(digest.means)), mean, sd)
+            if group is None:
+                assert gene not in corpus
+                corpus[gene] = row
+            else:
+                assert (group, gene) not in found
+                found[group, gene] = row
+        for number in range(plan.sweeps) if work.whole.any() else ():
+            for piece in read_group_medians(work.piece(number)):
+                for row in piece.to_pylist():
+                    key = (row["group"], GENES[row["gene"]])
+                    assert key not in found
+                    found[key] = (row["n_cells"], row["median"], row["mean"], row["sd"])
+    return found, corpus
+
+
+@given(drawn_corpora(), st.sampled_from([20, 60, 10**6]), st.sampled_from([5, 10**6]), st.sampled_from([1, 2, 10**6]))
+@settings(max_examples=60)
+def test_groups_have_numpys_medians_in_one_bundle_and_in_several(
+    tmp_path_factory, drawn, window_rows, row_group_rows, groups_at_once
+):
+    sources, groups = drawn
+    folder = tmp_path_factory.mktemp("corpus")
+    corpus = write_corpus(folder / "x", sources, row_group_rows)
+    plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("median_spark.digests.grouped._MOST_KEYS", groups_at_once * len(GENES))
+        works = group_works(plan, GROUPS, str(folder / "pieces"))
+    assert [work.corpus for work in works] == [True] + [False] * (len(works) - 1)
+    taken = np.sum([work.whole.astype(int) + work.digested for work in works], axis=0)
+    assert (taken == 1).all()
+    assert all(work.digested.sum() <= groups_at_once for work in works)
+    assert plan.bundles > 1 or not any(work.digested.any() for work in works)
+    found, merged = swept(plan, works)
+    truth = expected(sources, groups)
+    wanted = {(group, gene): values for group, genes in truth.items() for gene, values in genes.items()}
+    assert found.keys() == wanted.keys()
+    for key, values in wanted.items():
+        n, median, mean, sd = found[key]
+        assert (n, median) == (len(values), float(np.median(values)))
+        assert mean == pytest.approx(np.mean(values), rel=1e-13)
+        assert sd is None or np.isnan(sd) if n == 1 else sd == pytest.approx(np.std(values, ddof=1), rel=1e-9, abs=1e-9)
+    pooled = defaultdict(list)
+    for genes in truth.values():
+        for gene, values in genes.items():
+            pooled[gene] += values
+    assert {gene: row[:2] for gene, row in merged.items()} == {
+        gene: (len(values), float(np.median(values))) for gene, values in pooled.items()
+    }
+
+
+@given(drawn_corpora())
+@settings(max_examples=20)
+def test_the_bits_of_means_do_not_depend_on_bundles(tmp_path_factory, drawn):
+    sources, groups = drawn
+    folder = tmp_path_factory.mktemp("corpus")
+    corpus = write_corpus(folder / "x", sources, 20)
+    results = []
+    for window_rows in (20, 10**6):
+        plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups))
+        results.append(swept(plan, group_works(plan, GROUPS, str(folder / f"pieces{window_rows}"))))
+    for one, other in zip(*results, strict=True):
+        assert one.keys() == other.keys()
+        for key, row in one.items():
+            assert np.array_equal(np.array(row, dtype=np.float64), np.array(other[key], dtype=np.float64), True)
+
+
+def test_a_file_that_is_not_visible_is_named(tmp_path):
+    with pytest.raises(EngineError, match=r"piece-7.parquet: a worker wrote .* storage that all of them share"):
+        list(read_group_medians(f"{tmp_path}/piece-7.parquet"))
+
+
+def test_keys_ascend_as_genes_and_groups_do():
+    from median_spark.digests.grouped import key_of
+
+    keys = [key_of(gene, group) for gene in ("ENSG1", "ENSG10", "ENSG2") for group in (0, 9, 10, 123_456_789)]
+    assert keys == sorted(keys)
+    assert np.array(keys)[np.argsort(np.array(keys))].tolist() == keys
+    assert gene_and_group(keys[3]) == ("ENSG1", 123_456_789)
+    assert gene_and_group("ENSG1") == ("ENSG1", None)
