@@ -368,16 +368,25 @@ def _chosen(table: ExpressionTable, record: SourceRecord, unit: pa.Table, query:
 
 
 def _described(table: ExpressionTable, records: Sequence[SourceRecord], query: CellQuery | None) -> str:
-    """Return what the attributes that a query names hold, for people."""
+    """Return what the attributes that a query names hold, for people: their range, or their most frequent values."""
     names = query.names if query is not None else ()
-    held: dict[str, Counter[str]] = {name: Counter() for name in names}
+    values: dict[str, Counter[str]] = {name: Counter() for name in names}
+    ranges: dict[str, list[float]] = {name: [] for name in names}
     for record, units in _units(table, records, [name for name in names if name != SOURCE]):
         for _, unit in units:
             for name in names:
+                kind = unit.schema.field(name).type if name in unit.column_names else pa.string()
+                if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+                    numbers = unit[name].drop_null().to_numpy()
+                    ranges[name] += [float(numbers.min()), float(numbers.max())] if len(numbers) else []
+                    continue
                 codes, texts = _codes(record, unit, name)
                 for place, cells in enumerate(np.bincount(codes, minlength=len(texts)).tolist()):
-                    held[name][texts[place] or "no value"] += cells
-    return "; ".join(
-        f"'{name}' holds {listed([text for text, cells in counter.most_common(_SHOWN) if cells], _SHOWN)}"
-        for name, counter in held.items()
-    )
+                    values[name][texts[place] or "no value"] += cells
+    held = {
+        name: f"{min(ranges[name]):g} to {max(ranges[name]):g}"
+        if ranges[name]
+        else listed([text for text, cells in values[name].most_common() if cells], _SHOWN)
+        for name in names
+    }
+    return "; ".join(f"'{name}' holds {text}" for name, text in held.items())

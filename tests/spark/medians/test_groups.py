@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ import pytest
 from looms import random_counts, write_loom
 from oracle import corpus_values, loom_values, read_types, universe
 from published import digest_loom, merge
-from tables import change_record, stored_records
+from scipy.sparse import csr_matrix
+from tables import change_record, fingerprint, stored_records
 
 from median_spark import (
+    CellQuery,
     ConvertOptions,
     MedianOptions,
     ReadOptions,
@@ -367,3 +370,122 @@ def test_real_sources_by_themselves_equal_the_oracle(spark, real_data, tmp_path)
     rows = pq.read_table(folder / "groups.parquet").to_pylist()
     assert {row["source"] for row in rows if row["apart"]} == set(done.summary.groups_apart)
     assert "10x/pbmc3k" in done.summary.groups_apart
+
+
+GENES = [f"ENSG{number:011d}" for number in range(120)]
+ATTRIBUTES = ("assay", "age")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Write four h5ads with attributes of cells; return their folder and what is in it, a row per cell that passes."""
+    rng = np.random.default_rng(7)
+    folder = tmp_path_factory.mktemp("h5ads")
+    known = []
+    for source in range(4):
+        counts = random_counts(rng, len(GENES), 300, density=0.3)
+        obs = pd.DataFrame(
+            {
+                "n_counts": counts.sum(axis=0) + 500.0,
+                "filter_pass": (rng.random(300) < 0.8).astype(int),
+                "assay": pd.Categorical(rng.choice(["10x 3' v3", "10x 5' v1", "Smart-seq2"], 300)),
+                "age": rng.integers(0, 3, 300),
+            },
+            index=[f"s{source}-{number}" for number in range(300)],
+        )
+        if source == 2:
+            obs.loc[obs.index[:40], "assay"] = None
+        if source == 3:
+            obs = obs.drop(columns="assay")
+        var = pd.DataFrame({"gene_type": "protein_coding"}, index=GENES)
+        anndata.AnnData(csr_matrix(counts.T), obs, var).write_h5ad(folder / f"s{source}.h5ad")
+        values = counts / obs["n_counts"].to_numpy() * 10_000
+        passed = obs["filter_pass"] == 1
+        known.append(obs[passed].assign(source=f"s{source}", values=list(values.T[passed])))
+    return folder, pd.concat(known)
+
+
+@pytest.fixture(scope="module")
+def table_of_cells(spark, cells, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cells") / "x"
+    convert(str(cells[0]), str(out), spark=spark, options=ConvertOptions(unit_entries=3_000))
+    return str(out)
+
+
+def grouped(known, by):
+    """Return the expected rows of by_group.parquet without means, from a row per cell."""
+    rows = []
+    texts = [[None if pd.isna(value) else str(value) for value in known[name].astype(object)] for name in by]
+    keys = list(zip(*texts, strict=True))
+    for group in sorted(set(keys), key=lambda group: [(value is None, value or "") for value in group]):
+        values = np.stack([v for v, key in zip(known["values"], keys, strict=True) if key == group])
+        for place, gene in enumerate(GENES):
+            above = values[:, place][values[:, place] > 0]
+            if len(above):
+                key = dict(zip(by, group, strict=True))
+                rows.append(key | {"gene": gene, "n_cells": len(above), "median": float(np.median(above))})
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("by", "query", "window_rows"),
+    [
+        (("assay",), None, WINDOW_ROWS),
+        (("assay",), None, SMALL_WINDOW),
+        (("age", "assay"), "n_counts > 620 and age != 1", SMALL_WINDOW),
+    ],
+)
+def test_groups_of_cells_have_numpys_medians_in_one_bundle_and_in_several(
+    spark, cells, table_of_cells, tmp_path, by, query, window_rows
+):
+    _, known = cells
+    known = known if query is None else known.query(query)
+    options = MedianOptions(window_rows=window_rows, cells=CellQuery(query) if query else None)
+    summary = medians(table_of_cells, str(tmp_path / "r"), spark=spark, options=options, outputs=ResultOptions(by=by))
+    assert rows_of(tmp_path / "r" / "by_group.parquet") == grouped(known, by)
+    corpus = pq.read_table(tmp_path / "r" / "medians.parquet").to_pylist()
+    assert {row["gene"]: row["median"] for row in corpus} == {
+        row["gene"]: row["median"] for row in grouped(known.assign(one="one"), ("one",))
+    }
+    assert (summary.cells_passed, summary.values) == (len(known), int(np.sum(np.stack(known["values"]) > 0)))
+    for row in pq.read_table(tmp_path / "r" / "groups.parquet").to_pylist():
+        own = known
+        for name in by:
+            text = own[name].astype(object).map(str, na_action="ignore")
+            own = own[text.isna() if row[name] is None else text == row[name]]
+        assert (row["cells"], row["sources"]) == (len(own), own["source"].nunique())
+        assert row["median_n_counts"] == own["n_counts"].median()
+
+
+@pytest.mark.parametrize("query", ["assay == 'Smart-seq2'", "age > 0 and n_counts > 620", "source == 's1'"])
+def test_a_subset_gives_the_bytes_of_its_own_conversion(spark, cells, table_of_cells, tmp_path, query):
+    folder, known = cells
+    chosen = set(known.query(query)["source"])
+    if "assay" in query:  # a query may only name what all sources have
+        chosen.discard("s3")
+    inputs = [str(folder / f"{source}.h5ad") for source in sorted(chosen)]
+    at_conversion = query.replace("source == 's1'", "age >= 0")
+    reading = ReadOptions(cells=CellQuery(f"filter_pass == 1 and ({at_conversion})"))
+    run(inputs, str(tmp_path / "fresh"), spark=spark, reading=reading)
+    options = MedianOptions(cells=CellQuery(query))
+    sources = sorted(chosen) if "assay" in query else None
+    medians(table_of_cells, str(tmp_path / "r"), spark=spark, options=options, sources=sources)
+    assert fingerprint(tmp_path / "r") == fingerprint(tmp_path / "fresh" / "medians")
+    assert json.loads((tmp_path / "r" / "provenance.json").read_text())["parameters"]["cells"] == query
+
+
+def test_the_command_line_takes_queries_and_groups(spark, table_of_cells, tmp_path, capsys):
+    arguments = ["medians", table_of_cells, "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--by", "age,source", "--cells", "n_genes >= 20 and age > 0"]) == 0
+    assert "comparable    yes, no group stands apart" in capsys.readouterr().out
+    assert list(pd.read_csv(tmp_path / "r" / "groups.csv").columns)[:3] == ["age", "source", "sources"]
+    for wrong, message in (
+        (["--by", "tissue"], "no cell has the attribute 'tissue'; there are 'age', 'assay'"),
+        (["--by", "assay", "--missing", "fail"], "1 source of 4 have no 'assay' ('s3')"),
+        (["--cells", "age > 7"], "cells chooses no cell of 4 sources: 'age' holds"),
+        (["--cells", "age >"], "cannot be read"),
+        (["--by", "cells"], "by cannot take 'cells'"),
+    ):
+        assert main([*arguments[:-1], str(tmp_path / "wrong"), *wrong]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "wrong").exists()
