@@ -82,6 +82,8 @@ class MedianOptions:
         Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
     cells : CellQuery or None
         The cells to take, by what the expression table knows of each; by default all.
+    stability : bool
+        Also estimate how far each median moves with the sources: is the corpus large enough?
     window_rows : int or str
         Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
         while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
@@ -98,6 +100,7 @@ class MedianOptions:
     exact: bool = True
     window_rows: int | str = WINDOW_ROWS
     cells: CellQuery | None = None
+    stability: bool = False
 
     def __post_init__(self) -> None:
         check_compression(self.compression)

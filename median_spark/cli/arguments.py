@@ -206,6 +206,9 @@ def _add_digests(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
                        help="of the t-digests, 20 to 1000: more makes larger digests and closer estimates "
                        "(default: %(default)g)")  # fmt: skip
+    group.add_argument("--stability", action="store_true",
+                       help="also estimate how far each median moves with the sources, and would move with more of "
+                       "them: is the corpus large enough?")  # fmt: skip
 
 
 def _add_groups(parser: argparse.ArgumentParser) -> None:
@@ -292,7 +295,7 @@ def convert_options(args: argparse.Namespace) -> ConvertOptions:
 
 def median_options(args: argparse.Namespace) -> MedianOptions:
     """Return the options of medians."""
-    return MedianOptions(args.compression, args.exact)
+    return MedianOptions(args.compression, args.exact, stability=args.stability)
 
 
 def table_query(args: argparse.Namespace) -> CellQuery | None:

@@ -70,13 +70,19 @@ def deal_sources(names: Sequence[str], values: Sequence[int]) -> UInt8s:
     """
     number = 1 << (min(MOST_BUCKETS, len(names)).bit_length() - 1) if len(names) else 1
     order = sorted(range(len(names)), key=lambda place: (-values[place], _hash(names[place])))
-    held = [0] * number
+    held, sources = [0] * number, [0] * number
     buckets = np.zeros(len(names), dtype=np.uint8)
     for place in order:
-        least = min(range(number), key=lambda bucket: (held[bucket], bucket))
+        least = min(range(number), key=lambda bucket: (held[bucket], sources[bucket], bucket))
         held[least] += values[place]
+        sources[least] += 1
         buckets[place] = least
     return buckets
+
+
+def number_of(buckets: UInt8s | None) -> int:
+    """Return the number of buckets that sources were dealt into; 0 if they were not."""
+    return 0 if buckets is None else int(buckets.max()) + 1
 
 
 def _hash(text: str) -> bytes:

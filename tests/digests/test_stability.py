@@ -4,16 +4,20 @@ import hashlib
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from corpora import GENES, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from median_spark.digests import PACKED_SCHEMA, digest_sweep, merge_batches
 from median_spark.digests.stability import (
     FRACTIONS,
     HALVES,
     ORDERS,
     deal_sources,
     merge_sketches,
+    number_of,
     sketch_values,
     stability_of,
 )
@@ -47,9 +51,11 @@ class TestDeal:
     @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
     def test_buckets_are_a_power_of_two_and_hold_about_as_much(self, values):
         buckets = deal_sources([f"s{number}" for number in range(len(values))], values)
-        number = int(buckets.max()) + 1
-        if any(values):
-            assert number <= min(16, len(values)) < max(2 * number, 17)
+        number = number_of(buckets)
+        assert number <= min(16, len(values))
+        assert number == 16 or number > len(values) / 2
+        assert sorted(set(buckets.tolist())) == list(range(number))
+        assert number.bit_count() == 1
         held = np.bincount(buckets, values)
         assert held.max() - held.min() <= max(values)
 
@@ -196,3 +202,57 @@ class TestStability:
         found = stability_of(sketched([list(enumerate(gene[:16])) for gene in values]), 16)
         moved = [distance(np.median(np.concatenate(gene)), np.median(np.concatenate(gene[:16]))) for gene in values]
         assert np.median(found.halves) / np.sqrt(2) == pytest.approx(np.median(moved), rel=0.1)
+
+
+class TestSweeps:
+    """The stability of a table's genes, as its sweeps and merges find it."""
+
+    @pytest.fixture(scope="class")
+    def corpus(self, tmp_path_factory):
+        rng = np.random.default_rng(5)
+        sources = {
+            f"s{number:02d}": [
+                {gene: rng.lognormal(size=rng.integers(1, 40)) for gene in GENES if rng.random() < 0.6}
+                for _ in range(2)
+            ]
+            for number in range(20)
+        }
+        return write_corpus(tmp_path_factory.mktemp("stability") / "x", sources)
+
+    def found(self, corpus, buckets, rows):
+        plan = corpus.plan(window_rows=rows)
+        batches = [
+            batch
+            for number in range(plan.sweeps)
+            for batch in digest_sweep(plan, number, 200.0, exact=True, buckets=buckets)
+        ]
+        table = pa.Table.from_batches(batches, PACKED_SCHEMA)
+        if plan.bundles > 1:
+            assert table["stability"].null_count == len(table)
+            ordered = table.sort_by([("gene", "ascending"), ("bundle", "ascending")])
+            merged = merge_batches(iter(ordered.to_batches(max_chunksize=7)), 200.0, number_of(buckets))
+            table = pa.Table.from_batches(merged, PACKED_SCHEMA)
+        assert table["sketch"].null_count == len(table)
+        return plan.bundles, dict(zip(table["gene"].to_pylist(), table["stability"].to_pylist(), strict=True))
+
+    def test_is_the_same_bytes_in_one_bundle_and_in_several(self, corpus):
+        names, values = zip(*((record.source, record.values) for record in corpus.records), strict=True)
+        buckets = deal_sources(names, values)
+        one, several = (self.found(corpus, buckets, rows) for rows in (10_000_000, 300))
+        assert (one[0], several[0] > 2) == (1, True)
+        assert one[1] == several[1]
+
+    def test_is_that_of_the_sources_own_values(self, corpus):
+        names, values = zip(*((record.source, record.values) for record in corpus.records), strict=True)
+        buckets = deal_sources(names, values)
+        _, packed = self.found(corpus, buckets, 10_000_000)
+        for gene, figures in packed.items():
+            held = [
+                (int(bucket), corpus.content[name][gene])
+                for name, bucket in zip(names, buckets, strict=True)
+                if gene in corpus.content[name]
+            ]
+            assert stability_of(sketched([held]), 16).pack() == [figures]
+
+    def test_is_not_there_unless_asked_for(self, corpus):
+        assert set(self.found(corpus, None, 10_000_000)[1].values()) == {None}

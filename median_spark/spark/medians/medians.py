@@ -105,7 +105,7 @@ def execute_medians(
         for note in (*cells.notes, *_sources_without_cells(plan, cells)):
             progress.note(note)
         shared, local = stack.enter_context(staged(plan.target)) if outputs.by else (None, None)
-        corpus = job.medians_of(cells, shared)
+        corpus = job.medians_of(cells, shared, stability=plan.options.stability)
         watch = Stopwatch([*stages, *corpus.stages])
         comparison = compared_groups(job, cells, corpus, local, watch) if local is not None else None
         if outputs.digest_pickles is not None:
@@ -119,6 +119,8 @@ def execute_medians(
             parameters["cells"] = plan.options.cells.text
         if outputs.by:
             parameters["by"] = list(outputs.by)
+        if plan.options.stability:
+            parameters["stability"] = True
         records = list(cells.records)
         provenance = provenance_of(plan.table.location, records, plan.failures, parameters, spark.version)
         stack.enter_context(progress.working("writing the result"))
@@ -130,6 +132,7 @@ def execute_medians(
             provenance,
             dictionaries=_dictionaries(outputs, corpus.table, comparison),
             comparison=comparison,
+            stability=corpus.stability,
             stages=watch.stages,
             report=partial(report_page, gene_table=outputs.gene_table),
         )
