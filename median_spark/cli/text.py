@@ -211,8 +211,8 @@ def stability_text(table: pa.Table) -> str:
     if math.isinf(figures.if_doubled):
         return "no answer: most genes have values in too few sources"
     return (
-        f"half of the genes would move by less than {figures.if_doubled * 100:.2g}% if as many cells again were added, from "
-        "sources like these (an estimate)"
+        f"half of the genes would move by less than {figures.if_doubled * 100:.2g}% if as many cells again were added, "
+        "from sources like these (an estimate)"
     )
 
 

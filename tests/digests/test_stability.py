@@ -210,13 +210,11 @@ class TestSweeps:
     @pytest.fixture(scope="class")
     def corpus(self, tmp_path_factory):
         rng = np.random.default_rng(5)
-        sources = {
-            f"s{number:02d}": [
-                {gene: rng.lognormal(size=rng.integers(1, 40)) for gene in GENES if rng.random() < 0.6}
-                for _ in range(2)
-            ]
-            for number in range(20)
-        }
+
+        def part():
+            return {gene: rng.lognormal(size=rng.integers(1, 40)) for gene in GENES if rng.random() < 0.6}
+
+        sources = {f"s{number:02d}": [part(), part()] for number in range(20)}
         return write_corpus(tmp_path_factory.mktemp("stability") / "x", sources)
 
     def found(self, corpus, buckets, rows):
