@@ -16,6 +16,7 @@ from median_spark.geneformer import DictionaryFigures, group_text
 from median_spark.inspection import Inspection
 from median_spark.options import Style, worded
 from median_spark.report import FEW_CELLS
+from median_spark.report.texts import percent
 from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, name_of, stability_figures
 from median_spark.results.groups import LEAST_CELLS, LEAST_GENES, LEAST_GROUPS
 
@@ -211,7 +212,7 @@ def stability_text(table: pa.Table) -> str:
     if math.isinf(figures.if_doubled):
         return "no answer: most genes have values in too few sources"
     return (
-        f"half of the genes would move by less than {figures.if_doubled * 100:.2g}% if as many cells again were added, "
+        f"half of the genes would move by less than {percent(figures.if_doubled)} if as many cells again were added, "
         "from sources like these (an estimate)"
     )
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations, cycle, islice
 from typing import Self
 
 import numpy as np
@@ -23,10 +24,10 @@ FRACTIONS = (16, 8, 4, 2)
 """A subset of the sources that has one bucket in so many of them."""
 
 HALVES = 24
-"""Random halves of the buckets: pairs that have no bucket in common."""
+"""Halves of the buckets: pairs that have no bucket in common, chosen by a hash."""
 
 ORDERS = 8
-"""Random orders in which the corpus grows."""
+"""Orders in which the corpus grows."""
 
 _SHIFT = 46  # of a float64's bits: 64 bins between a number and twice that number
 _BUCKET_BITS = 4
@@ -173,18 +174,19 @@ def _subsets(buckets: int) -> Floats:
     The first has all; then come halves, all but one bucket each, and the sizes of `FRACTIONS` within each order.
     """
     everything = range(buckets)
-    orders = [
-        sorted(everything, key=lambda bucket: _hash(f"{number} {bucket}")) for number in range(HALVES // 2 + ORDERS)
-    ]
-    halves = [half for order in orders[ORDERS:] for half in (order[: buckets // 2], order[buckets // 2 :])]
-    left_out = [[each for each in everything if each != bucket] for bucket in everything]
-    growing = [
-        order[: buckets // fraction] for order in orders[:ORDERS] for fraction in FRACTIONS if fraction <= buckets
-    ]
-    subsets = [list(everything), *halves, *left_out, *growing]
+    # Of each half and the rest of the buckets, one has the first bucket.
+    pairs = [half for half in combinations(everything, buckets // 2) if 0 in half or buckets == 1]
+    chosen = islice(cycle(sorted(pairs, key=lambda half: _hash(f"half {half}"))), HALVES // 2)
+    halves = [side for half in chosen for side in (half, set(everything) - set(half))]
+    left_out = [set(everything) - {bucket} for bucket in everything]
+    # Orders begin at other places of one circle, so that each bucket is in equally many subsets of a size.
+    circle = sorted(everything, key=lambda bucket: _hash(f"order {bucket}")) * 2
+    orders = [circle[begin : begin + buckets] for begin in (number * buckets // ORDERS for number in range(ORDERS))]
+    growing = [order[: buckets // fraction] for order in orders for fraction in FRACTIONS if fraction <= buckets]
+    subsets = [everything, *halves, *left_out, *growing]
     matrix = np.zeros((buckets, len(subsets)), dtype=np.float64)
     for number, subset in enumerate(subsets):
-        matrix[subset, number] = 1
+        matrix[list(subset), number] = 1
     return matrix
 
 

@@ -91,14 +91,18 @@ class TestSubsets:
         growing = subsets[1 + HALVES + buckets :].reshape(ORDERS, len(sizes), buckets)
         assert (growing.sum(axis=2) == [buckets // fraction for fraction in sizes]).all()
         assert (np.diff(growing, axis=1) >= 0).all()  # each has the one before
+        assert (np.ptp(growing.sum(axis=0), axis=1) <= 1).all()  # each size has every bucket equally often
+        assert np.ptp(halves.sum(axis=0)) == 0
 
     def test_halves_differ(self):
         halves = subsets_of(16).T[1 : 1 + HALVES]
         assert len({tuple(half) for half in halves.tolist()}) == HALVES
+        few = subsets_of(4).T[1 : 1 + HALVES]
+        assert len({tuple(half) for half in few.tolist()}) == 6
 
     def test_are_the_same_for_ever(self):
         content = hashlib.sha256(subsets_of(16).astype("u1").tobytes()).hexdigest()
-        assert content[:16] == "267d3fdef09acced"
+        assert content[:16] == "bd92d914ce2b6dec"
 
 
 class TestSketches:

@@ -7,6 +7,7 @@ from looms import write_looms
 
 from median_spark import MedianOptions, ResultOptions, convert, medians, table_medians
 from median_spark.cli import main
+from median_spark.report.texts import percent
 from median_spark.results import STABILITY_SCHEMA, stability_figures
 
 pytestmark = pytest.mark.spark
@@ -51,7 +52,8 @@ def test_the_command_line_says_the_sentence(spark, expression, tmp_path, capsys)
     assert main(command) == 0
     said = " ".join(capsys.readouterr().out.split())
     figures = stability_figures(pq.read_table(tmp_path / "r" / "stability.parquet"))
-    assert f"half of the genes would move by less than {figures.if_doubled * 100:.2g}% if as many cells" in said
+    moves = percent(figures.if_doubled).replace("\u00a0", " ")
+    assert f"half of the genes would move by less than {moves} if as many cells" in said
 
 
 def test_of_few_sources_says_that_there_is_no_answer(spark, tmp_path, capsys):
