@@ -6,7 +6,7 @@ from typing import Any
 from median_spark.digests import DEFAULT_COMPRESSION, check_compression
 from median_spark.errors import UsageError, listed
 from median_spark.expression import WINDOW_ROWS
-from median_spark.geneformer import GeneformerOptions
+from median_spark.geneformer import GeneformerOptions, check_group_columns
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.guard import DEFAULT_LIMITS, Limits
 from median_spark.matrices import ALL_COLUMNS, UNIT_ENTRIES, CellColumns, CellQuery, check_cell_columns
@@ -82,6 +82,8 @@ class MedianOptions:
         Refine the digests' medians to exact ones, `numpy.median` of all values bit for bit.
     cells : CellQuery or None
         The cells to take, by what the expression table knows of each; by default all.
+    stability : bool
+        Also estimate how far each median moves with the sources: is the corpus large enough?
     window_rows : int or str
         Values that a worker holds at once, as a number, or as the memory they need (8 bytes each, beside as much again
         while it works on them) such as ``"384MB"``. Exact medians do not depend on it; digests do where a corpus is too
@@ -98,6 +100,7 @@ class MedianOptions:
     exact: bool = True
     window_rows: int | str = WINDOW_ROWS
     cells: CellQuery | None = None
+    stability: bool = False
 
     def __post_init__(self) -> None:
         check_compression(self.compression)
@@ -155,3 +158,5 @@ class ResultOptions:
         if self.missing not in {"group", "fail"}:
             message = f"missing must be 'group' or 'fail', not {self.missing!r}"
             raise UsageError(message)
+        if self.geneformer.dictionary_of is not None:
+            check_group_columns(self.geneformer.dictionary_of, self.by)

@@ -175,7 +175,9 @@ READING = (
 BY = Option("by", owner="ResultOptions", metavar="COLUMN")
 CELL_COLUMNS = Option("cell_columns", owner="ConvertOptions")
 COMPRESSION = Option("compression")
+DICTIONARY_OF = Option("dictionary_of", owner="GeneformerOptions", metavar="COLUMN=VALUE[,COLUMN=VALUE]")
 DIGEST_PICKLES = Option("digest_pickles")
+FACTOR = Option("factor", owner="GeneformerOptions")
 INPUTS = Option("inputs", Takes.NOTHING)
 MASTER = Option("master")
 MIN_CELLS = Option("min_cells", owner="GeneformerOptions")
@@ -185,7 +187,9 @@ TOKENS = Option("tokens", owner="GeneformerOptions")
 MENTION = "⟦"
 """How every neutral mention of an option begins."""
 
-_OTHERS = (BY, CELL_COLUMNS, COMPRESSION, DIGEST_PICKLES, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS)
+_OTHERS = (
+    BY, CELL_COLUMNS, COMPRESSION, DICTIONARY_OF, DIGEST_PICKLES, FACTOR, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS,
+)  # fmt: skip
 _BY_NAME = {option.name: option for option in (*READING, *_OTHERS)}
 _TEXT = r'"(?:[^"\\⟦⟧\x00-\x1f]|\\(?:["\\bfnrt]|u[0-9a-f]{4}))*"'
 _MENTION = re.compile(rf"⟦({'|'.join(_BY_NAME)})(?: (name|=?…|\[{_TEXT}(?:, {_TEXT})*\]))?⟧")

@@ -1,19 +1,19 @@
 """The arguments of every command, and what they say to someone who asks for help."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
 from median_spark.display import printable
-from median_spark.geneformer import DEFAULT_TOKENS, TOKEN_LAYOUTS, GeneformerOptions
+from median_spark.geneformer import DEFAULT_TOKENS, FACTORS, TOKEN_LAYOUTS, GeneformerOptions, parse_group
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneMap, GeneTable
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ALL_COLUMNS, ENDINGS, NO_COLUMNS, CellQuery, ReadOptions
 from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import CELL_COLUMNS, CELLS, GENE_TABLE, READING, Takes
+from median_spark.options import CELL_COLUMNS, CELLS, DICTIONARY_OF, FACTOR, GENE_TABLE, READING, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -67,7 +67,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _add_reading(parser)
     _add_digests(parser)
     _add_groups(parser)
-    _add_dictionaries(parser)
+    _add_factors(_add_dictionaries(parser))
     _add_conversion(parser)
     _add_running(parser)
 
@@ -86,7 +86,7 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_table_cells(parser)
     _add_digests(parser)
     _add_groups(parser)
-    dictionaries = _add_dictionaries(parser)
+    dictionaries = _add_factors(_add_dictionaries(parser))
     dictionaries.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
                               help="gene table with names: these lead to their genes, and are shown in the report; it "
                               "decides nothing else; may be given again")  # fmt: skip
@@ -105,6 +105,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
     _add_merging(parser)
     _add_dictionaries(parser)
+    parser.set_defaults(factor=FACTORS[0], dictionary_of=None)  # digests know neither means nor groups
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
     _add_saying(parser.add_argument_group("running"))
     _add_debug(parser)
@@ -205,6 +206,9 @@ def _add_digests(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
                        help="of the t-digests, 20 to 1000: more makes larger digests and closer estimates "
                        "(default: %(default)g)")  # fmt: skip
+    group.add_argument("--stability", action="store_true",
+                       help="also estimate how far each median moves with the sources, and would move with more of "
+                       "them: is the corpus large enough?")  # fmt: skip
 
 
 def _add_groups(parser: argparse.ArgumentParser) -> None:
@@ -254,14 +258,31 @@ def _add_dictionaries(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return group
 
 
+def _add_factors(group: argparse._ArgumentGroup) -> argparse._ArgumentGroup:
+    """Add which numbers the dictionaries have."""
+    group.add_argument(FACTOR.flag, choices=FACTORS, default=FACTORS[0],
+                       help="number that a gene's values are divided by: the median or the mean of its values above "
+                       "zero (default: %(default)s)")  # fmt: skip
+    group.add_argument(DICTIONARY_OF.flag, metavar=DICTIONARY_OF.metavar,
+                       help="group whose medians or means the dictionaries have instead of the corpus's, by a value of "
+                       "each column of --by, as in \"assay=10x 3' v3,sex=female\"; nothing after = for cells without "
+                       "a value")  # fmt: skip
+    return group
+
+
 def chosen_types(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the gene types, given one by one or with commas between them."""
     return tuple(kind for part in args.gene_types for kind in part.split(",") if kind)
 
 
-def geneformer_options(args: argparse.Namespace) -> GeneformerOptions:
-    """Return what was chosen about the dictionaries."""
-    return GeneformerOptions(tokens=tuple(args.tokens.split(",")), min_cells=args.min_cells)
+def geneformer_options(args: argparse.Namespace, by: Sequence[str] = ()) -> GeneformerOptions:
+    """Return what was chosen about the dictionaries; cells are grouped by some columns."""
+    return GeneformerOptions(
+        tokens=tuple(args.tokens.split(",")),
+        min_cells=args.min_cells,
+        factor=args.factor,
+        dictionary_of=None if args.dictionary_of is None else parse_group(args.dictionary_of, by),
+    )
 
 
 def convert_options(args: argparse.Namespace) -> ConvertOptions:
@@ -274,7 +295,7 @@ def convert_options(args: argparse.Namespace) -> ConvertOptions:
 
 def median_options(args: argparse.Namespace) -> MedianOptions:
     """Return the options of medians."""
-    return MedianOptions(args.compression, args.exact)
+    return MedianOptions(args.compression, args.exact, stability=args.stability)
 
 
 def table_query(args: argparse.Namespace) -> CellQuery | None:
@@ -287,7 +308,7 @@ def result_options(
 ) -> ResultOptions:
     """Return what a result holds besides the medians."""
     by = tuple(name for names in args.by for name in names.split(",") if name)
-    return ResultOptions(geneformer_options(args), gene_table, gene_map, by, args.missing, args.digest_pickles)
+    return ResultOptions(geneformer_options(args, by), gene_table, gene_map, by, args.missing, args.digest_pickles)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:

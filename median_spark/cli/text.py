@@ -1,5 +1,6 @@
 """What commands say when the work is done, in words."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
-from median_spark.geneformer import DictionaryFigures
+from median_spark.geneformer import DictionaryFigures, group_text
 from median_spark.inspection import Inspection
 from median_spark.options import Style, worded
 from median_spark.report import FEW_CELLS
-from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, name_of
+from median_spark.report.texts import percent
+from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, name_of, stability_figures
 from median_spark.results.groups import LEAST_CELLS, LEAST_GENES, LEAST_GROUPS
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
@@ -135,7 +137,9 @@ def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
     return [Line("failed", counted(len(failures), "source"), Mark.FAILED), *reasons] if failures else []
 
 
-def result_summary(summary: ResultSummary, result: str, *, by: tuple[str, ...] | None = None) -> Summary:
+def result_summary(
+    summary: ResultSummary, result: str, *, by: tuple[str, ...] | None = None, stability: bool = False
+) -> Summary:
     """Return the figures of a result, a few of its genes, and where it is.
 
     Parameters
@@ -146,6 +150,8 @@ def result_summary(summary: ResultSummary, result: str, *, by: tuple[str, ...] |
         Path of the result.
     by
         The columns whose groups were compared, if any; None where that is not possible.
+    stability
+        Whether the result says how far medians move with the sources.
     """
     figures = [
         Line(
@@ -171,6 +177,8 @@ def result_summary(summary: ResultSummary, result: str, *, by: tuple[str, ...] |
             "medians may not generalise beyond this sample"
         )
         comparison = [Line("note", few), *comparison]
+    if stability:
+        figures.append(Line("enough", stability_text(_table_of(result, "stability.parquet"))))
     figures += [*comparison, Line("results", result)]
     return Summary(figures, list(_few_genes(result)), problems, f"{result}/report.html")
 
@@ -187,10 +195,25 @@ def dictionaries_text(figures: DictionaryFigures) -> str:
         )
         if number
     ]
+    group = f" of {group_text(figures.dictionary_of)}" if figures.dictionary_of else ""
+    factors = f"{figures.factor}s{group}: " if group or figures.factor == "mean" else ""
     return (
-        f"{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
+        f"{factors}{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
         f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    )
+
+
+def stability_text(table: pa.Table) -> str:
+    """Return what a table of stability says of all genes."""
+    figures = stability_figures(table)
+    if figures is None:
+        return "no answer: it takes at least four sources to tell how far medians move with them"
+    if math.isinf(figures.if_doubled):
+        return "no answer: most genes have values in too few sources"
+    return (
+        f"half of the genes would move by less than {percent(figures.if_doubled)} if as many cells again were added, "
+        "from sources like these (an estimate)"
     )
 
 

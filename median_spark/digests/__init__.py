@@ -38,3 +38,11 @@ from median_spark.digests.packed import unpack_table as unpack_table
 from median_spark.digests.rows import ROWS_AT_ONCE as ROWS_AT_ONCE
 from median_spark.digests.rows import Oddity as Oddity
 from median_spark.digests.rows import digest_rows as digest_rows
+from median_spark.digests.stability import FRACTIONS as FRACTIONS
+from median_spark.digests.stability import Stability as Stability
+from median_spark.digests.stability import UInt8s as UInt8s
+from median_spark.digests.stability import deal_sources as deal_sources
+from median_spark.digests.stability import merge_sketches as merge_sketches
+from median_spark.digests.stability import number_of as number_of
+from median_spark.digests.stability import sketch_values as sketch_values
+from median_spark.digests.stability import stability_of as stability_of

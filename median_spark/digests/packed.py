@@ -12,6 +12,7 @@ from median_spark.digests.build import Digest, digest_values, sort_values, sorte
 from median_spark.digests.crick import medians_of, merge_digests, rank_error
 from median_spark.digests.grouped import GroupsOfSweep, GroupWork
 from median_spark.digests.moments import Moments, add_moments, packed_moments, unpack_moments
+from median_spark.digests.stability import UInt8s, merge_sketches, number_of, sketch_values, stability_of
 from median_spark.errors import DigestError, MedianSparkError
 from median_spark.expression import GeneBlock, SweepPlan, sweep
 from median_spark.gene_values import GeneValues
@@ -28,13 +29,16 @@ PACKED_SCHEMA = pa.schema(
         ("median", pa.float64()),
         ("rank_error", pa.float64()),
         ("moments", pa.binary()),
+        ("sketch", pa.binary()),
+        ("stability", pa.binary()),
         ("error", pa.string()),
     ]
 )
 """A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32,
 `moments` as `Moments.pack` does, and where all of its values were at hand their `median` and the rank error of the
-digest's. A row with an `error` stands for
-a sweep that could not read a part, and has nothing else. All columns may be null."""
+digest's. Where it is asked for, there is a `sketch` of the values at hand, or, of all values, the gene's `stability` as
+`Stability.pack` writes it. A row with an `error` stands for a sweep that could not read a part, and has nothing else.
+All columns may be null."""
 
 Row = dict[str, Any]
 
@@ -42,12 +46,18 @@ _MERGED_ROWS = 2_000
 
 
 def digest_sweep(
-    plan: SweepPlan, number: int, compression: float, *, exact: bool, work: GroupWork | None = None
+    plan: SweepPlan,
+    number: int,
+    compression: float,
+    *,
+    exact: bool,
+    work: GroupWork | None = None,
+    buckets: UInt8s | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Read one sweep and digest its genes: yield batches of `PACKED_SCHEMA`, genes ascending.
 
     With `exact`, exact medians are added if the plan lets a sweep see all values of a gene. `work` says what is to be
-    done about groups of cells.
+    done about groups of cells. With `buckets`, one for each source, sketches are added, or stability.
     """
     bundle = int(plan.bundle_of_sweep[number])
     exact = exact and plan.bundles == 1
@@ -59,16 +69,26 @@ def digest_sweep(
                 if digested is not None:
                     yield digest_block(digested, bundle, compression, exact=exact)
             if work is None or work.corpus:
-                yield digest_block(block, bundle, compression, exact=exact)
+                batch = digest_block(block, bundle, compression, exact=exact, buckets=buckets)
+                yield with_stability(batch, number_of(buckets)) if plan.bundles == 1 else batch
         if groups is not None:
             groups.write(number)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "bundle": bundle, "error": error.text}], schema=PACKED_SCHEMA)
 
 
-def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bool) -> pa.RecordBatch:
-    """Return the digest of every gene of a block, of `PACKED_SCHEMA`; its values are sorted in place."""
+def digest_block(
+    block: GeneBlock, bundle: int, compression: float, *, exact: bool, buckets: UInt8s | None = None
+) -> pa.RecordBatch:
+    """Return the digest of every gene of a block, of `PACKED_SCHEMA`; its values are sorted in place.
+
+    With `buckets`, one for each source, there are sketches, for which the block must know its runs.
+    """
     values = block.gene_values
+    sketches = None
+    if buckets is not None and block.runs is not None:
+        sources, lengths = block.runs
+        sketches = sketch_values(values.values, values.offsets, np.repeat(buckets[sources], lengths))
     sort_values(values)
     digests = digest_values(values, compression)
     genes = len(digests)
@@ -84,6 +104,8 @@ def digest_block(block: GeneBlock, bundle: int, compression: float, *, exact: bo
             "median": sorted_medians(values.values, values.offsets) if exact else pa.nulls(genes, pa.float64()),
             "rank_error": _rank_errors(values, digests) if exact else pa.nulls(genes, pa.float64()),
             "moments": packed_moments(values.values, values.offsets),
+            "sketch": pa.nulls(genes, pa.binary()) if sketches is None else sketches,
+            "stability": pa.nulls(genes, pa.binary()),
             "error": pa.nulls(genes, pa.string()),
         },
         schema=PACKED_SCHEMA,
@@ -100,12 +122,30 @@ def _rank_errors(gene_values: GeneValues, digests: list[Digest]) -> list[float]:
     return errors
 
 
-def merge_batches(batches: Iterator[pa.RecordBatch], compression: float) -> Iterator[pa.RecordBatch]:
+def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets: int = 0) -> Iterator[pa.RecordBatch]:
     """Merge the digests of each gene in the order in which they come; batches of `PACKED_SCHEMA` in and out.
 
-    Rows ascend by gene, and have a fixed order within a gene, such as that of bundles.
+    Rows ascend by gene, and have a fixed order within a gene, such as that of bundles. With `buckets`, the
+    number of them, sketches become stability.
     """
-    return merge_rows(batches, "gene", lambda gene, rows: [_merged_row(gene, list(rows), compression)], PACKED_SCHEMA)
+    merged = merge_rows(batches, "gene", lambda gene, rows: [_merged_row(gene, list(rows), compression)], PACKED_SCHEMA)
+    return (with_stability(batch, buckets) for batch in merged)
+
+
+def with_stability(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
+    """Return a batch of `PACKED_SCHEMA` with the stability of each gene over so many buckets in place of its sketch.
+
+    The same batch if there are no buckets.
+    """
+    sketches = batch.column("sketch")
+    if not buckets:
+        return batch
+    there = sketches.is_valid().to_numpy(zero_copy_only=False)
+    packed = np.full(len(batch), None, dtype=object)
+    packed[there] = stability_of(sketches.drop_null().to_pylist(), buckets).pack()
+    replaced = {"sketch": pa.nulls(len(batch), pa.binary()), "stability": pa.array(packed.tolist(), pa.binary())}
+    columns = [replaced.get(name, batch.column(name)) for name in PACKED_SCHEMA.names]
+    return pa.RecordBatch.from_arrays(columns, schema=PACKED_SCHEMA)
 
 
 def merge_rows(
@@ -162,6 +202,7 @@ def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
     digests = [unpack(row["n"], row["min"], row["max"], row["centroids"]) for row in rows]
     digest = merge_digests([digest for digest in digests if digest.n] or digests[:1], compression)
     numbers = np.unique(np.frombuffer(b"".join(row["sources"] for row in rows), dtype="<i4"))
+    sketches = [row["sketch"] for row in rows if row["sketch"] is not None]
     return {
         "gene": gene,
         "bundle": 0,
@@ -171,4 +212,5 @@ def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
         "centroids": pack(digest),
         "sources": numbers.tobytes(),
         "moments": add_moments(unpack_moments(row["moments"]) for row in rows).pack(),
+        "sketch": merge_sketches(sketches) if sketches else None,
     }

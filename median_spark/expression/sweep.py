@@ -37,6 +37,7 @@ class GeneBlock:
 
     gene_values: GeneValues  # without cells; the values of a gene by part; with groups if the plan has them
     sources: list[bytes]  # of each gene: the numbers of the sources that have a value of it, ascending int32
+    runs: tuple[Int32s, Ints] | None = None  # source, and number of values, of each run of values from one part
 
 
 def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[GeneBlock]:
@@ -120,6 +121,7 @@ class _Gathered:
         return GeneBlock(
             GeneValues(plan.genes[genes[starts]], offsets, values, None, groups),
             [np.unique(sources[first:last]).tobytes() for first, last in bounds],
+            (sources, lengths),
         )
 
     def _placed(

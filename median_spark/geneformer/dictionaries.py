@@ -3,6 +3,7 @@
 Knows nothing of digests, of files, or of where the medians came from.
 """
 
+import json
 import math
 import pickle
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,16 @@ import pyarrow as pa
 from median_spark.errors import UsageError
 from median_spark.geneformer.contract import DEFAULT_TOKENS, TOKEN_LAYOUTS, special
 from median_spark.genes import GeneMap, GeneTable, is_no_id
-from median_spark.options import MIN_CELLS, TOKENS
+from median_spark.options import FACTOR, MIN_CELLS, TOKENS
 
-DICTIONARY_NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
+_NAMES = ("gene_median_dictionary", "token_dictionary", "ensembl_mapping_dict")
+DICTIONARY_NAMES = tuple(f"{name}.{ending}" for ending in ("pkl", "json") for name in _NAMES)
+FACTORS = ("median", "mean")
+"""Columns of a median table that a cell's values may be divided by."""
+
+Group = Mapping[str, str | None]
+"""A group of cells: what each column holds in them, None if nothing."""
+
 _PROTOCOL = 4  # read by every Python that a tokenizer may run on
 
 
@@ -30,11 +38,16 @@ class GeneformerOptions:
         Special tokens in the order of their ids, one of `TOKEN_LAYOUTS`.
     min_cells : int
         Least number of cells that a gene of the dictionaries is detected in; at least 1.
+    factor : {"median", "mean"}
+        Number that a gene's values are divided by: the median or the mean of its values above zero.
+    dictionary_of : mapping of str to str or None, optional
+        Group whose medians or means the dictionaries have instead of the corpus's: for each column that cells are
+        grouped by, the text that its cells have, None for cells without one.
 
     Raises
     ------
     UsageError
-        If no series of models has these tokens, or the number is below 1.
+        If no series of models has these tokens, the number is below 1, or there is no such factor.
 
     Examples
     --------
@@ -45,6 +58,8 @@ class GeneformerOptions:
 
     tokens: tuple[str, ...] = DEFAULT_TOKENS
     min_cells: int = 1
+    factor: str = "median"
+    dictionary_of: Group | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.tokens) not in TOKEN_LAYOUTS:
@@ -53,6 +68,9 @@ class GeneformerOptions:
             raise UsageError(message)
         if self.min_cells < 1:
             message = f"{MIN_CELLS:name} must be a whole number of at least 1, not {self.min_cells}"
+            raise UsageError(message)
+        if self.factor not in FACTORS:
+            message = f"{FACTOR:name} must be {' or '.join(map(repr, FACTORS))}, not {self.factor!r}"
             raise UsageError(message)
 
 
@@ -68,6 +86,8 @@ class DictionaryFigures:
     genes_told_apart_by_case: int  # others whose id differs from another's by case only: a tokenizer cannot see it
     spellings: int  # entries of the mapping
     ambiguous_names: int  # names of several of the genes, which the mapping therefore lacks
+    factor: str | None = None  # one of `FACTORS`; None in results that only have medians
+    dictionary_of: Group | None = None  # the group that the factors are of; None for the whole corpus
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -80,7 +100,7 @@ class DictionaryFigures:
 class GeneformerDictionaries:
     """What a tokenizer loads; `check_dictionaries` has the rules."""
 
-    medians: dict[str, float]  # gene to median, in counts per target sum; genes ascend
+    medians: dict[str, float]  # gene to its factor, in counts per target sum; genes ascend
     tokens: dict[str, int]  # special tokens, then the same genes, to ids from 0
     mapping: dict[str, str]  # id or name, in upper case, to gene; keys ascend
     figures: DictionaryFigures
@@ -88,8 +108,9 @@ class GeneformerDictionaries:
     def files(self) -> dict[str, bytes]:
         """Return the content of the files by name; dictionaries that say the same give the same bytes."""
         contents = (self.medians, self.tokens, self.mapping)
-        pickled = [pickle.dumps(content, protocol=_PROTOCOL) for content in contents]
-        return dict(zip(DICTIONARY_NAMES, pickled, strict=True))
+        pickles = [pickle.dumps(content, protocol=_PROTOCOL) for content in contents]
+        texts = [f"{json.dumps(content, allow_nan=False)}\n".encode("ascii") for content in contents]
+        return dict(zip(DICTIONARY_NAMES, [*pickles, *texts], strict=True))
 
 
 def geneformer_dictionaries(
@@ -98,13 +119,13 @@ def geneformer_dictionaries(
     gene_table: GeneTable | None = None,
     gene_map: GeneMap | None = None,
 ) -> GeneformerDictionaries:
-    """Return the dictionaries of a median table, which has the columns gene, median and n_cells.
+    """Return the dictionaries of a table that has the columns gene, n_cells, and median or mean, whichever is wanted.
 
     Names of the gene table lead to their gene where they are the name of one gene of the dictionaries only. The gene
     map, by which the counts were summed, decides on every id and name that it holds.
     """
     options = options or GeneformerOptions()
-    rows = zip(table["gene"].to_pylist(), table["median"].to_pylist(), table["n_cells"].to_pylist(), strict=True)
+    rows = zip(table["gene"].to_pylist(), table[options.factor].to_pylist(), table["n_cells"].to_pylist(), strict=True)
     detected = [(gene, median, cells) for gene, median, cells in rows if cells]
     frequent = {gene: median for gene, median, cells in detected if cells >= options.min_cells}
     usable = {gene: m for gene, m in frequent.items() if m is not None and math.isfinite(m) and m > 0}
@@ -123,6 +144,8 @@ def geneformer_dictionaries(
         genes_told_apart_by_case=len(usable) - len(genes),
         spellings=len(mapping),
         ambiguous_names=ambiguous,
+        factor=options.factor,
+        dictionary_of=options.dictionary_of,
     )
     return GeneformerDictionaries(
         {gene: usable[gene] for gene in genes}, {name: number for number, name in enumerate(names)}, mapping, figures

@@ -19,6 +19,14 @@ function percentText(share) {
   return `${Number(percent.toPrecision(percent >= 10 ? 3 : 2))} %`;
 }
 
+function threeDigits(value) {
+  const rounded = Number(value.toPrecision(3));
+  return rounded >= 1e-4 && rounded < 1000 ? rounded.toPrecision(3) : valueText(rounded);
+}
+
+const timesText = (ratio) =>
+  (Number(ratio.toPrecision(3)) >= 1 ? `× ${threeDigits(ratio)}` : `÷ ${threeDigits(1 / ratio)}`);
+
 /** From low to high in equal steps; ticks at 1, 2 or 5 times a power of ten. */
 function linearScale(low, high, text = valueText) {
   const top = high > low ? high : low + 1;

@@ -12,6 +12,15 @@ const cells = unpacked(content.cells, Float64Array);
 const sources = unpacked(content.sources, Uint32Array);
 const error = content.error === null ? null : unpacked(content.error, Float32Array);
 const comparisons = content.comparisons.map(({ name, there }) => ({ name, there: unpacked(there, Float32Array) }));
+const groups = content.groups === null ? null : {
+  ...content.groups,
+  medians: unpacked(content.groups.medians, Uint16Array),
+  cells: unpacked(content.groups.cells, Uint8Array),
+};
+const stability = content.stability === null ? null : {
+  ...content.stability,
+  halves: unpacked(content.stability.halves, Float32Array),
+};
 const { low, step, levels } = content.digests;
 const codes = unpacked(content.digests.codes, Uint16Array);
 const rowOf = new Int32Array(ids.length).fill(-1); // of a detected gene among the digests
@@ -35,6 +44,16 @@ function span(values) {
 function quantilesOf(gene) {
   const first = rowOf[gene] * levels.length;
   return levels.map((_, i) => Math.exp(low + step * codes[first + i]));
+}
+
+/** A gene in each embedded group: its median, and its number of cells to two digits; NaN and 0 where not detected. */
+function acrossGroups(gene) {
+  const first = gene * groups.labels.length;
+  return groups.labels.map((label, i) => {
+    const code = groups.cells[first + i];
+    const number = code ? Number((2 ** ((code - 1) / 8)).toPrecision(2)) : 0;
+    return { label, number, value: number ? Math.exp(groups.low + groups.step * groups.medians[first + i]) : NaN };
+  });
 }
 
 function interpolated(xs, ys, x) {

@@ -59,6 +59,27 @@ function drawMedians(host) {
   bars(plot, edges, counts);
 }
 
+/** How far medians of a share of the sources are from those of all, for half of the genes and for nine in ten. */
+function drawStability(host) {
+  const { shares, half, most } = stability;
+  const highest = Math.max(0.001, ...half, ...most); // null is 0
+  const ticks = [...shares, 1].map((value) => ({ value, text: value < 1 ? `1/${Math.round(1 / value)}` : "all" }));
+  const plot = frame(host, {
+    x: { ...logScale(shares[0] * 0.9, 1), ticks: () => ticks }, y: linearScale(0, highest * 1.2, percentText),
+    xName: "share of the sources", yName: "distance from the medians of all",
+  });
+  [[half, "curve", "half of the genes"], [most, "curve most", "nine in ten genes"]].forEach(([changes, kind, name]) => {
+    const known = shares.flatMap((share, i) => (changes[i] === null ? [] : [[share, changes[i]]]));
+    if (!known.length) return;
+    line(plot, known.map(([share]) => share), known.map(([, change]) => change), kind);
+    known.forEach(([share, change]) => {
+      put(plot.svg, "circle", { class: `${kind} point`, cx: plot.px(share), cy: plot.py(change), r: 3 });
+    });
+    const [share, change] = known[0];
+    put(plot.svg, "text", { class: "named", x: plot.px(share), y: plot.py(change) - 10 }, name);
+  });
+}
+
 /** A cloud of genes: the chosen one is ringed, the one that is pointed at is named, a click chooses it. */
 function drawGenes(host, xs, ys, options) {
   const plot = frame(host, options);
@@ -211,13 +232,43 @@ input.addEventListener("keydown", (event) => {
   return point((active + turn + matches.length + (active < 0 && turn < 0 ? 1 : 0)) % matches.length);
 });
 
+function element(name, text = "", kind = "") {
+  const made = document.createElement(name);
+  if (kind) made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
 function facts(pairs) {
   document.getElementById("gene-facts").replaceChildren(...pairs.map(([term, held]) => {
-    const [pair, dt, dd] = ["div", "dt", "dd"].map((name) => document.createElement(name));
-    [dt.textContent, dd.textContent] = [term, held];
-    pair.append(dt, dd);
+    const pair = element("div");
+    pair.append(element("dt", term), element("dd", held));
     return pair;
   }));
+}
+
+/** List a gene's median in every group, on a logarithmic track with its corpus median in the middle. */
+function listGroups(gene) {
+  const rows = acrossGroups(gene).map((row) => ({ ...row, ratio: row.value / median[gene] }));
+  const ratios = rows.filter(({ number }) => number).map(({ ratio }) => ratio);
+  const reach = Math.max(Math.log(3), ...ratios.map((ratio) => Math.abs(Math.log(ratio)))) * 1.08;
+  document.getElementById("groups-of-gene").replaceChildren(...rows.map(({ label, number, value, ratio }) => {
+    const [row, head, track] = [element("tr"), element("th", label), element("td")];
+    head.scope = "row";
+    if (number) {
+      const dot = element("span", "", number < content.manyCells ? "dot hollow" : "dot");
+      dot.style.left = `${(50 + (50 * Math.log(ratio)) / reach).toFixed(1)}%`;
+      track.append(element("span", "", "track"));
+      track.firstChild.append(dot);
+    }
+    const shown = number ? [threeDigits(value), timesText(ratio)] : ["not detected", ""];
+    row.append(head, element("td", shown[0], "number"), track, element("td", shown[1], "number quiet"),
+      element("td", wholeNumber.format(number), "number"));
+    return row;
+  }));
+  document.getElementById("groups-said").textContent = ratios.length
+    ? `From ${timesText(Math.min(...ratios))} to ${timesText(Math.max(...ratios))}, compared with its corpus median.`
+    : "None of these has a value of the gene.";
 }
 
 /** Show a gene; `quietly` at first, when nobody has asked for it. */
@@ -242,8 +293,10 @@ function choose(gene, quietly = false) {
     ["sources", `${content.leastSources ? "at least " : ""}${wholeNumber.format(sources[gene])}`],
     ["middle half", `${at(0.25)} – ${at(0.75)}`],
     ["smallest – largest", `${at(0)} – ${at(1)}`],
+    ...(stability && stability.halves[gene] >= 0 ? [["with half of the sources", `± ${percentText(stability.halves[gene])}`]] : []),
     ...comparisons.filter(({ there }) => there[gene] > 0).map(({ name, there }) => [name, valueText(there[gene], true)]),
   ]);
+  if (groups) listGroups(gene);
   said.textContent = quietly ? "Shown first: the gene with a value in most cells." : `Shown: ${named}.`;
   document.getElementById("plot-density").setAttribute("aria-label",
     `Distribution of the values of ${named}; half of them lie between ${at(0.25)} and ${at(0.75)}.`);
@@ -257,6 +310,7 @@ figure("plot-cumulative", (host) => { if (chosen >= 0) drawCumulative(host); });
 figure("plot-detection", drawDetection);
 figure("plot-medians", drawMedians);
 figure("plot-spread", drawSpread);
+if (stability) figure("plot-stability", drawStability);
 if (error) figure("plot-errors", drawErrors);
 comparisons.forEach(({ there }, i) => figure(`plot-comparison-${i}`, (host) => drawComparison(host, there)));
 if (detected) choose(cells.indexOf(cells.reduce((most, number) => Math.max(most, number), 0)), true);

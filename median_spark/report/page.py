@@ -1,6 +1,7 @@
 """The page itself: sections and figures put into the template, as one file that needs nothing else."""
 
 import json
+import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,7 @@ from median_spark.report import texts
 from median_spark.report.comparison import MANY_CELLS, Comparison, FloatArray, compare
 from median_spark.report.corpus import MOST_LISTED, corpus_overview
 from median_spark.report.figures import LEVELS, Histogram, embedded, log_histogram, quantile_codes, quantiles
+from median_spark.report.groups import GeneAcrossGroups, across_groups, compared_groups
 from median_spark.report.other_medians import read_medians
 from median_spark.report.sections import (
     FEW_CELLS,
@@ -27,8 +29,8 @@ from median_spark.report.sections import (
     key_figures,
     short_name,
 )
-from median_spark.report.source_comparison import compared_sources
-from median_spark.results import Result, find_result, layout, read_result
+from median_spark.report.stability import StabilitySection, stability_section
+from median_spark.results import NO_VALUE, Result, StabilityFigures, find_result, layout, read_result
 
 _DETECTION_BINS = 4  # per decade of cells
 _MEDIAN_BINS = 12  # per decade of counts
@@ -89,6 +91,9 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
     undetected = int(np.sum(~detected))
     detection = log_histogram(genes.n_cells[detected], _DETECTION_BINS)
     medians = log_histogram(genes.median[genes.median > 0], _MEDIAN_BINS)
+    groups = compared_groups(result.groups) if result.groups is not None else None
+    across = across_groups(result, groups, genes.ids, int(np.sum(detected))) if groups else None
+    stable = stability_section(result.stability, genes.ids, genes.n_cells) if result.stability is not None else None
     page = (
         _environment()
         .get_template("page.html")
@@ -108,9 +113,11 @@ def report_page(result: Result, gene_table: GeneTable | None = None, compare_wit
             extremes=extremes(genes),
             errors=_error_figures(genes.error[~np.isnan(genes.error)]),
             comparisons=[(short_name(comparison.other), comparison) for comparison in comparisons],
-            sources=compared_sources(result.groups) if result.groups is not None else None,
+            groups=groups,
+            across=across,
+            stability=stable,
             has_names=any(genes.names),
-            data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons)),
+            data=_embedded_json(_data(result, genes, undetected, detection, medians, comparisons, across, stable)),
         )
     )
     # A file's name may hold bytes that are not UTF-8, and so stand for nothing that could be shown.
@@ -124,6 +131,8 @@ def _data(
     detection: Histogram,
     medians: Histogram,
     comparisons: Sequence[Comparison],
+    across: GeneAcrossGroups | None,
+    stable: StabilitySection | None,
 ) -> dict[str, Any]:
     """Return what the page's script draws from."""
     codes = quantile_codes(np.maximum(quantiles(result.digests), np.finfo(np.float64).tiny))
@@ -144,11 +153,38 @@ def _data(
             {"name": short_name(comparison.other), "there": embedded(comparison.there.astype(np.float32))}
             for comparison in comparisons
         ],
+        "manyCells": MANY_CELLS,
+        "groups": _drawn_groups(across) if across else None,
+        "stability": _drawn_stability(stable.figures, stable.halves) if stable and stable.figures else None,
     }
 
 
 def _drawn(histogram: Histogram) -> dict[str, list[float]]:
     return {"edges": histogram.edges.tolist(), "counts": histogram.counts.tolist()}
+
+
+def _drawn_groups(across: GeneAcrossGroups) -> dict[str, Any]:
+    """Return medians in steps of a logarithmic scale, and numbers of cells in eighths of powers of two, by gene."""
+    detected = across.n_cells > 0
+    codes = quantile_codes(np.maximum(across.median[detected], np.finfo(np.float64).tiny))
+    medians, cells = np.zeros(detected.shape, dtype=np.uint16), np.zeros(detected.shape, dtype=np.uint8)
+    medians[detected] = codes.codes
+    cells[detected] = 1 + np.rint(8 * np.log2(across.n_cells[detected])).astype(np.uint8)
+    return {
+        "labels": [group.label for group in across.groups],
+        "low": codes.low,
+        "step": codes.step,
+        "medians": embedded(medians),
+        "cells": embedded(cells),
+    }
+
+
+def _drawn_stability(figures: StabilityFigures, halves: FloatArray) -> dict[str, Any]:
+    """Return the curve, with nulls where a change is not known, and every gene's change with half of the sources."""
+    shares, half, most = (
+        [each if math.isfinite(each) else None for each in row] for row in zip(*figures.curve, strict=True)
+    )
+    return {"shares": shares, "half": half, "most": most, "halves": embedded(halves.astype(np.float32))}
 
 
 def _error_figures(errors: FloatArray) -> dict[str, float] | None:
@@ -174,9 +210,9 @@ def _environment() -> Environment:
     environment = Environment(
         loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for name in ("whole", "value", "plain", "setting", "breakable", "percent", "factor", "byte_size"):
+    for name in ("whole", "value", "plain", "setting", "breakable", "percent", "factor", "share", "byte_size"):
         environment.filters[name] = getattr(texts, name)
-    environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS)
+    environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS, infinity=math.inf, no_value=NO_VALUE)
     for name in ("page.css", "drawing.js", "genes.js", "page.js"):
         environment.globals[name.replace(".", "_")] = Markup((folder / name).read_text(encoding="utf-8"))
     return environment

@@ -52,6 +52,11 @@ def factor(ratio: float) -> str:
     return f"× {value(ratio, 3)}" if ratio >= 1 else f"÷ {value(1 / ratio, 3)}"
 
 
+def share(fraction: float) -> str:
+    """Return a fraction of 1 over a whole number as ``"1/16"``."""
+    return f"1/{1 / fraction:.0f}"
+
+
 def setting(content: object) -> str:
     """Return a parameter's value in words."""
     if is_dataclass(content):

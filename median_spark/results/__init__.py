@@ -4,6 +4,7 @@ medians.parquet, medians.csv     one row per gene of the universe
 digests.parquet                  one row per detected gene: its t-digest
 total_gene_tdigest_dict.pickle, total_gene_median_dict.pickle, detected_gene_median_dict.pickle,
 gene_detection_counts_dict.pickle          the published procedure's files
+stability.parquet                where it was asked for: how far each median moves with the sources
 by_group.parquet, groups.parquet, groups.csv     where there are groups, see `median_spark.results.groups`
 geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
 metrics.parquet, metrics.csv     one row: the summary's figures, and what each stage took
@@ -31,6 +32,7 @@ from median_spark.results.layout import (
     MEDIANS_SCHEMA,
     METRICS_SCHEMA,
     RESULT_FORMAT_VERSION,
+    STABILITY_SCHEMA,
     group_columns,
     with_groups,
 )
@@ -49,12 +51,15 @@ from median_spark.results.reading import (
     Result,
     check_format_version,
     find_result,
+    in_group,
     read_columns,
     read_medians,
+    read_medians_of_groups,
     read_provenance,
     read_result,
     read_summary,
 )
+from median_spark.results.stability import StabilityFigures, stability_figures, stability_table
 from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise
 
 __all__ = [
@@ -65,6 +70,7 @@ __all__ = [
     "METRICS_SCHEMA",
     "NO_VALUE",
     "RESULT_FORMAT_VERSION",
+    "STABILITY_SCHEMA",
     "CorpusFigures",
     "ExactMedian",
     "GeneDigests",
@@ -78,6 +84,7 @@ __all__ = [
     "RecordedSource",
     "Result",
     "ResultSummary",
+    "StabilityFigures",
     "Stage",
     "Stopwatch",
     "Verdict",
@@ -90,15 +97,19 @@ __all__ = [
     "find_result",
     "group_columns",
     "groups_table",
+    "in_group",
     "means_of",
     "median_table",
     "name_of",
     "provenance_of",
     "read_columns",
     "read_medians",
+    "read_medians_of_groups",
     "read_provenance",
     "read_result",
     "read_summary",
+    "stability_figures",
+    "stability_table",
     "stand_apart",
     "summarise",
     "time_now",

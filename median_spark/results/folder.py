@@ -58,6 +58,7 @@ def write_result(
     *,
     dictionaries: GeneformerDictionaries | None = None,
     comparison: GroupComparison | None = None,
+    stability: pa.Table | None = None,
     stages: Iterable[Stage] = (),
     report: Callable[[Result], bytes] | None = None,
 ) -> ResultSummary:
@@ -83,6 +84,8 @@ def write_result(
         if comparison is not None:
             _write_table(comparison.table, staging / layout.GROUPS)
             shutil.move(comparison.by_group, staging / layout.BY_GROUP)
+        if stability is not None:
+            pq.write_table(stability, staging / layout.STABILITY, compression="zstd")
         (staging / layout.GENEFORMER).mkdir()
         for name, content in dictionaries.files().items():
             (staging / layout.GENEFORMER / name).write_bytes(content)
@@ -92,7 +95,8 @@ def write_result(
         _write_json(staging / layout.SUMMARY, summary.as_json())
         if report is not None:
             groups = comparison.table if comparison else None
-            page = report(Result(location, table, digests, summary, provenance, groups))
+            by_group = str(staging / layout.BY_GROUP) if comparison else None
+            page = report(Result(location, table, digests, summary, provenance, groups, by_group, stability))
             (staging / layout.REPORT).write_bytes(page)
         watch.lap("write", bytes_out=sum(file.size for file in storage.files_below(str(staging))))
         metrics = metrics_table(summary, provenance, watch.stages, location)

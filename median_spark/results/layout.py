@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from median_spark.digests import FRACTIONS
 from median_spark.geneformer import DICTIONARY_NAMES
 
 RESULT_FORMAT_VERSION = 1
@@ -13,6 +14,7 @@ MEDIANS = "medians.parquet"
 DIGESTS = "digests.parquet"
 BY_GROUP = "by_group.parquet"
 GROUPS = "groups.parquet"
+STABILITY = "stability.parquet"
 METRICS = "metrics.parquet"
 SUMMARY = "summary.json"
 PROVENANCE = "provenance.json"
@@ -28,9 +30,9 @@ DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
 
 OWN_FILES = frozenset(
     {
-        MEDIANS, "medians.csv", DIGESTS, BY_GROUP, GROUPS, "groups.csv", METRICS, "metrics.csv", SUMMARY, PROVENANCE,
+        MEDIANS, "medians.csv", DIGESTS, BY_GROUP, GROUPS, "groups.csv", STABILITY, METRICS, "metrics.csv", SUMMARY,
         "by_source.parquet", "sources.parquet", "sources.csv",  # of earlier versions
-        REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
+        PROVENANCE, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
         *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),
     }
 )  # fmt: skip
@@ -91,6 +93,22 @@ def group_columns(table: pa.Table) -> list[str]:
     names: list[str] = table.column_names
     return names[: names.index(GROUPS_SCHEMA.names[0])]
 
+
+_SHARES = [f"1_{fraction}" for fraction in FRACTIONS]
+
+STABILITY_SCHEMA = _schema(
+    "gene text, n_cells int, median float, change_halves float?, change_left_out float?",
+    *(f"median_{share} float?" for share in _SHARES),
+    *(f"change_{share} float?" for share in _SHARES),
+)
+"""Columns of ``stability.parquet``: one row per detected gene, ascending. All but the first three are estimates, and
+null where most subsets of the sources have no value of the gene. A change of 0.1 is a factor of 1.1, up or down.
+
+change_halves : of the median with a random half of the sources; the median over random halves
+change_left_out : the largest when one of up to 16 buckets of sources is left out
+median_1_…, change_1_… : with 1/16, 1/8, 1/4 and 1/2 of the sources, the median over random orders; null where there are
+    fewer sources
+"""
 
 METRICS_SOFTWARE = ("median_spark", "python", "spark", "numpy", "pyarrow", "crick")
 

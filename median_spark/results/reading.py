@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +33,8 @@ class Result:
     summary: ResultSummary
     provenance: Provenance
     groups: pa.Table | None  # where there are groups, see `GROUPS_SCHEMA`
+    by_group: str | None = None  # location of the medians of every group, where there are groups
+    stability: pa.Table | None = None  # where it was asked for, see `STABILITY_SCHEMA`
 
 
 def find_result(location: str) -> str:
@@ -52,7 +56,9 @@ def read_result(folder: str) -> Result:
     Raises TableError if a file is missing, damaged, or of another format version.
     """
     summary = read_summary(folder)
-    groups = storage.join(folder, layout.GROUPS)
+    groups, by_group = storage.join(folder, layout.GROUPS), storage.join(folder, layout.BY_GROUP)
+    grouped = storage.stat(groups) is not None
+    stability = storage.join(folder, layout.STABILITY)
     medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
     digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
     if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
@@ -64,7 +70,9 @@ def read_result(folder: str) -> Result:
         digests,
         summary,
         read_provenance(folder),
-        read_groups(groups) if storage.stat(groups) is not None else None,
+        read_groups(groups) if grouped else None,
+        by_group if grouped else None,
+        read_columns(stability, layout.STABILITY_SCHEMA.names) if storage.stat(stability) is not None else None,
     )
 
 
@@ -130,6 +138,30 @@ def read_columns(
         message = f"{location}: this file of a result lacks the column '{missing[0]}'; it has {held}"
         raise TableError(message)
     return table
+
+
+def in_group(by: Sequence[str], names: Sequence[str | None]) -> pc.Expression:
+    """Return the condition that a row is of a group, which is named by one text, or none, for each column."""
+    conditions = [
+        pc.field(column).is_null() if name is None else pc.field(column) == name
+        for column, name in zip(by, names, strict=True)
+    ]
+    return reduce(and_, conditions)
+
+
+def read_medians_of_groups(location: str, by: Sequence[str], groups: Sequence[Sequence[str | None]]) -> pa.Table:
+    """Read the rows of some groups, at least one, from the file of all groups' medians, which may be large.
+
+    Raises TableError if the file cannot be read or lacks a column.
+    """
+    wanted = reduce(or_, (in_group(by, names) for names in groups))
+    columns = [*by, *layout.BY_GROUP_SCHEMA.names]
+    try:
+        with storage.open_random(location) as file:
+            return pq.read_table(file, columns=columns, filters=wanted).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        message = f"{location}: this file of a result cannot be read ({error})"
+        raise TableError(message) from error
 
 
 def read_summary(location: str) -> ResultSummary:

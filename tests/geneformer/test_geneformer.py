@@ -30,6 +30,7 @@ from median_spark.genes import GeneMap, GeneTable, read_gene_table
 from median_spark.results import figures_of, median_table, provenance_of, read_summary, write_result
 
 NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
+JSON_NAMES = tuple(name.replace(".pkl", ".json") for name in NAMES)
 SPECIAL = {layout: [f"<{name}>" for name in layout] for layout in TOKEN_LAYOUTS}
 FIRST, SECOND = TOKEN_LAYOUTS
 
@@ -139,6 +140,11 @@ class TestOptions:
         with pytest.raises(UsageError, match=f"min_cells must be a whole number of at least 1, not {cells}"):
             GeneformerOptions(min_cells=cells)
 
+    @pytest.mark.parametrize("factor", ["", "mode", "Median"])
+    def test_an_unknown_factor_is_rejected(self, factor):
+        with pytest.raises(UsageError, match=f"factor must be 'median' or 'mean', not '{factor}'"):
+            GeneformerOptions(factor=factor)
+
     @pytest.mark.parametrize("command", ["run", "medians"])
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -185,6 +191,14 @@ class TestWhichGenes:
         assert found.medians == {"FBGN1": 2.0, "FBgn2": 3.0}
         assert found.mapping == {"FBGN1": "FBGN1", "FBGN2": "FBgn2"}
         assert found.figures.genes_told_apart_by_case == 1
+
+    @pytest.mark.parametrize("mean", [None, math.nan, 0.0])
+    def test_may_be_divided_by_their_means(self, mean):
+        table = table_of(ROWS).append_column("mean", pa.array([4.0, None, 8.0, mean, 2.0], pa.float64()))
+        found = geneformer_dictionaries(table, GeneformerOptions(factor="mean"))
+        assert found.medians == {"ENSG1": 4.0, "ENSG3": 8.0, "ENSG5": 2.0}
+        assert list(found.tokens)[4:] == list(found.medians)
+        assert (found.figures.factor, found.figures.genes_without_usable_median) == ("mean", 1)
 
 
 class TestSpellings:
@@ -288,7 +302,7 @@ def types_without_numpy(folder):
     code = (
         "import importlib.util, json, pathlib, pickle, sys\n"
         "assert importlib.util.find_spec('numpy') is None\n"
-        "found = {path.name: pickle.loads(path.read_bytes()) for path in pathlib.Path(sys.argv[1]).iterdir()}\n"
+        "found = {path.name: pickle.loads(path.read_bytes()) for path in pathlib.Path(sys.argv[1]).glob('*.pkl')}\n"
         "named = lambda values: sorted({type(value).__name__ for value in values})\n"
         "print(json.dumps({n: [type(d).__name__, named(d), named(d.values())] for n, d in found.items()}))\n"
     )
@@ -314,6 +328,13 @@ class TestFiles:
         read = [list(pickle.loads(found.files()[name]).items()) for name in NAMES]
         assert read == [list(wrote.items()) for wrote in (found.medians, found.tokens, found.mapping)]
 
+    def test_json_says_the_same_as_the_pickles_to_the_bit(self):
+        rows = {"ENSG1": (0.1 + 0.2, 9), "ENSG2": (1e-300, 9), "ENSG3": (1 / 3, 9)}
+        found = geneformer_dictionaries(table_of(rows), gene_table=named({"ENSG1": "Ä\udc80\u2028"})).files()
+        for pickled, text in zip(NAMES, JSON_NAMES, strict=True):
+            assert list(json.loads(found[text]).items()) == list(pickle.loads(found[pickled]).items())
+            assert found[text].endswith(b"}\n")
+
     def test_are_the_same_bytes_wherever_the_strings_come_from(self):
         """Equal strings that are one object pickle to fewer bytes than those that are two."""
         names = {"ENSG1": "ACTB", "ENSG3": "TP53", "ENSG5": "A"}
@@ -325,7 +346,7 @@ class TestFiles:
         once = geneformer_dictionaries(table_of(ROWS), None, named(names), GeneMap("m", pairs))
         again = geneformer_dictionaries(table_of(ROWS), None, named(anew(names)), GeneMap("m", anew(pairs)))
         assert once.files() == again.files()
-        assert list(once.files()) == list(NAMES)
+        assert list(once.files()) == [*NAMES, *JSON_NAMES]
 
 
 VALUES = {
@@ -371,6 +392,7 @@ class TestResult:
         for name in NAMES:
             one, two = ((tmp_path / place / "geneformer" / name).read_bytes() for place in ("one", "two"))
             assert one == two
+        assert {path.name for path in (tmp_path / "one" / "geneformer").iterdir()} == {*NAMES, *JSON_NAMES}
 
     def test_summary_says_how_many_and_how_many_not(self, tmp_path):
         names = named({"ENSG1": "SAME", "ENSG4": "SAME"})
@@ -384,6 +406,8 @@ class TestResult:
             "genes_told_apart_by_case": 0,
             "spellings": 2,
             "ambiguous_names": 1,
+            "factor": "median",
+            "dictionary_of": None,
         }
         assert dictionaries_text(summary.geneformer) == (
             "2 genes after the special tokens pad, mask; 2 ids and names map to them; "

@@ -6,16 +6,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from browser import browsing, chromium
-from report_folders import HOSTILE, some_values, source_row, write
+from report_folders import HOSTILE, group_row, some_values, write, write_stability
 
 from median_spark import GeneTable, write_report
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="needs chromium: apt-get install chromium")
 
-PLOTS = ("density", "cumulative", "detection", "medians", "spread", "errors", "comparison-0")
+PLOTS = ("density", "cumulative", "detection", "medians", "spread", "errors", "comparison-0", "stability")
 GENE, NAME, OTHER = "ENSG00000000012", "TP53", "ENSG00000000020"
 UNDETECTED = "ENSG00000000009"
 WIDTHS = (375, 768, 1280)
+
+GROUPS = [
+    group_row(1.0, assay="10x 3' v3", sex="female", cells=9_000),
+    group_row(4.0, assay="Smart-seq2", sex="male", cells=700, apart=True, tried=True),
+    group_row(0.9, assay=None, sex="female", cells=800),
+]
 
 CLASHES = """
 [...document.querySelectorAll('.plot svg')].flatMap((svg) => {
@@ -34,9 +40,10 @@ CLASHES = """
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """A result folder with two sources, and what --by source tells of them; not to be written to."""
+    """A result folder with groups; not to be written to."""
     folder = tmp_path_factory.mktemp("page") / "medians"
-    write(folder, some_values(), sources=[source_row("db/a", 1.0), source_row("db/b", 4.0, apart=True, tried=True)])
+    write(folder, some_values(), groups=GROUPS)
+    write_stability(folder)
     return folder
 
 
@@ -184,6 +191,51 @@ class TestOneGene:
         pytest.fail("Tab does not lead to the field")
 
 
+class TestGroups:
+    def test_a_gene_is_shown_across_groups(self, browser, page, median):
+        browser.show(page)
+        ask_for(browser, NAME)
+        browser.press("Enter")
+        rows = browser.value(
+            "[...document.querySelectorAll('#groups-of-gene tr')]"
+            ".map((row) => [...row.children].map((cell) => cell.innerText))"
+        )
+        n_cells = float(f"{len(some_values()[GENE]):.2g}")
+        assert [row[0] for row in rows] == ["10x 3' v3, female", "(none), female", "Smart-seq2, male"]
+        assert [float(row[1]) for row in rows] == pytest.approx([median, 0.9 * median, 4 * median], rel=0.005)
+        assert [row[3] for row in rows] == ["× 1.00", "÷ 1.11", "× 4.00"]
+        assert [float(row[4].replace(",", "")) for row in rows] == pytest.approx([n_cells] * 3, rel=0.05)
+        assert browser.text("#groups-said") == "From ÷ 1.11 to × 4.00, compared with its corpus median."
+        places = browser.value(
+            "[...document.querySelectorAll('#groups-of-gene .dot')].map((dot) => parseFloat(dot.style.left))"
+        )
+        assert places[0] == 50
+        assert places[1] < 50 < places[2] < 100
+
+    def test_dots_of_few_cells_are_hollow(self, browser, page):
+        browser.show(page)
+        values = some_values()
+        few = next(gene for gene, found in values.items() if 0 < len(found) < 90)
+        many = next(gene for gene, found in values.items() if len(found) > 120)
+        for gene, hollow in ((few, 3), (many, 0)):
+            ask_for(browser, gene)
+            browser.press("Enter")
+            assert browser.value("document.querySelectorAll('#groups-of-gene .hollow').length") == hollow
+
+
+class TestStability:
+    def test_the_curve_falls_and_a_gene_has_its_change(self, browser, page, result):
+        browser.show(page)
+        curve = points_of(browser, "stability")
+        assert len(curve) == 4
+        assert (np.diff(curve[:, 1]) > 0).all()  # downwards on the screen
+        rows = pq.read_table(result / "stability.parquet").to_pylist()
+        change = next(row["change_halves"] for row in rows if row["gene"] == GENE)
+        ask_for(browser, GENE)
+        browser.press("Enter")
+        assert f"with half of the sources ± {change * 100:.2g} %" in " ".join(browser.text("#gene-facts").split())
+
+
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("width", WIDTHS)
@@ -244,14 +296,25 @@ class TestLooks:
 class TestHostileNames:
     def test_are_shown_and_never_run(self, browser, tmp_path):
         values = {HOSTILE: [1.0, 2.0, 3.0], **some_values(20)}
-        write(tmp_path / "result", values, names=(HOSTILE, "b"), failures=[(HOSTILE, HOSTILE)], warnings=[HOSTILE])
+        rows = [group_row(1.0, **{HOSTILE: HOSTILE}, apart=True), group_row(2.0, **{HOSTILE: None})]
+        write(
+            tmp_path / "result",
+            values,
+            names=(HOSTILE, "b"),
+            failures=[(HOSTILE, HOSTILE)],
+            warnings=[HOSTILE],
+            groups=rows,
+        )
+        write_report(str(tmp_path / "result"))
         browser.show(tmp_path / "result" / "report.html", 375)
         assert HOSTILE in browser.text("#warnings")
         assert HOSTILE in browser.text("#sources")
+        assert browser.text("#together").count(HOSTILE) == 4  # the column twice, the group in a list and a table
         ask_for(browser, "</SCRIPT>")
         assert HOSTILE in browser.text("#gene-list [role=option]")
         browser.press("Enter")
         assert browser.text("#gene-label") == HOSTILE
+        assert browser.text("#groups-of-gene th") == HOSTILE
         assert browser.value("document.querySelectorAll('b[onclick]').length") == 0
         assert browser.value("document.documentElement.scrollWidth") <= 375
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -11,18 +12,21 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from report_folders import COMPRESSION, HOSTILE, merged_of, some_values, source_row, write
+from report_folders import COMPRESSION, HOSTILE, group_row, merged_of, some_values, write, write_stability
 
 from median_spark import GeneTable, write_report
 from median_spark.cli import main
 from median_spark.digests import to_cricks
 from median_spark.errors import InputError, MedianSparkError, OutputError, TableError
+from median_spark.report import groups as groups_module
 from median_spark.report.comparison import MANY_CELLS, OtherMedians, compare, least_cells
 from median_spark.report.figures import LEVELS, embedded, log_histogram, quantile_codes, quantiles
+from median_spark.report.groups import compared_groups
 from median_spark.report.other_medians import read_medians
 from median_spark.report.texts import byte_size, factor, percent, setting, value, whole
 from median_spark.results.medians import digest_table
@@ -436,21 +440,130 @@ class TestPage:
         smallest = words.split("Smallest medians")[1].split("What the t-digests")[0]
         assert re.findall(r"G\d{3}", smallest) == [f"G{number:03d}" for number in range(12)]
 
-    def test_shows_whether_the_sources_go_together(self, tmp_path):
-        rows = [source_row("a", 1.0), source_row("plate/b", 4.0, apart=True, tried=True), source_row("c", 0.9)]
-        write(tmp_path / "r", some_values(20), sources=rows)
+    def test_shows_whether_the_sources_are_comparable(self, tmp_path):
+        rows = [
+            group_row(1.0, source="a"),
+            group_row(0.9, source="c"),
+            group_row(4.0, source="plate/b", apart=True, tried=True),
+        ]
+        write(tmp_path / "r", some_values(20), groups=rows)
         write_report(str(tmp_path / "r"))
         words = seen(tmp_path / "r" / "report.html").words
+        assert "Are the sources comparable?" in words
         assert "1 of 3 sources stands apart." in words
         assert re.search(r"plate/ ?b ?: its ratio is 4.00 times as large as the median source’s", words)
         assert "changes by 2.1 % typically and by 13.0 % at the 95th percentile of genes, and 77 genes" in words
-        assert "1 source stands apart from the others" in words
+        assert "1 source stands apart from the others, as plate-based studies do" in words
 
     def test_says_when_too_few_sources_can_be_judged(self, tmp_path):
-        rows = [source_row("a", 1.0, apart=None), source_row("b", 4.0, apart=None)]
-        write(tmp_path / "r", some_values(20), sources=rows)
+        rows = [group_row(1.0, source="a", apart=None), group_row(4.0, source="b", apart=None)]
+        write(tmp_path / "r", some_values(20), groups=rows)
         write_report(str(tmp_path / "r"))
         assert "No verdict: there are too few sources" in seen(tmp_path / "r" / "report.html").words
+
+    def test_shows_groups_by_any_columns(self, tmp_path):
+        rows = [
+            group_row(1.1, assay=None, sex="f"),
+            group_row(1.0, assay="10x", sex="f"),
+            group_row(0.2, assay="10x", sex=None, apart=True),
+        ]
+        write(tmp_path / "r", some_values(20), groups=rows)
+        write_report(str(tmp_path / "r"))
+        words = seen(tmp_path / "r" / "report.html").words
+        assert "Are the groups comparable?" in words
+        assert "A group is all cells that have the same assay and sex." in words
+        assert "10x, (none) : its ratio is 5.00 times as small as the median group’s." in words
+        table = words.split("Groups compared")[1]
+        assert "verdict 10x (none) 0.200" in table
+        assert re.search(r"\(none\) f 1\.10 0\.880 – 1\.32 3 5,000 4,321 1,23\d with the others", table)
+
+    def test_draws_each_gene_in_every_group(self, tmp_path):
+        rows = [
+            group_row(1.0, assay="a", cells=10),
+            group_row(2.0, assay="b", cells=30),
+            group_row(0.5, assay=None, cells=20),
+        ]
+        write(tmp_path / "r", some_values(20), groups=rows)
+        write_report(str(tmp_path / "r"))
+        found = drawn_from(seen(tmp_path / "r" / "report.html"))["groups"]
+        assert found["labels"] == ["b", "(none)", "a"]  # most cells first
+        genes = pq.read_table(tmp_path / "r" / "medians.parquet").to_pylist()
+        cells = unpacked(found["cells"], "u1").reshape(len(genes), 3)
+        medians = np.exp(found["low"] + found["step"] * unpacked(found["medians"], "<u2").reshape(len(genes), 3))
+        for row, cell_codes, found_medians in zip(genes, cells, medians, strict=True):
+            if row["n_cells"]:
+                np.testing.assert_allclose(2 ** ((cell_codes - 1) / 8), row["n_cells"], rtol=0.05)
+                np.testing.assert_allclose(found_medians, np.array([2.0, 0.5, 1.0]) * row["median"], rtol=0.001)
+            else:
+                assert cell_codes.tolist() == [0, 0, 0]
+
+    def test_shows_only_the_largest_of_many_groups(self, tmp_path):
+        rows = [group_row(1.0, donor=f"d{number:03d}", cells=1_000 + number) for number in range(250)]
+        write(tmp_path / "r", some_values(20), groups=rows)
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert drawn_from(page)["groups"]["labels"] == [f"d{249 - number:03d}" for number in range(40)]
+        assert "The 40 groups with most cells, of 250; by_group.parquet has all." in page.words
+        assert "the first 200 of 250, groups.csv has all" in page.words
+        assert len(page.words.split("Groups compared")[-1].split("with the others")) == 201
+
+    def test_embeds_fewer_groups_of_more_genes(self):
+        rows = [group_row(1.0, donor=f"d{number}", cells=number) for number in range(100)]
+        groups = compared_groups(pa.Table.from_pylist(rows))
+        assert [len(groups.largest(genes)) for genes in (0, 1_000, 20_000, 400_000, 400_001)] == [40, 40, 20, 1, 0]
+        assert [row.names for row in groups.largest(200_000)] == [("d99",), ("d98",)]
+
+    def test_says_where_the_groups_are_if_none_fits(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(groups_module, "_MOST_EMBEDDED", 10)
+        write(tmp_path / "r", some_values(20), groups=[group_row(1.0, assay="a")])
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert "by_group.parquet has each gene’s median in every group" in page.words
+        assert drawn_from(page)["groups"] is None
+
+    def test_groups_of_another_result_are_rejected(self, tmp_path):
+        write(tmp_path / "a", {"G1": [1.0, 2.0]})
+        write(tmp_path / "b", {"G2": [1.0, 2.0]}, groups=[group_row(1.0, assay="a")])
+        for name in ("groups.parquet", "by_group.parquet"):
+            (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+        with pytest.raises(TableError, match=r"by_group\.parquet: this file has genes that the medians lack"):
+            write_report(str(tmp_path / "a"))
+
+    def test_says_whether_it_is_enough(self, tmp_path):
+        write(tmp_path / "r", some_values())
+        table = write_stability(tmp_path / "r")
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        judged = table.filter(pc.field("n_cells") > 100)
+        moves = percent(np.median(judged["change_halves"].to_numpy()) / np.sqrt(2)).replace("\u00a0", " ")
+        assert f"Half of the genes would move by less than {moves} if as many cells again" in page.words
+        assert f"They are about the {len(judged)} genes with values in more than 100 cells." in page.words
+        listed = page.words.split("Genes that depend most on which sources are in")[1].split("stability.parquet")[0]
+        order = judged.sort_by([("change_halves", "descending")])["gene"].to_pylist()
+        assert re.findall(r"ENSG\d+", listed) == order[:12]
+        content = drawn_from(page)["stability"]
+        assert content["shares"] == [1 / 16, 1 / 8, 1 / 4, 1 / 2]
+        assert content["half"] == [np.median(judged[f"change_1_{each}"].to_numpy()) for each in (16, 8, 4, 2)]
+        by_gene = dict(zip(table["gene"].to_pylist(), table["change_halves"].to_pylist(), strict=True))
+        drawn = unpacked(content["halves"], "<f4")
+        for gene, change in zip(drawn_from(page)["genes"], drawn.tolist(), strict=True):
+            assert math.isnan(change) if by_gene.get(gene) is None else change == pytest.approx(by_gene[gene])
+
+    def test_says_when_there_are_too_few_sources_to_tell(self, tmp_path):
+        write(tmp_path / "r", some_values(20))
+        write_stability(tmp_path / "r", buckets=2)
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert "No answer: it takes at least four sources" in page.words
+        assert drawn_from(page)["stability"] is None
+
+    def test_has_no_answer_where_most_genes_are_in_few_sources(self, tmp_path):
+        write(tmp_path / "r", {f"G{number}": [1.0] for number in range(20)})
+        write_stability(tmp_path / "r")
+        write_report(str(tmp_path / "r"))
+        page = seen(tmp_path / "r" / "report.html")
+        assert "Most genes have values in so few sources" in page.words
+        assert "inf" not in page.words.split("Is it enough?")[-1].split("Input")[0]
 
     def test_compares(self, result, tmp_path):
         rows = [row for row in pq.read_table(result / "medians.parquet").to_pylist() if row["n_cells"]]
@@ -492,9 +605,21 @@ class TestWriteReport:
         with pytest.raises(TableError, match=r"this is no result folder: it has no summary\.json"):
             write_report(str(tmp_path))
 
-    @pytest.mark.parametrize("name", ["medians.parquet", "digests.parquet", "provenance.json", "summary.json"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "medians.parquet",
+            "digests.parquet",
+            "groups.parquet",
+            "by_group.parquet",
+            "stability.parquet",
+            "provenance.json",
+            "summary.json",
+        ],
+    )
     def test_of_a_damaged_result_is_refused_by_name(self, tmp_path, name):
-        write(tmp_path / "r", some_values(20))
+        write(tmp_path / "r", some_values(20), groups=[group_row(1.0, assay="a")])
+        write_stability(tmp_path / "r")
         (tmp_path / "r" / name).write_bytes(b"damaged")
         with pytest.raises(TableError, match=f"{name}: this (file|document) of a result cannot be read"):
             write_report(str(tmp_path / "r"))
@@ -514,7 +639,7 @@ class TestWriteReport:
 
     @pytest.mark.parametrize(("name", "column"), [("medians.parquet", "n_cells"), ("groups.parquet", "ratio")])
     def test_without_a_column_is_refused_by_name(self, tmp_path, name, column):
-        write(tmp_path / "r", some_values(20), sources=[source_row("a", 1.0)])
+        write(tmp_path / "r", some_values(20), groups=[group_row(1.0, assay="a")])
         table = pq.read_table(tmp_path / "r" / name)
         pq.write_table(table.drop_columns([column]), tmp_path / "r" / name)
         with pytest.raises(TableError, match=f"{name}: this file of a result lacks the column '{column}'"):

@@ -59,6 +59,9 @@ FILES = {
     "geneformer/gene_median_dictionary.pkl",
     "geneformer/token_dictionary.pkl",
     "geneformer/ensembl_mapping_dict.pkl",
+    "geneformer/gene_median_dictionary.json",
+    "geneformer/token_dictionary.json",
+    "geneformer/ensembl_mapping_dict.json",
 }
 
 

@@ -8,12 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tables import ROW_COUNTS, record_of
 
-from median_spark.digests import digest_values, sort_values
+from median_spark.digests import digest_values, sketch_values, sort_values, stability_of
 from median_spark.expression import FailureRecord
 from median_spark.gene_values import GeneValues
 from median_spark.geneformer import geneformer_dictionaries
 from median_spark.report import report_page
-from median_spark.results import ExactMedian, GeneDigests, figures_of, median_table, provenance_of, write_result
+from median_spark.results import (
+    ExactMedian,
+    GeneDigests,
+    figures_of,
+    median_table,
+    provenance_of,
+    stability_table,
+    write_result,
+)
 
 COMPRESSION = 200.0
 
@@ -41,9 +49,13 @@ def some_values(genes=60, seed=0, most=3_000):
 
 
 def write(
-    location, values, *, exact=True, names=("db/a", "db/b"), failures=(), sources=None, gene_table=None, **changes
+    location, values, *, exact=True, names=("db/a", "db/b"), failures=(), groups=None, gene_table=None, **changes
 ):
-    """Write a result; `changes` replace fields of its sources' records, `sources` are rows of groups.parquet."""
+    """Write a result; `changes` replace fields of its sources' records, `groups` are rows of groups.parquet.
+
+    Each group has the median of every gene, times its ratio, in by_group.parquet. A page with groups is made by
+    write_report.
+    """
     merged = merged_of(values)
     medians = {
         gene: ExactMedian(float(np.median(values[gene])), 0.001 if digest.n > 250 else 0.0)
@@ -69,17 +81,22 @@ def write(
         dictionaries=geneformer_dictionaries(table, None, gene_table),
         report=partial(report_page, gene_table=gene_table),
     )
-    if sources is not None:
-        pq.write_table(pa.Table.from_pylist(sources), location / "groups.parquet")
+    if groups is not None:
+        write_groups(location, groups)
     return summary
 
 
-def source_row(source, ratio, *, apart=False, tried=False):
-    """Return a row of groups.parquet as `medians --by source` writes it."""
+def group_row(ratio, *, apart=False, tried=False, cells=5_000, **names):
+    """Return a row of groups.parquet, of the group with these names: {column: text or None}."""
     return {
-        "source": source,
+        **names,
+        "sources": 3,
+        "cells": cells,
+        "values": cells * 1_234,
+        "genes_detected": 50,
         "median_n_counts": 4_321.0,
         "values_per_cell": 1_234.5,
+        "genes_compared": 45,
         "ratio": ratio,
         "ratio_q25": ratio * 0.8,
         "ratio_q75": ratio * 1.2,
@@ -88,4 +105,44 @@ def source_row(source, ratio, *, apart=False, tried=False):
         "without_typical_change": 0.021 if tried else None,
         "without_p95_change": 0.13 if tried else None,
         "without_genes_changed": 77 if tried else None,
+        "without_genes_lost": 1 if tried else None,
     }
+
+
+def write_groups(location, rows):
+    """Write groups.parquet and by_group.parquet into the folder of a result."""
+    columns = list(rows[0])
+    by = columns[: columns.index("sources")]
+    texts = [pa.field(name, pa.string()) for name in by]
+    medians = [row for row in pq.read_table(location / "medians.parquet").to_pylist() if row["n_cells"]]
+    figures = pa.Table.from_pylist(rows)
+    pq.write_table(figures.cast(pa.schema([*texts, *list(figures.schema)[len(by) :]])), location / "groups.parquet")
+    by_group = [
+        {
+            **{name: row[name] for name in by},
+            "gene": gene["gene"],
+            "n_cells": gene["n_cells"],
+            "median": gene["median"] * row["ratio"],
+            "mean": gene["median"] * row["ratio"],
+            "sd": 1.0,
+        }
+        for row in rows
+        for gene in medians
+    ]
+    schema = pa.schema([*texts, ("gene", pa.string()), ("n_cells", pa.int64()), ("median", pa.float64()),
+                        ("mean", pa.float64()), ("sd", pa.float64())])  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(by_group, schema=schema), location / "by_group.parquet", row_group_size=200)
+
+
+def write_stability(location, buckets=16, seed=0):
+    """Write stability.parquet into the folder of a result: its values dealt into buckets at random."""
+    medians = pq.read_table(location / "medians.parquet")
+    detected = [row for row in medians.to_pylist() if row["n_cells"]]
+    rng = np.random.default_rng(seed)
+    values = [rng.lognormal(np.log(row["median"]), 0.5, row["n_cells"]) for row in detected]
+    offsets = np.append(0, np.cumsum([len(each) for each in values]))
+    sketches = sketch_values(np.concatenate(values), offsets, rng.integers(0, buckets, offsets[-1]).astype(np.uint8))
+    packed = dict(zip((row["gene"] for row in detected), stability_of(sketches, buckets).pack(), strict=True))
+    table = stability_table(medians, packed)
+    pq.write_table(table, location / "stability.parquet")
+    return table

@@ -30,6 +30,9 @@ SAME_BYTES = (
     "geneformer/gene_median_dictionary.pkl",
     "geneformer/token_dictionary.pkl",
     "geneformer/ensembl_mapping_dict.pkl",
+    "geneformer/gene_median_dictionary.json",
+    "geneformer/token_dictionary.json",
+    "geneformer/ensembl_mapping_dict.json",
 )
 """Files of a result that are the same whatever has made it."""
 

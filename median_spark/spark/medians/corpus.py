@@ -1,7 +1,7 @@
 """Medians of a corpus, in memory: digest sweeps, merge by gene in order, and refine to exactness."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +10,15 @@ from pyspark.sql import SparkSession
 from median_spark.digests import (
     PACKED_SCHEMA,
     GroupWork,
+    UInt8s,
+    deal_sources,
     digest_sweep,
     gene_and_group,
     group_medians,
     group_works,
     medians_of,
     merge_batches,
+    number_of,
     unpack_table,
     write_group_medians,
 )
@@ -34,7 +37,7 @@ from median_spark.expression import (
 from median_spark.job_options import MedianOptions
 from median_spark.preparation import pooled_records
 from median_spark.progress import ProgressReporter, SilentProgress
-from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, means_of, median_table
+from median_spark.results import ExactMedian, GeneDigests, Stage, Stopwatch, means_of, median_table, stability_table
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.engine.tasks import collect_sound, merge_by_gene, merge_partitions, run_tasks
 from median_spark.spark.engine.watch import watched_tasks
@@ -62,6 +65,8 @@ class CorpusMedians:
         Time and figures of each stage.
     pieces : tuple of str
         Files with the medians of groups, see `median_spark.digests.read_group_medians`; empty where there are none.
+    stability : pyarrow.Table or None
+        How far each median moves with the sources, see `median_spark.results.STABILITY_SCHEMA`; where it was asked for.
     """
 
     table: pa.Table
@@ -70,6 +75,7 @@ class CorpusMedians:
     failures: list[FailureRecord]
     stages: tuple[Stage, ...] = ()
     pieces: tuple[str, ...] = ()
+    stability: pa.Table | None = None
 
 
 def table_medians(
@@ -116,7 +122,8 @@ def table_medians(
     """
     table, options = open_table(expression), options or MedianOptions()
     job = CorpusJob(active_session(spark), table, options, progress or SilentProgress())
-    return job.medians_of(group_cells(table, pooled_records(table, sources), options.cells))
+    cells = group_cells(table, pooled_records(table, sources), options.cells)
+    return job.medians_of(cells, stability=options.stability)
 
 
 @dataclass(frozen=True)
@@ -158,10 +165,11 @@ class CorpusJob:
             self.table.values, cells.records, universe, genes, window, cell_groups=cells.cells, by_group=by_group
         )
 
-    def medians_of(self, cells: Grouping, folder: str | None = None) -> CorpusMedians:
+    def medians_of(self, cells: Grouping, folder: str | None = None, *, stability: bool = False) -> CorpusMedians:
         """Compute the medians of some cells of the table; see `table_medians`.
 
-        With a `folder` that workers write to, the medians of each group are computed, too.
+        With a `folder` that workers write to, the medians of each group are computed, too; with `stability`, how far
+        medians move with the sources.
         """
         table, exact = self.table, self.options.exact
         watch = Stopwatch()
@@ -171,11 +179,12 @@ class CorpusJob:
         if not plan.sweeps:
             message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
             raise TableError(message)
+        buckets = _buckets(records) if stability else None
         works = group_works(plan, len(cells.groups), folder) if folder is not None else [None]
         values = sum(record.values for record in records)
         digesting = self.progress.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}")
         with naming_changes(table, records), digesting:
-            found, packed_bytes = self._digest(plan, universe, works[0])
+            found, packed_bytes = self._digest(plan, universe, works[0], buckets)
         genes, of_groups = found.split()
         digested = sum(digest.n for digest in genes.merged.digests.values())
         if digested != values:
@@ -195,7 +204,8 @@ class CorpusJob:
             pieces += [self._write_groups(universe, of_groups, works[0])] if works[0].digested.any() else []
             for work in filter(None, works[1:]):
                 pieces.append(self._more_groups(cells, universe, work, watch))
-        return CorpusMedians(rows, genes.merged, records, table.failures(), watch.stages, tuple(pieces))
+        moves = stability_table(rows, found.stability) if stability else None
+        return CorpusMedians(rows, genes.merged, records, table.failures(), watch.stages, tuple(pieces), moves)
 
     def _more_groups(self, cells: Grouping, universe: list[str], work: GroupWork, watch: Stopwatch) -> str:
         """Digest and refine some groups alone, and write their medians; return the file."""
@@ -225,7 +235,9 @@ class CorpusJob:
 
         return replace(found, exact=exact_medians(self.spark, plan, found.merged, plan_for, self.progress, watch, work))
 
-    def _digest(self, plan: SweepPlan, universe: list[str], work: GroupWork | None) -> tuple["_Found", int]:
+    def _digest(
+        self, plan: SweepPlan, universe: list[str], work: GroupWork | None, buckets: UInt8s | None = None
+    ) -> tuple["_Found", int]:
         """Digest in one Spark job; with several bundles, shuffle by gene and merge in their order.
 
         Returns what was found, and the bytes of the digests as they came from the workers.
@@ -233,10 +245,10 @@ class CorpusJob:
         compression, exact = self.options.compression, self.options.exact
 
         def digest(number: int) -> Iterator[pa.RecordBatch]:
-            yield from digest_sweep(plan, number, compression, exact=exact, work=work)
+            yield from digest_sweep(plan, number, compression, exact=exact, work=work, buckets=buckets)
 
         def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return merge_batches(batches, compression)
+            return merge_batches(batches, compression, number_of(buckets))
 
         frame = run_tasks(self.spark, plan.sweeps, PACKED_SCHEMA, digest)
         description = f"digest {counted(int(plan.rows.sum()), 'value')} in {counted(plan.sweeps, 'sweep')}"
@@ -259,7 +271,14 @@ class CorpusJob:
             for gene, median, error in zip(genes, medians, errors, strict=True)
             if median is not None
         }
-        return _Found(GeneDigests(tuple(universe), digests, n_sources, compression, moments), exact_ones), packed.nbytes
+        moved = packed["stability"].to_pylist() if buckets is not None else []
+        merged = GeneDigests(tuple(universe), digests, n_sources, compression, moments)
+        return _Found(merged, exact_ones, dict(zip(genes, moved, strict=bool(moved)))), packed.nbytes
+
+
+def _buckets(records: Sequence[SourceRecord]) -> UInt8s:
+    """Return the bucket of each source."""
+    return deal_sources([record.source for record in records], [record.values for record in records])
 
 
 @dataclass(frozen=True)
@@ -268,6 +287,7 @@ class _Found:
 
     merged: GeneDigests
     exact: dict[str, ExactMedian]
+    stability: dict[str, bytes] = field(default_factory=dict)  # as `Stability.pack` writes it, of genes
 
     def split(self) -> tuple["_Found", "_Found"]:
         """Return those of genes, and those of keys."""

@@ -5,16 +5,26 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark.errors import counted, listed
 from median_spark.expression import Grouping, group_cells, naming_changes
-from median_spark.geneformer import geneformer_dictionaries
+from median_spark.geneformer import GeneformerDictionaries, check_group, geneformer_dictionaries, group_dictionaries
 from median_spark.job_options import MedianOptions, ResultOptions
 from median_spark.preparation import MediansPlan, prepare_medians
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.report import report_page
-from median_spark.results import ResultSummary, Stage, Stopwatch, figures_of, provenance_of, write_result
+from median_spark.results import (
+    GroupComparison,
+    ResultSummary,
+    Stage,
+    Stopwatch,
+    figures_of,
+    provenance_of,
+    read_medians_of_groups,
+    write_result,
+)
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.corpus import CorpusJob
 from median_spark.spark.medians.digest_pickles import write_digest_pickles
@@ -90,10 +100,12 @@ def execute_medians(
         stack.enter_context(naming_changes(plan.table, plan.records))
         with progress.working("looking at the cells") if plan.looks_at_cells else contextlib.nullcontext():
             cells = group_cells(plan.table, plan.records, plan.options.cells, outputs.by, missing=outputs.missing)
+        if outputs.geneformer.dictionary_of is not None:
+            check_group(outputs.geneformer.dictionary_of, cells.columns, cells.groups)
         for note in (*cells.notes, *_sources_without_cells(plan, cells)):
             progress.note(note)
         shared, local = stack.enter_context(staged(plan.target)) if outputs.by else (None, None)
-        corpus = job.medians_of(cells, shared)
+        corpus = job.medians_of(cells, shared, stability=plan.options.stability)
         watch = Stopwatch([*stages, *corpus.stages])
         comparison = compared_groups(job, cells, corpus, local, watch) if local is not None else None
         if outputs.digest_pickles is not None:
@@ -107,6 +119,8 @@ def execute_medians(
             parameters["cells"] = plan.options.cells.text
         if outputs.by:
             parameters["by"] = list(outputs.by)
+        if plan.options.stability:
+            parameters["stability"] = True
         records = list(cells.records)
         provenance = provenance_of(plan.table.location, records, plan.failures, parameters, spark.version)
         stack.enter_context(progress.working("writing the result"))
@@ -116,10 +130,9 @@ def execute_medians(
             corpus.merged,
             figures_of(records, plan.failures),
             provenance,
-            dictionaries=geneformer_dictionaries(
-                corpus.table, outputs.geneformer, outputs.gene_table, outputs.gene_map
-            ),
+            dictionaries=_dictionaries(outputs, corpus.table, comparison),
             comparison=comparison,
+            stability=corpus.stability,
             stages=watch.stages,
             report=partial(report_page, gene_table=outputs.gene_table),
         )
@@ -132,3 +145,14 @@ def _sources_without_cells(plan: MediansPlan, cells: Grouping) -> list[str]:
     if not without:
         return []
     return [f"note: {counted(len(without), 'source')} with none of the chosen cells: {listed(without, 3)}"]
+
+
+def _dictionaries(
+    outputs: ResultOptions, table: pa.Table, comparison: GroupComparison | None
+) -> GeneformerDictionaries:
+    """Return the dictionaries of the corpus, whose median table this is, or of one group of its cells."""
+    options, others = outputs.geneformer, (outputs.gene_table, outputs.gene_map)
+    if options.dictionary_of is None or comparison is None:
+        return geneformer_dictionaries(table, options, *others)
+    group = [options.dictionary_of[column] for column in outputs.by]
+    return group_dictionaries(read_medians_of_groups(str(comparison.by_group), outputs.by, [group]), options, *others)
