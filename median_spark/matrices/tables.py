@@ -60,6 +60,10 @@ class Table(Protocol):
         """Say whether there is such a column."""
         return column in self.columns
 
+    def absence(self, column: str) -> str:
+        """Return what is wrong where there is no such column: ``"is missing"``."""
+        return "is missing"
+
     def strings(self, column: str, first: int = 0, last: int | None = None) -> Texts:
         """Return some entries of a column as strings, ``""`` where one is missing."""
         values, missing = self.values(column, first, last)
@@ -148,7 +152,7 @@ class TabledMatrix(CountMatrix):
     def cell_values(self, name: str, first: int, last: int) -> "pd.Series":
         """Return a column of the cells ``first <= cell < last``."""
         if not self._cells.has(name):
-            self._cells.refuse(name, f"is missing; it has {listed(self._cells.columns, 12) or 'none'}")
+            self._cells.refuse(name, f"{self._cells.absence(name)}; it has {listed(self._cells.columns, 12) or 'none'}")
         return self._cells.series(name, first, last)
 
     def attributes(self, side: str) -> list[str]:
@@ -161,7 +165,7 @@ class TabledMatrix(CountMatrix):
         """Return a column of strings that one of `AttributeNames` names; `also` is advice if it is missing."""
         if not table.has(name):
             has = listed(table.columns, 12) or "none"
-            table.refuse(name, f"is missing; it has {has}: {REMEDIES[field]}{also}", f"{field} missing")
+            table.refuse(name, f"{table.absence(name)}; it has {has}: {REMEDIES[field]}{also}", f"{field} missing")
         return table.strings(name, first, last)
 
     def _numbers(self, field: str, name: str) -> Numbers:

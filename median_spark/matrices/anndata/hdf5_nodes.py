@@ -9,7 +9,13 @@ from median_spark.matrices.contract import Numbers
 from median_spark.matrices.hdf5.arrays import AxisLabels, Grid, Vector
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
 from median_spark.matrices.hdf5.lists import read_list
-from median_spark.matrices.hdf5.members import check_dataset, find_member, small_attribute, text_attribute
+from median_spark.matrices.hdf5.members import (
+    check_dataset,
+    find_member,
+    names_attribute,
+    small_attribute,
+    text_attribute,
+)
 from median_spark.matrices.hdf5.sizes import require_lines, require_strings
 from median_spark.matrices.integer_counts import dataset_holds_counts
 
@@ -46,6 +52,10 @@ class Hdf5Group(Hdf5Node, Group):
         """Return the names of what it holds, ascending."""
         with naming_damage(self._location, what):
             return sorted(set(self._held))  # unlike `name in group`, a set of the names follows no link
+
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+        return names_attribute(self._location, self._held, attribute)
 
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""

@@ -17,7 +17,7 @@ from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.lists import first_damaged
+from median_spark.matrices.hdf5.lists import first_damaged, odd_kind
 from median_spark.matrices.hdf5.sizes import require_backed
 from median_spark.matrices.tables import as_strings
 
@@ -90,6 +90,27 @@ def text_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) ->
                 return str(as_strings(values)[0])
             kind = f"{brief(value)}, which has bytes after the NUL that ends a text"
     message = f"{location}: attribute '{name}' of '{_joined(held)}' must be a word; it is {kind}"
+    raise InputError(message)
+
+
+def names_attribute(location: str, held: h5py.Group, name: str) -> list[str] | None:
+    """Return an attribute of HDF5 that lists some members of a group, None if there is none; InputError if it cannot.
+
+    One name may stand for a list of it. An empty text and an attribute without values list nothing.
+    """
+    place = f"attribute '{name}' of '{_joined(held)}'"
+    with naming_damage(location, place):
+        if name not in held.attrs:
+            return None
+        identifier = held.attrs.get_id(name)
+        if identifier.shape is None or 0 in identifier.shape:
+            return []
+        number, most = math.prod(int(extent) for extent in identifier.shape), max(1, len(held))
+        kind = f"{brief(identifier.dtype)} of shape {identifier.shape}"
+        if identifier.dtype.kind in "OS" and odd_kind(identifier.dtype) is None and number <= most:
+            names = [str(text) for text in as_strings(np.asarray(held.attrs[name]))]
+            return names if names != [""] else []
+    message = f"{location}: {place} must list some of the group's {most:,} members; it is {kind}"
     raise InputError(message)
 
 

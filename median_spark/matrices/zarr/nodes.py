@@ -80,6 +80,22 @@ class ZarrGroup(ZarrNode, Group):
         below = {name: self._store.names_in(_joined(self.path, name)) for name in self._store.names_in(self.path)}
         return sorted(name for name, held in below.items() if not held.isdisjoint(files))
 
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+        place = f"attribute '{attribute}' of '{self.path or '/'}'"
+        with naming_damage(self._store.location, place):
+            if attribute not in self._held.attrs:
+                return None
+            value = self._held.attrs[attribute]
+        names = [value] if isinstance(value, str) else value
+        most = max(1, len(self._store.names_in(self.path)))
+        if isinstance(names, list) and len(names) <= most and all(isinstance(name, str) for name in names):
+            return names if names != [""] else []
+        message = (
+            f"{self._store.location}: {place} must list some of the group's {most:,} members; it is {brief(value)}"
+        )
+        raise InputError(message)
+
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
         return _node(self._store, _joined(self.path, path), self._held.metadata.zarr_format, self._assumptions)
