@@ -151,7 +151,7 @@ def _of_cells(matrix: CountMatrix, options: ReadOptions) -> Iterator[Suggestion]
 
 def _has_totals(matrix: CountMatrix) -> bool:
     last = min(matrix.cells_per_tile(), matrix.shape[1])
-    return np.array_equal(matrix.n_counts()[:last], matrix.cell_totals(0, last))
+    return np.array_equal(matrix.n_counts(0, last), matrix.cell_totals(0, last))
 
 
 def _of_filter(matrix: CountMatrix, options: ReadOptions) -> Iterator[Suggestion]:

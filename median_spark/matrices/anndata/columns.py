@@ -11,7 +11,7 @@ import numpy as np
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
-from median_spark.matrices.tables import Table, Values, as_strings
+from median_spark.matrices.tables import StoredTable, Table, Values, as_strings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ class IndexedTable(Table, Protocol):
         """Return the index of the rows ``first <= row < last``, by default of all."""
 
 
-class Frame(IndexedTable):
+class Frame(StoredTable, IndexedTable):
     """One data frame; `name` is ``"obs"``, ``"var"`` or ``"raw.var"``, and its `columns` do not include the index."""
 
     def __init__(self, location: str, root: Group, held: Group | Array, name: str, axis: str, length: int) -> None:
@@ -74,8 +74,8 @@ class Frame(IndexedTable):
             raise InputError(message)
         return self.strings(self._index, first, last)
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of a column, by default all."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column, by default all."""
         if isinstance(self._held, Array):
             self._check(column, self._held)
             values = self._held.values(self.place(column), first, last, field=column)

@@ -1,5 +1,6 @@
 """Groups and datasets of an HDF5 file as nodes of an AnnData file."""
 
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -28,7 +29,11 @@ class Hdf5Node(Node):
     def __init__(self, location: str, held: Any) -> None:
         self._location = location
         self._held = held
-        self.path = (held.name or "").lstrip("/")
+
+    @cached_property
+    def path(self) -> str:  # type: ignore[override]
+        """Its path from the root, without a slash before it."""
+        return (self._held.name or "").lstrip("/")
 
     def word(self, name: str) -> str | None:
         """Return an attribute that is a word, None if there is none."""

@@ -14,7 +14,7 @@ from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import LIST_CELLS, CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes, tabled_genes
-from median_spark.matrices.tables import Table, Values
+from median_spark.matrices.tables import StoredTable, Values
 
 _MARKER = (1, -2.0)
 """The first pair of a cell that marks its beginning and is no gene's count, in files made for language models."""
@@ -23,7 +23,7 @@ _WIDEST_TILE = 4096
 """Most cells of a row group that units keep whole; wider ones are read again by the next unit."""
 
 
-class ListCells(Table):
+class ListCells(StoredTable):
     """The columns of a file beside its two lists: an entry for each cell, read by row groups."""
 
     noun, axis = "column", "cells"
@@ -38,8 +38,8 @@ class ListCells(Table):
         """Return the names of the columns, ascending."""
         return self._columns
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of a column."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column."""
         kind = self._table.schema.field(column).type
         if not is_readable(kind):
             self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", "column of another type")
