@@ -1,9 +1,9 @@
 """The sources of a result: their records, and their rows in the Parquet parts."""
 
 import json
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.verification.documents import TABLE_VERSIONS, check_version, document, read
+
+_LONGEST_FOLDER = 200
+"""Bytes of the name of a folder that is url-encoded for certain."""
 
 
 def stored_records(expression: str) -> dict[str, dict[str, Any]]:
@@ -49,13 +52,33 @@ def _records_in(expression: str, name: str) -> dict[str, dict[str, Any]]:
     return records
 
 
+class ValuesFolders:
+    """The folders of a table's parts, one for each source: a long name is url-encoded in part only."""
+
+    def __init__(self, expression: str) -> None:
+        self._values = storage.join(expression, "values")
+
+    def of(self, source: str) -> str:
+        """Return the folder of a source."""
+        folder = f"source={quote(source, safe='')}"
+        if len(folder) > _LONGEST_FOLDER:
+            folder = self._decoded.get(f"source={source}", folder)
+        return storage.join(self._values, folder)
+
+    @cached_property
+    def _decoded(self) -> dict[str, str]:
+        """The folders by their decoded names."""
+        return {unquote(name): name for name in storage.names_in(self._values)}
+
+
 class StoredSource:
     """One source of a result: its name, what its record says, and where its Parquet files are."""
 
-    def __init__(self, expression: str, recorded: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, expression: str, recorded: dict[str, Any], records: dict[str, dict[str, Any]], folders: ValuesFolders
+    ) -> None:
         """Take a source as the result records it; `records` are those of `stored_records`."""
         self.name: str = recorded["source"]
-        encoded = quote(self.name, safe="")
         if self.name not in records:
             message = (
                 f"{expression}: this table has no source '{self.name}', from which the result was made: "
@@ -69,7 +92,7 @@ class StoredSource:
                 "compute the medians again"
             )
             raise TableError(message)
-        folder = storage.join(expression, "values", f"source={encoded}")
+        folder = folders.of(self.name)
         self.parts = [storage.join(folder, part["name"]) for part in self.record["parts"]]
 
     def rows(self, genes: list[str], columns: list[str]) -> pa.Table:
