@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from median_spark.errors import InputError
 from median_spark.matrices.arrow_columns import READABLE, array_values, is_readable
-from median_spark.matrices.contract import Ints, Numbers, Texts
+from median_spark.matrices.contract import Ints, Numbers, Texts, computable
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import LIST_CELLS, CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
@@ -66,7 +66,7 @@ class ListEntries:
             )
             self.genes = own_genes(table.location, columns.gene, found, names)
         self.cells = ListCells(table, columns)
-        self.dtype = np.dtype(table.schema.field(columns.count).type.value_type.to_pandas_dtype())
+        self.dtype = computable(np.dtype(table.schema.field(columns.count).type.value_type.to_pandas_dtype()))
 
     @property
     def cells_per_tile(self) -> int:
@@ -109,7 +109,7 @@ class ListEntries:
                     row + int(np.searchsorted(np.cumsum(lengths), entry, side="right")), f"'{name}' has a null"
                 )
         genes = self.genes.numbers(held)
-        numbers: Numbers = counts.to_numpy(zero_copy_only=False)
+        numbers: Numbers = counts.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
         starts = (np.cumsum(lengths) - lengths)[lengths > 0]
         marked = starts[(genes[starts] == _MARKER[0]) & (numbers[starts] == _MARKER[1])]
         if len(marked) and self._has_marker:
