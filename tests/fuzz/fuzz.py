@@ -120,6 +120,8 @@ def _try_matrix(rng: np.random.Generator, number: int, folder: Path, kinds: Sequ
     if made.kind != "returned":
         verdict.counts.append("not made")
         verdict.notes.append(made.text)
+        if made.kind == "raised":  # what damaging raises is caught where it is done
+            verdict.failures.append(("a sound file could not be written", made.text))
         return verdict
     case: Case = made.value
     verdict.notes = [*case.notes, str(case.options.as_json()), f"unit_entries {case.unit_entries}"]
@@ -307,7 +309,12 @@ def main() -> int:
         for verdict in verdicts:
             print(
                 "\n".join(
-                    [f"case {verdict.number}", *verdict.notes, *(f"{kind}\n{text}" for kind, text in verdict.failures)]
+                    [
+                        f"case {verdict.number}",
+                        *verdict.counts,
+                        *verdict.notes,
+                        *(f"{kind}\n{text}" for kind, text in verdict.failures),
+                    ]
                 )
             )
         return report(verdicts, seed, keep, time.time() - begun)

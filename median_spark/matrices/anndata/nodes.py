@@ -89,7 +89,7 @@ class Group(Node):
 
     @abstractmethod
     def listed(self, attribute: str) -> list[str] | None:
-        """Return the names that an attribute lists, at most as many as the group holds; None if there is none."""
+        """Return the names that an attribute lists, None if there is no such attribute."""
 
     @abstractmethod
     def find(self, path: str) -> Node | None:

@@ -30,6 +30,9 @@ _MOST_LINKS = 32
 _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_BYTES = 16, 1 << 16
 """What an attribute of HDF5 that is read here may have: it is a word, or two numbers."""
 
+_FEWEST_NAMES = 1_000
+"""Names that an attribute may list of any group; of a group with more members, so many."""
+
 
 def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
     """Return an object by its path from a group of this function or the file itself, None if there is none.
@@ -106,12 +109,12 @@ def names_attribute(location: str, held: h5py.Group, name: str) -> list[str] | N
         identifier = held.attrs.get_id(name)
         if identifier.shape is None or 0 in identifier.shape:
             return []
-        number, most = math.prod(int(extent) for extent in identifier.shape), max(1, len(held))
+        number, most = math.prod(int(extent) for extent in identifier.shape), max(_FEWEST_NAMES, len(held))
         kind = f"{brief(identifier.dtype)} of shape {identifier.shape}"
         if identifier.dtype.kind in "OS" and odd_kind(identifier.dtype) is None and number <= most:
             names = [str(text) for text in as_strings(np.asarray(held.attrs[name]))]
             return names if names != [""] else []
-    message = f"{location}: {_attribute(held, name)} must list some of the group's {most:,} members; it is {kind}"
+    message = f"{location}: {_attribute(held, name)} must list some of the group's members; it is {kind}"
     raise InputError(message)
 
 

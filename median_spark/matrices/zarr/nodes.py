@@ -24,6 +24,9 @@ _METADATA = {2: (".zarray", ".zgroup"), 3: ("zarr.json",)}
 _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_CHARACTERS = 16, 1 << 16
 """What an attribute that is read here may have: it is a word, or two numbers."""
 
+_FEWEST_NAMES = 1_000
+"""Names that an attribute may list of any group; of a group with more members, so many."""
+
 _BLOCK_BYTES = 32 << 20
 """Bytes of numbers to read at once."""
 
@@ -88,12 +91,10 @@ class ZarrGroup(ZarrNode, Group):
                 return None
             value = self._held.attrs[attribute]
         names = [value] if isinstance(value, str) else value
-        most = max(1, len(self._store.names_in(self.path)))
+        most = max(_FEWEST_NAMES, len(self._store.names_in(self.path)))
         if isinstance(names, list) and len(names) <= most and all(isinstance(name, str) for name in names):
             return names if names != [""] else []
-        message = (
-            f"{self._store.location}: {place} must list some of the group's {most:,} members; it is {brief(value)}"
-        )
+        message = f"{self._store.location}: {place} must list some of the group's members; it is {brief(value)}"
         raise InputError(message)
 
     def find(self, path: str) -> Node | None:

@@ -318,12 +318,12 @@ class TestColumnOrder:
     @pytest.mark.parametrize(
         ("listed", "found"),
         [(np.array([1, 2]), "int64 of shape (2,)"), (1.5, "float64 of shape ()"),
-         (np.array(["n_counts"] * 9, dtype=h5py.string_dtype()), "object of shape (9,)"),
+         (np.array(["n_counts"] * 1_001, dtype=h5py.string_dtype()), "object of shape (1001,)"),
          (np.array([[1, 2]]), "int64 of shape (1, 2)")],
     )  # fmt: skip
     def test_what_is_no_list_of_members(self, path, listed, found):
         assert refusal(self.listing(path, "obs", listed)) == (
-            f"attribute 'column-order' of 'obs' must list some of the group's 3 members; it is {found}"
+            f"attribute 'column-order' of 'obs' must list some of the group's members; it is {found}"
         )
 
     @pytest.mark.parametrize(("frame", "column", "kept"), [("obs", "n_counts", "filter_pass"),

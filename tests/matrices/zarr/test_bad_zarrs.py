@@ -323,10 +323,10 @@ class TestColumnOrder:
         with open_matrix(path, AttributeNames()) as matrix:
             assert matrix.attributes("cell") == columns
 
-    @pytest.mark.parametrize("listed", [3, [1, 2], {"n_counts": 0}, ["n_counts"] * 99])
+    @pytest.mark.parametrize("listed", [3, [1, 2], {"n_counts": 0}, ["n_counts"] * 1_001])
     def test_what_is_no_list_of_members(self, tmp_path, counts, listed):
         path = write_zarr(tmp_path / "a.zarr", counts)
         zarr.open_group(path)["obs"].attrs["column-order"] = listed
         assert re.fullmatch(
-            r"attribute 'column-order' of 'obs' must list some of the group's \d members; it is .*", refusal(path)
+            r"attribute 'column-order' of 'obs' must list some of the group's members; it is .*", refusal(path)
         )
