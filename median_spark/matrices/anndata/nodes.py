@@ -88,6 +88,10 @@ class Group(Node):
         """Return the names of what it holds, ascending; `what` is what messages call these names."""
 
     @abstractmethod
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+
+    @abstractmethod
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
 
