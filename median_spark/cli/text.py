@@ -11,9 +11,9 @@ from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
-from median_spark.geneformer import DictionaryFigures
-from median_spark.inspection import Inspection
+from median_spark.inspection import Inspection, result_figures
 from median_spark.options import Style, worded
+from median_spark.preparation import distinct_problems
 from median_spark.report import FEW_CELLS
 from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
 from median_spark.results.sources import LEAST_CELLS, LEAST_GENES, LEAST_SOURCES
@@ -130,8 +130,10 @@ def _listed_cells(done: "ConversionSummary") -> Iterator[Line]:
 
 
 def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
-    """Return a line for each source that failed, below their number."""
-    reasons = [Line("", InputError(failure.problem).worded(Style.FLAGS), Mark.FAILED) for failure in failures]
+    """Return a line for each reason why sources failed, below the number of these."""
+    reasons = [
+        Line("", InputError(problem).worded(Style.FLAGS), Mark.FAILED) for problem in distinct_problems(failures)
+    ]
     return [Line("failed", counted(len(failures), "source"), Mark.FAILED), *reasons] if failures else []
 
 
@@ -147,23 +149,7 @@ def result_summary(summary: ResultSummary, result: str, *, by_source: bool | Non
     by_source
         Whether the sources were compared; None where that is not possible.
     """
-    figures = [
-        Line(
-            "genes",
-            f"{summary.genes:,}: {summary.genes_detected:,} detected, "
-            f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
-            f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
-            f"median detection count {summary.median_detection_count:,g}",
-        )
-    ]
-    if summary.worst_digest_rank_error is not None:
-        error = (
-            f"exact; the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of a gene's ranks "
-            f"({summary.p99_digest_rank_error:.2%} at the 99th percentile of genes)"
-        )
-        figures.append(Line("medians", error))
-    if summary.geneformer is not None:
-        figures.append(Line("dictionaries", dictionaries_text(summary.geneformer)))
+    figures = [Line(field, finding) for field, finding in result_figures(summary)]
     comparison, problems = ([], []) if by_source is None else _comparison(summary, result, by_source=by_source)
     if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
         few = (
@@ -173,25 +159,6 @@ def result_summary(summary: ResultSummary, result: str, *, by_source: bool | Non
         comparison = [Line("note", few), *comparison]
     figures += [*comparison, Line("results", result)]
     return Summary(figures, list(_few_genes(result)), problems, f"{result}/report.html")
-
-
-def dictionaries_text(figures: DictionaryFigures) -> str:
-    """Return what is in the dictionaries that a tokenizer loads, and what was left out of them."""
-    left_out = [
-        f"{counted(number, noun)} {why}"
-        for number, noun, why in (
-            (figures.genes_in_fewer_cells, "gene", f"detected in fewer than {counted(figures.min_cells, 'cell')}"),
-            (figures.genes_without_usable_median, "gene", "whose median is no number above 0"),
-            (figures.genes_told_apart_by_case, "gene", "whose id differs from another's by case only"),
-            (figures.ambiguous_names, "name", "of several genes"),
-        )
-        if number
-    ]
-    return (
-        f"{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
-        f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
-        + (f"; left out: {', '.join(left_out)}" if left_out else "")
-    )
 
 
 def _few_genes(result: str) -> Iterator[Line]:
