@@ -23,7 +23,7 @@ java:
 	@$(PYTHON) median_spark/spark/engine/java.py
 
 run: java setup  ## Write a demo corpus to demo/corpus and compute its medians into demo/result
-	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --out $(DEMO)/corpus; }
+	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --quiet --out $(DEMO)/corpus; }
 	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
 
 # Files are begun in the order of tests/conftest.py: those that start Spark first, for they take longest.

@@ -15,7 +15,9 @@ from median_spark.inspection import Inspection, result_figures
 from median_spark.options import Style, worded
 from median_spark.preparation import distinct_problems
 from median_spark.report import FEW_CELLS
-from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
+from median_spark.report.comparison import compare
+from median_spark.report.other_medians import read_medians
+from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, find_result, layout, read_columns
 from median_spark.results.sources import LEAST_CELLS, LEAST_GENES, LEAST_SOURCES
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
@@ -232,6 +234,22 @@ def _apart_warnings(apart: int, compared: int) -> Iterator[str]:
     )
     if 4 * apart > compared:
         yield "more than a quarter of the sources stand apart: this corpus has no common scale"
+
+
+def comparison_lines(result: str, compare_with: Sequence[str]) -> Iterator[str]:
+    """Yield for each of the medians that a result was compared with how they agree."""
+    if not compare_with:
+        return
+    table = read_columns(storage.join(find_result(result), layout.MEDIANS), ["gene", "median", "n_cells"])
+    medians = table["median"].to_numpy(zero_copy_only=False)
+    for location in compare_with:
+        done = compare(table["gene"].to_pylist(), medians, table["n_cells"].to_numpy(), read_medians(location))
+        correlation = "none" if done.spearman is None else f"{done.spearman:.3f}"
+        text = f"beside {location}: {counted(done.shared, 'shared gene')}, rank correlation (Spearman) {correlation}"
+        if done.typical_ratio is not None:
+            near = "; ".join(f"{share:.0%} within a factor of {factor:g}" for factor, share in done.near)
+            text += f", typical ratio here / there {done.typical_ratio:.3g}; {near} of it"
+        yield text
 
 
 def merge_summary(summary: ResultSummary, record: MergeRecord, result: str) -> Summary:
