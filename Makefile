@@ -30,8 +30,8 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 test: java setup  ## Run the tests that are quick and need no cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not cluster"
 
-test-slow: java setup  ## Run the slow tests: kills, compiled code, real data, and all variants of what make test tries once
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow and not cluster" --durations 12
+test-slow: java setup  ## Run the slow tests: kills, compiled code, real data, and all variants and examples of what make test tries once
+	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow and not cluster" --durations 12
 
 test-seeds: setup  ## Run tests without Spark on five new seeds, in random order, elsewhere, on an older processor (20 minutes)
 	$(BIN)/python tests/seeds.py $(SEEDS)

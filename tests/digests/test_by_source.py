@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from crick import TDigest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from published import merge
 from tables import record_of
 
+from examples import examples
 from median_spark.digests import (
     PICKLE_ENDING,
     DigestFiles,
@@ -113,7 +114,7 @@ def work(corpus, folder, tasks, files=None):
 
 
 @given(drawn_sources(), st.sampled_from([1, 7, 50, 10**6]), st.sampled_from([5, 40, 10**6]))
-@settings(max_examples=60)
+@examples(60)
 def test_each_sources_medians_are_numpys_to_the_bit(tmp_path_factory, sources, task_rows, row_group_rows):
     folder = tmp_path_factory.mktemp("corpus")
     corpus = write_corpus(folder / "x", sources, row_group_rows)
@@ -133,7 +134,7 @@ def test_each_sources_medians_are_numpys_to_the_bit(tmp_path_factory, sources, t
 
 
 @given(drawn_sources(), st.integers(1, 6))
-@settings(max_examples=40)
+@examples(40)
 def test_the_sweeps_of_a_source_hold_its_values_once(tmp_path_factory, sources, sweeps):
     corpus = write_corpus(tmp_path_factory.mktemp("corpus") / "x", sources, 10)
     plan = corpus.plan()

@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from median_spark import storage
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import SourceFile, equal_contents, equal_files, find_sources
@@ -98,7 +99,7 @@ class TestLinks:
         assert names_of(f"{tmp_path}/la*") == ["latest/x"]
         assert names_of(f"{tmp_path}/*/x.loom") == ["v1/x", "v2/x"]
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.data())
     def test_in_any_tree_of_links_each_file_is_found_once_and_the_same_again(self, data):
         with tempfile.TemporaryDirectory() as scratch:

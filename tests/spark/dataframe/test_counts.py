@@ -5,11 +5,12 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
 from pyspark.sql import functions as F
 
+from examples import examples
 from median_spark import gene_medians
 from median_spark.errors import FrameError, GeneTableError, UsageError
 from median_spark.genes import GeneTable
@@ -153,7 +154,7 @@ ENTRIES = st.tuples(st.sampled_from(["A", "B", "C"]), st.sampled_from(["c", "d",
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=12), st.booleans(), st.sampled_from([1e4, 1.0, 12345.678]))
-@settings(max_examples=6)
+@examples(6)
 def test_any_small_frame(spark, rows, chosen, target_sum):
     frame = spark.createDataFrame(rows, "gene string, cell string, n bigint").repartition(2)
     table = GeneTable("/genes.csv", {"A": CODING, "B": LNC, "C": MIRNA, "D": CODING}) if chosen else None

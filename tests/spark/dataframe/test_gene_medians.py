@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
 from pyspark.sql import functions as F
 from tables import digests_of
 
+from examples import examples
 from median_spark import ReadOptions, convert, gene_medians, read_gene_table, table_medians
 from median_spark.errors import DigestError, FrameError, UsageError
 from median_spark.progress import SilentProgress
@@ -200,7 +201,7 @@ few_distinct = st.lists(st.sampled_from([0.5, 1.0, 1.0 + 2.0**-52, 2.0, 7.25]), 
 any_values = st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=300)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(
     st.dictionaries(st.sampled_from(["A", "B", "C", "ä", "Z.1"]), few_distinct | any_values, min_size=1),
     st.integers(1, 4),
