@@ -270,7 +270,7 @@ def _result(location: str) -> Iterator[tuple[str, str]]:
     if summary.worst_digest_rank_error is None:
         yield "medians", summary.medians_are
     yield from result_figures(summary)
-    yield "target sum", "unknown" if summary.target_sum is None else f"{summary.target_sum:g}"
+    yield "target sum", "unknown" if summary.target_sum is None else f"{summary.target_sum:,g}"
     yield "compression", f"{summary.compression:g}"
     if summary.sources_apart is not None:
         yield "sources apart", listed(summary.sources_apart) or "none"

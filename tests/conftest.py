@@ -56,6 +56,25 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def demo_expression(spark, demo, tmp_path_factory):
+    """The expression table of the demo corpus, read with its gene table; not to be written to."""
+    from median_spark import ReadOptions, convert, read_gene_table
+
+    out = tmp_path_factory.mktemp("demo_expression") / "x"
+    reading = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    convert(str(demo), str(out), spark=spark, reading=reading)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def demo_values(demo):
+    """The values of each gene of the demo corpus and its number of sources, by the independent implementation."""
+    from oracle import corpus_values, read_types
+
+    return corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))
+
+
+@pytest.fixture(scope="session")
 def real_data():
     """A folder with real looms in corpus/ and gene_info_table.csv, named by MEDIAN_SPARK_REAL_DATA."""
     named = os.environ.get("MEDIAN_SPARK_REAL_DATA")

@@ -236,7 +236,7 @@ class TestResult:
         assert found["genes"] == [
             "3: 2 detected, 0 in more than 100 cells, 0 in more than 1,000; median detection count 1"
         ]
-        assert (found["target sum"], found["compression"]) == (["10000"], ["100"])
+        assert (found["target sum"], found["compression"]) == (["10,000"], ["100"])
         assert found["dictionaries"][0].startswith("2 genes after the special tokens pad, mask")
         assert found["failed source"] == ["db/broken: is cut off"]
         assert " by median_spark " in found["written"][0]

@@ -90,6 +90,7 @@ def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tm
     assert not list((tmp_path / "x" / "staging").iterdir())
 
 
+@pytest.mark.slow
 def test_without_skipping_one_sentence_names_the_file(spark, corpus, tmp_path):
     with pytest.raises(InputError, match=r"^\S+/b\.\w+: reading it took more than 8 s of processor time[^\n]*$"):
         convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(limits=LIMITS))

@@ -86,7 +86,7 @@ def table_of(rows, types=(CODING, LNC, MIRNA)):
     return GeneTable("/genes.csv", {gene: types[place % len(types)] for place, gene in enumerate(genes)})
 
 
-@pytest.mark.parametrize("partitions", [1, 5])
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_values_are_those_of_a_matrix_to_the_bit(spark, partitions):
     rows = random_rows(1)
     frame = spark.createDataFrame(rows, SCHEMA).repartition(partitions)

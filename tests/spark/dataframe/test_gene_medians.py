@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from tables import digests_of
 
 from examples import examples
-from median_spark import ReadOptions, convert, gene_medians, read_gene_table, table_medians
+from median_spark import gene_medians, table_medians
 from median_spark.errors import DigestError, FrameError, UsageError
 from median_spark.progress import SilentProgress
 from median_spark.results import MEDIANS_SCHEMA
@@ -44,11 +44,8 @@ def few_shuffle_partitions(spark):
 
 
 @pytest.fixture(scope="module")
-def expression(spark, demo, tmp_path_factory):
-    out = tmp_path_factory.mktemp("table") / "expression"
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, reading=options)
-    return out
+def expression(demo_expression):
+    return Path(demo_expression)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +132,7 @@ def test_what_is_read_off_digests_is_close_to_that_of_the_expression_table(spark
 
 
 def test_the_same_partitions_give_the_same_bytes_whatever_the_order_of_rows_in_them(spark, expression):
-    frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study2'")
+    frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study3'")
     frame = frame.repartition(5, "cell")
     other_order = frame.sortWithinPartitions(F.xxhash64("value"))
     found = [table_of(gene_medians(ordered)) for ordered in (frame, frame, other_order)]
@@ -165,7 +162,9 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 40])
+@pytest.mark.parametrize(
+    "partitions", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(40, marks=pytest.mark.slow)]
+)
 def test_hard_distributions_come_out_right(spark, partitions):
     assert_medians(gene_medians(frame_of(spark, HARD, partitions), compression=20), HARD)
 
@@ -187,7 +186,7 @@ def test_most_partitions_may_be_empty(spark):
     assert_medians(gene_medians(frame, compression=20), values)
 
 
-@pytest.mark.parametrize("adaptive", ["true", "false"])
+@pytest.mark.parametrize("adaptive", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_spark_may_plan_anew_between_stages(spark, adaptive):
     before = spark.conf.get("spark.sql.adaptive.enabled")
     spark.conf.set("spark.sql.adaptive.enabled", adaptive)
