@@ -14,22 +14,11 @@ from examples import examples
 from median_spark import gene_medians
 from median_spark.errors import FrameError, GeneTableError, UsageError
 from median_spark.genes import GeneTable
-from median_spark.spark.dataframe import gene_medians as frames_module
 
 pytestmark = pytest.mark.spark
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
 SCHEMA = "gene string, cell string, n double"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_shuffle_partitions(spark):
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "3")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
-        yield
-    spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
 def ordered_sum(numbers):

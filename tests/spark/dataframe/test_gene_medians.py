@@ -32,17 +32,6 @@ pytestmark = pytest.mark.spark
 KNOWN_TO_THE_BIT = ("gene", "median", "n_cells", "n_sources", "min", "max")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_shuffle_partitions(spark):
-    """Spare these tests the hundreds of empty tasks that Spark would run beside each of theirs."""
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "3")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
-        yield
-    spark.conf.set("spark.sql.shuffle.partitions", before)
-
-
 @pytest.fixture(scope="module")
 def expression(demo_expression):
     return Path(demo_expression)
