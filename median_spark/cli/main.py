@@ -37,6 +37,7 @@ from median_spark.cli.document import document_text, inspection_document, outcom
 from median_spark.cli.log import active_logger, close_log, log, open_log
 from median_spark.cli.summary import Summary, aligned
 from median_spark.cli.text import (
+    comparison_lines,
     conversion_summary,
     failure_lines,
     inspection_text,
@@ -298,7 +299,7 @@ def _report(args: argparse.Namespace) -> int:
         compare=args.compare,
         gene_table=read_gene_table(args.gene_table) if args.gene_table else None,
     )
-    say([f"report: {page}"], kept=page)
+    say([f"report: {page}", *comparison_lines(args.result, args.compare)], kept=page)
     return DONE
 
 
@@ -307,5 +308,6 @@ def _demo(args: argparse.Namespace) -> int:
 
     paths = write_demo(args.out)
     hint = f"try: median-spark run {args.out} --gene-table {args.out}/gene_info_table.csv --out {args.out}-result"
-    say([*paths, hint], kept=args.out)
+    if not args.quiet:
+        say([*paths, hint], kept=args.out)
     return DONE

@@ -79,6 +79,8 @@ class Conversion:
         self._failed: list[str] = []
         self._last_state: ConvertState | None = None
         self._settled = 0
+        self._sources = 0
+        self._looking = False
         self._values = 0
         self._cells_done = 0
         self._cells = 0
@@ -100,6 +102,7 @@ class Conversion:
             If Spark failed, or what the workers wrote cannot be seen.
         """
         wanted_by_conversion = {one.conversion: one for one in wanted}
+        self._sources, self._looking = len(wanted), True
         self._take_batches(wanted_by_conversion, partly=True)
         left = [one for one in wanted if one.conversion not in self._taken]
         options = self._plan.options
@@ -128,11 +131,13 @@ class Conversion:
                 self.listed.append(looked_at.listed)
             if looked_at.error is not None:
                 self.failures.append(FailureRecord(one.source.name, one.source.file.path, looked_at.error))
+                self._sources -= 1
             elif looked_at.head is not None:
                 self._pending[one.conversion] = PendingSource(one.source, one.conversion, looked_at.head)
                 self._cells += looked_at.head.cells
         staged = [one for one, looked_at in zip(left, job.outcomes, strict=True) if looked_at.batch is not None]
         self._take_late_batches(wanted_by_conversion, staged)
+        self._looking = False
 
     def convert(self) -> None:
         """Commit what is staged, and convert the rest.
@@ -303,9 +308,9 @@ class Conversion:
         self._report()
 
     def _report(self) -> None:
-        sources = self._settled + len(self._pending) + sum(map(len, self._batches.values()))
-        state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
-        if sources and state != self._last_state:
+        """Report how far the conversion is; while sources are looked at, that stage reports itself."""
+        state = ConvertState(self._settled, self._sources, self._cells_done, self._cells, self._values)
+        if self._sources and not self._looking and state != self._last_state:
             self._last_state = state
             self._progress.convert_state(state)
 

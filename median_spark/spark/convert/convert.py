@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.expression import (
+    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
@@ -17,7 +18,7 @@ from median_spark.expression import (
     create_table,
 )
 from median_spark.job_options import ConvertOptions
-from median_spark.matrices import ReadOptions, current
+from median_spark.matrices import ReadOptions, SourceFile, current
 from median_spark.preparation import ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
@@ -139,7 +140,7 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
             plan = replace(plan, reading=_for_workers(plan.reading))
             known = committed.keys() | {failure.source for failure in table.failures()}
             conversion = Conversion(spark, table, plan, known, progress, lease)
-            with progress.working(f"looking at {counted(len(to_convert), 'source')}"):
+            with progress.working(looking_text(to_convert)):
                 looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
                 conversion.look(looked_at, _universe(table, plan.reading))
             stop_at_failures([*failures, *conversion.failures], plan.options)
@@ -167,6 +168,15 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         stages=watch.stages,
         cell_list=cells.used(records.values()),
     )
+
+
+def looking_text(sources: Sequence[SourceFile]) -> str:
+    """Return what the first Spark job does: it also converts sources whose files are small."""
+    small = sum(source.file.size <= SMALL_BYTES for source in sources)
+    if small == len(sources):
+        return f"reading {counted(small, 'source')}"
+    at_once = f", reading the {small:,} small ones at once" if small > 1 else ", reading the small one at once"
+    return f"looking at {counted(len(sources), 'source')}{at_once if small else ''}"
 
 
 def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:
