@@ -17,9 +17,12 @@ from pyspark.sql import SparkSession
 from median_spark.display import TolerantStream, fill_standard_descriptors
 from median_spark.errors import EngineError
 from median_spark.progress import ProgressReporter, SilentProgress
+from median_spark.spark.engine.class_archive import ClassArchive, class_archive
 from median_spark.spark.engine.connect import check_reachable, connect_address
-from median_spark.spark.engine.java import java_problem
+from median_spark.spark.engine.java import Java, JavaError, usable_java
+from median_spark.spark.engine.processor import worker_environment
 from median_spark.spark.engine.surroundings import (
+    is_local,
     surroundings_problem,
     temporary_folder_option,
     use_loopback,
@@ -61,25 +64,39 @@ def spark_session(
     ...     session.range(3).count()
     3
     """
+    with session_with_classes(None, master, debug=debug, progress=progress) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def session_with_classes(
+    class_options: str | None,
+    master: str | None = None,
+    *,
+    debug: bool = False,
+    progress: ProgressReporter | None = None,
+) -> Iterator[SparkSession]:
+    """Do what `spark_session` does; a JVM that is started gets options that concern its classes.
+
+    By default they are those that use the archive of classes. If there is none, it is made when the session has ended.
+    """
     session = _existing()
     if session is not None:
         yield session
         return
     builder = SparkSession.builder.appName("median-spark")
+    archive: ClassArchive | None = None
     remote = connect_address(master)
     if remote is not None:
         check_reachable(remote)
         builder = builder.remote(remote)
     elif not _provided():
-        problem = java_problem() or surroundings_problem()
-        if problem:
-            raise EngineError(problem)
+        java = _checked_java()
         use_own_spark()
-        use_loopback(master)
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        properties = local_properties()
-        properties[_JAVA_OPTIONS] = f"{properties[_JAVA_OPTIONS]} {temporary_folder_option()}".strip()
-        for key, value in properties.items():
+        archive = class_archive(java)
+        if class_options is None:
+            class_options = archive.options() if archive is not None else ""
+        for key, value in _own_properties(master, class_options).items():
             builder = builder.config(key, value)
         builder = builder.master(master or "local[*,4]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
@@ -103,6 +120,32 @@ def spark_session(
                 spark.stop()
             if log:
                 Path(log).unlink(missing_ok=True)
+    if archive is not None:
+        archive.make_later()
+
+
+def _checked_java() -> Java:
+    """Return the Java that Spark will run on; EngineError if Spark cannot be started here."""
+    try:
+        java = usable_java()
+    except JavaError as error:
+        raise EngineError(str(error)) from error
+    problem = surroundings_problem()
+    if problem:
+        raise EngineError(problem)
+    return java
+
+
+def _own_properties(master: str | None, class_options: str) -> dict[str, str]:
+    """Return the properties of a Spark that is started here, and set the environment that it needs."""
+    use_loopback(master)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    properties = local_properties()
+    options = (properties[_JAVA_OPTIONS], temporary_folder_option(), class_options)
+    properties[_JAVA_OPTIONS] = " ".join(filter(None, options))
+    if is_local(master) and os.environ["PYSPARK_PYTHON"] == sys.executable:  # workers have this processor and numpy
+        properties |= {f"spark.executorEnv.{name}": value for name, value in worker_environment().items()}
+    return properties
 
 
 def active_session(spark: SparkSession | None = None) -> SparkSession:
