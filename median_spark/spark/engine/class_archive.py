@@ -150,7 +150,8 @@ def class_archive(java: Java) -> ClassArchive | None:
     ):
         return None
     jars = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in (home / "jars").iterdir())
-    key = hashlib.sha256(repr((os.path.realpath(java.path), java.version, str(home), jars)).encode()).hexdigest()[:32]
+    version = [line for line in java.version.splitlines() if not line.startswith("Picked up")]  # options of the user
+    key = hashlib.sha256(repr((os.path.realpath(java.path), version, str(home), jars)).encode()).hexdigest()[:32]
     folder = _cache_folder()
     if folder is None or any(character in str(folder) for character in _UNSAFE):
         return None
