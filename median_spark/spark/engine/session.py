@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from types import FrameType
@@ -92,7 +93,7 @@ def session_with_classes(
         builder = builder.remote(remote)
     elif not _provided():
         java = _checked_java()
-        use_own_spark()
+        _set_environment(master)
         archive = class_archive(java)
         if class_options is None:
             class_options = archive.options() if archive is not None else ""
@@ -124,10 +125,29 @@ def session_with_classes(
         archive.make_later()
 
 
+def will_start_here(master: str | None) -> bool:
+    """Say whether `spark_session` would start a Spark with workers on this machine, and see to its environment.
+
+    EngineError if that Spark cannot be started here.
+    """
+    if connect_address(master) is not None or _provided() or not is_local(master) or _existing() is not None:
+        return False
+    _checked_java()
+    _set_environment(master)
+    return True
+
+
+def _set_environment(master: str | None) -> None:
+    """Set the variables of the environment by which Spark is found and started."""
+    use_own_spark()
+    use_loopback(master)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+
+
 def _checked_java() -> Java:
     """Return the Java that Spark will run on; EngineError if Spark cannot be started here."""
     try:
-        java = usable_java()
+        java = _java_of(*map(os.environ.get, ("JAVA_HOME", "PATH")))
     except JavaError as error:
         raise EngineError(str(error)) from error
     problem = surroundings_problem()
@@ -136,10 +156,14 @@ def _checked_java() -> Java:
     return java
 
 
+@lru_cache(maxsize=1)
+def _java_of(*_: str | None) -> Java:
+    """Return the Java that the environment names, asked once for its version."""
+    return usable_java()
+
+
 def _own_properties(master: str | None, class_options: str) -> dict[str, str]:
-    """Return the properties of a Spark that is started here, and set the environment that it needs."""
-    use_loopback(master)
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    """Return the properties of a Spark that is started here."""
     properties = local_properties()
     options = (properties[_JAVA_OPTIONS], temporary_folder_option(), class_options)
     properties[_JAVA_OPTIONS] = " ".join(filter(None, options))
