@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pyspark.sql import SparkSession
 
 from median_spark.progress import ProgressReporter
-from median_spark.spark.engine.session import spark_session, will_start_here
+from median_spark.spark.engine.session import session_with_classes, will_start_here
 
 
 class LaterSession:
@@ -44,14 +44,15 @@ def started(spark: SparkSession) -> LaterSession:
 
 @contextlib.contextmanager
 def later_session(master: str | None, *, debug: bool, progress: ProgressReporter) -> Iterator[LaterSession]:
-    """Give what `spark_session` gives, but start a local Spark only when it is asked for.
+    """Give what `spark_session` gives, for expression tables only, but start a local Spark when it is asked for.
 
     EngineError if it is plain already that Spark cannot be started.
     """
     with contextlib.ExitStack() as stack:
 
         def start() -> SparkSession:
-            return stack.enter_context(spark_session(master, debug=debug, progress=progress))
+            session = session_with_classes(None, master, debug=debug, progress=progress, tables_only=True)
+            return stack.enter_context(session)
 
         session = LaterSession(start, pending=will_start_here(master))
         if not session.pending:

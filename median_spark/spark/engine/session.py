@@ -32,6 +32,17 @@ from median_spark.spark.engine.surroundings import (
 
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
+_QUICK = "-XX:TieredStopAtLevel=1"
+"""The JVM's option in conf/spark-local.conf by which it compiles its code quickly, and never well."""
+
+_HOT_LOOPS = (
+    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
+    "-XX:Tier4BackEdgeThreshold=400000"
+)
+"""Options by which it compiles well only what runs ten times as often as it would by itself wait for. Rows of a DataFrame
+pass through the JVM's loops, which are then as fast as with Java's defaults, twice as fast as without; and the start of a
+session takes a third more processor time than with `_QUICK`, not twice as much."""
+
 
 @contextlib.contextmanager
 def spark_session(
@@ -76,10 +87,12 @@ def session_with_classes(
     *,
     debug: bool = False,
     progress: ProgressReporter | None = None,
+    tables_only: bool = False,
 ) -> Iterator[SparkSession]:
     """Do what `spark_session` does; a JVM that is started gets options that concern its classes.
 
     By default they are those that use the archive of classes. If there is none, it is made when the session has ended.
+    With `tables_only`, the JVM is one that passes no values on: `gene_medians` of a DataFrame would take twice as long.
     """
     session = _existing()
     if session is not None:
@@ -97,7 +110,7 @@ def session_with_classes(
         archive = class_archive(java)
         if class_options is None:
             class_options = archive.options() if archive is not None else ""
-        for key, value in _own_properties(master, class_options).items():
+        for key, value in _own_properties(master, class_options, tables_only=tables_only).items():
             builder = builder.config(key, value)
         builder = builder.master(master or "local[*,4]")
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
@@ -162,10 +175,13 @@ def _java_of(*_: str | None) -> Java:
     return usable_java()
 
 
-def _own_properties(master: str | None, class_options: str) -> dict[str, str]:
+def _own_properties(master: str | None, class_options: str, *, tables_only: bool) -> dict[str, str]:
     """Return the properties of a Spark that is started here."""
     properties = local_properties()
-    options = (properties[_JAVA_OPTIONS], temporary_folder_option(), class_options)
+    compiling = properties[_JAVA_OPTIONS]
+    if not tables_only:
+        compiling = compiling.replace(_QUICK, _HOT_LOOPS)
+    options = (compiling, temporary_folder_option(), class_options)
     properties[_JAVA_OPTIONS] = " ".join(filter(None, options))
     if is_local(master) and os.environ["PYSPARK_PYTHON"] == sys.executable:  # workers have this processor and numpy
         properties |= {f"spark.executorEnv.{name}": value for name, value in worker_environment().items()}

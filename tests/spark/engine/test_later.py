@@ -62,7 +62,7 @@ class TestWhatIsStartedHere:
             def __exit__(self, *_):
                 starts.append("stopped")
 
-        monkeypatch.setattr(later, "spark_session", lambda *_, **__: Starting())
+        monkeypatch.setattr(later, "session_with_classes", lambda *_, **__: Starting())
         with later_session("spark://host:7077", debug=False, progress=SilentProgress()):
             assert starts == ["started"]
         assert starts == ["started", "stopped"]
