@@ -1,6 +1,10 @@
-"""The properties of a Spark that is started here."""
+"""The properties of a Spark that is started here, and its end."""
 
+import os
+import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +44,41 @@ def test_workers_leave_features_of_numpy_where_they_have_this_processor_and_this
     assert name not in own("spark://host:7077")
     monkeypatch.setenv("PYSPARK_PYTHON", "/usr/bin/other-python")
     assert name not in own()
+
+
+def test_the_end_does_not_wait_for_pyspark_s_accumulators():
+    waiting, ended = threading.Event(), threading.Event()
+
+    class Server:
+        def shutdown(self):
+            waiting.wait(60)
+            ended.set()
+
+    class Context:
+        _accumulatorServer = Server()
+
+    class Spark:
+        sparkContext = Context()
+
+    session._end_accumulators(Spark)
+    assert Spark.sparkContext._accumulatorServer is None
+    assert not ended.is_set()
+    waiting.set()
+    assert ended.wait(60)
+
+
+TWO_SESSIONS = """
+import median_spark
+for _ in range(2):
+    with median_spark.spark_session("local[1]") as spark:
+        print(spark.range(3).mapInArrow(lambda batches: batches, "id long").count())
+"""
+
+
+@pytest.mark.spark
+def test_one_session_after_another_in_one_process():
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", TWO_SESSIONS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "3"]
+    assert "Traceback" not in done.stderr
