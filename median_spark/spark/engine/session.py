@@ -39,9 +39,10 @@ _HOT_LOOPS = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
     "-XX:Tier4BackEdgeThreshold=400000"
 )
-"""Options by which it compiles well only what runs ten times as often as it would by itself wait for. Its loops, which
-the rows of a DataFrame pass through, are then as fast as with Java's defaults: twice as fast as with `_QUICK`. The start
-of a session takes a third more processor time than with `_QUICK`, and not twice as much."""
+"""Options by which it compiles well only what runs ten times as often as it would by itself wait for.
+
+Its loops, which the rows of a DataFrame pass through, are then as fast as with Java's defaults: twice as fast as with
+`_QUICK`. The start of a session takes a third more processor time than with `_QUICK`, and not twice as much."""
 
 
 @contextlib.contextmanager
