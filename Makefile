@@ -11,12 +11,13 @@ DEMO := demo
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv
+setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv, and let Spark start fast
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s: name another with make PYTHON=python3.11" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev,docs]'
+	@$(BIN)/python -m median_spark.spark.make_class_archive || true
 	@touch $@
 
 java:

@@ -24,6 +24,7 @@ from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion
 from median_spark.spark.convert.listed_cells import CellListUse, ListedCells
+from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
 
 
@@ -108,12 +109,12 @@ def convert(
     5
     """
     plan = prepare_conversion(inputs, out, reading, options)
-    return execute_conversion(plan, active_session(spark), progress or SilentProgress())
+    return execute_conversion(plan, started(active_session(spark)), progress or SilentProgress())
 
 
-def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: ProgressReporter) -> ConversionSummary:
+def execute_conversion(plan: ConvertPlan, session: LaterSession, progress: ProgressReporter) -> ConversionSummary:
     """Do what a plan says; see `convert`."""
-    started, watch = time.monotonic(), Stopwatch()
+    begin, watch = time.monotonic(), Stopwatch()
     for note in plan.notes:
         progress.note(note)
     failures = list(plan.failures)
@@ -139,10 +140,11 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         if to_convert:
             plan = replace(plan, reading=_for_workers(plan.reading))
             known = committed.keys() | {failure.source for failure in table.failures()}
-            conversion = Conversion(spark, table, plan, known, progress, lease)
+            conversion = Conversion(session, table, plan, known, progress, lease)
+            looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
+            conversion.begin(looked_at, _universe(table, plan.reading))
             with progress.working(looking_text(to_convert)):
-                looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
-                conversion.look(looked_at, _universe(table, plan.reading))
+                conversion.look()
             stop_at_failures([*failures, *conversion.failures], plan.options)
             watch.lap("look", tasks=conversion.look_tasks)
             for places in conversion.listed:
@@ -164,7 +166,7 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         converted=sorted(set(records) - set(unchanged)),
         unchanged=unchanged,
         failures=failures,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - begin,
         stages=watch.stages,
         cell_list=cells.used(records.values()),
     )
