@@ -1,15 +1,17 @@
 """A short readable account of what a matrix, an expression table or a result holds, and whether it can be used."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from median_spark import storage
 from median_spark.errors import InputError, MedianSparkError, TableError, counted, listed
-from median_spark.expression import open_table, require_uniform
+from median_spark.expression import SourceRecord, open_table, require_uniform
 from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
 from median_spark.matrices import ReadOptions, matrix_at, open_matrix
-from median_spark.matrices.chosen_cells import of_location
+from median_spark.matrices.chosen_cells import COMPUTED, of_location
+from median_spark.matrices.contract import brief
 from median_spark.matrices.known_layouts import AUTO_LAYOUT
 from median_spark.matrices.layouts import open_source, resembles
 from median_spark.matrices.suggestions import check, find_suggestions
@@ -237,6 +239,9 @@ def _table(location: str) -> Iterator[tuple[str, str]]:
     if len(records) > _LISTED:
         yield "", f"… and {len(records) - _LISTED:,} more"
     yield "cells passing", f"{sum(r.cells_passed for r in records):,} of {sum(r.cells for r in records):,}"
+    known = _known_of_cells(records)
+    if known:
+        yield "known of cells", known
     values, parts = sum(record.values for record in records), [part for record in records for part in record.parts]
     yield "values", f"{values:,}"
     size = sum(part.size for part in parts)
@@ -248,6 +253,20 @@ def _table(location: str) -> Iterator[tuple[str, str]]:
     yield "genes", f"{len(table.universe(records)):,} in the universe"
     yield "target sum", f"{records[0].target_sum:g}"
     yield "can be used", "yes"
+
+
+def _known_of_cells(records: list[SourceRecord]) -> str:
+    """Return the columns of the tables of cells but for the ids, and how many sources have them if not all do."""
+    sources = Counter(name for record in records for name, _ in record.cell_columns[1:])
+    names = dict.fromkeys([*COMPUTED, *sorted(sources)])
+    shown = [
+        brief(name)
+        + ("" if sources[name] == len(records) else f" ({sources[name]:,} of {counted(len(records), 'source')})")
+        for name in names
+        if sources[name]
+    ]
+    more = len(shown) - _LISTED
+    return ", ".join(shown[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _result(location: str) -> Iterator[tuple[str, str]]:

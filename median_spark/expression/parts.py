@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from sys import intern
 from typing import Any, Self
@@ -229,8 +229,8 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
         if cells.null_count:
             message = f"{self.location}: a value has no cell; convert the source again"
             raise TableError(message)
-        groups = self._groups.of(self.location, cells.dictionary)[cells.indices.to_numpy(zero_copy_only=False)]
-        return _in_groups(values, groups)
+        groups = self._groups.of(self.location, cells.dictionary)
+        return _in_groups(values, cells.indices.to_numpy(zero_copy_only=False), groups)
 
     @contextlib.contextmanager
     def _naming_damage(self) -> Iterator[None]:
@@ -246,13 +246,14 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
             raise TableError(message) from error
 
 
-def _in_groups(values: GeneValues, groups: npt.NDArray[np.int32]) -> GeneValues:
-    """Return the values that have a group, which is not below 0."""
-    taken = groups >= 0
-    if taken.all():
-        return replace(values, groups=groups)
-    offsets = np.concatenate([[0], np.cumsum(taken)])[values.offsets]
-    return GeneValues(values.genes, offsets, values.values[taken], None, groups[taken]).detected()
+def _in_groups(values: GeneValues, cells: npt.NDArray[np.int32], groups: npt.NDArray[np.int32]) -> GeneValues:
+    """Return the values of cells that have a group, which is not below 0."""
+    from median_spark.expression.loops import take_groups  # numba takes half a second: only who groups waits
+
+    taken, of_value = np.empty_like(values.values), np.empty(len(values.values), dtype=np.int32)
+    ends = np.empty(len(values.genes), dtype=np.int64)
+    filled = take_groups(values.offsets, values.values, cells, groups, taken, of_value, ends)
+    return GeneValues(values.genes, np.append(0, ends), taken[:filled], None, of_value[:filled]).detected()
 
 
 def _values_of(location: str, genes: pa.DictionaryArray, column: pa.Array) -> GeneValues:

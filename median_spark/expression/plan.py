@@ -49,6 +49,7 @@ class SweepPlan:
     begin: Ints  # a sweep has the genes begin <= gene < end
     end: Ints
     cell_groups: tuple[CellGroups | int, ...] | None = None  # of each part, or the one group of all of its cells
+    by_group: bool = False  # values have groups; else cells of none are left out, and that is all
 
     def groups_of_cells(self, part: int) -> CellGroups | int | None:
         """Return the groups of a part's cells, or the one group of all of them; None where cells are not grouped."""
@@ -73,12 +74,14 @@ def plan_sweeps(
     window_rows: int = WINDOW_ROWS,
     sweep_rows: int = SWEEP_ROWS,
     cell_groups: Mapping[tuple[str, str], CellGroups | int] | None = None,
+    *,
+    by_group: bool = False,
 ) -> SweepPlan:
     """Bundle parts and cut the genes of each bundle into sweeps.
 
     `records` ascend by name, and `universe` has all of their genes, ascending. If there are `wanted` genes, ascending,
     row groups that can have none of them are left out. `cell_groups` has the groups of the cells of each source and
-    part.
+    part, and `by_group` says whether values are needed by group.
     """
     genes = np.array(universe, dtype=np.str_)
     parts = [(source, record.source, part) for source, record in enumerate(records) for part in record.parts]
@@ -116,6 +119,7 @@ def plan_sweeps(
         begin=begin,
         end=end,
         cell_groups=tuple(cell_groups[source, part.name] for _, source, part in parts) if cell_groups else None,
+        by_group=by_group,
     )
 
 

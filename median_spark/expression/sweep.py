@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from median_spark.guard import end_reader
 
 STEP_ROWS = 4_000_000
 """Rows per block of a sweep: 32 MB, enough to make the cost of a step small."""
+
+_Value = TypeVar("_Value", np.float64, np.int32)
 
 _READ_AT_ONCE = 16
 """Parts that are read at once from a store, where nearly all of the time is spent waiting."""
@@ -81,38 +84,37 @@ def _limited(cursors: list["_PartCursor"], complete: int, step_rows: int) -> int
 
 
 class _Gathered:
-    """The values of a block in the making, by cursor and then by gene; one entry per gene that a cursor has."""
+    """The values of a block in the making, by cursor and then by gene; one run per gene that a cursor has."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._genes: list[Ints] = []
         self._lengths: list[Ints] = []
-        self._sources: list[npt.NDArray[np.int32]] = []
+        self._sources: list[Int32s] = []
         self._values: list[Floats] = []
         self._groups: list[Int32s] = []
 
     def add(self, source: int, genes: Ints, offsets: Ints, values: Floats, groups: Int32s | None) -> None:
         """Add some genes of a part; gene i has ``values[offsets[i]:offsets[i + 1]]``, and so `groups`, if any."""
-        self.rows += int(offsets[-1] - offsets[0])
+        rows = slice(int(offsets[0]), int(offsets[-1]))
+        self.rows += rows.stop - rows.start
         self._genes.append(genes)
         self._lengths.append(np.diff(offsets))
         self._sources.append(np.full(len(genes), source, dtype="<i4"))
-        bounds = list(pairwise(offsets.tolist()))
-        self._values += [values[low:high] for low, high in bounds]
+        self._values.append(values[rows])
         if groups is not None:
-            self._groups += [groups[low:high] for low, high in bounds]
+            self._groups.append(groups[rows])
 
     def block(self, plan: SweepPlan) -> GeneBlock:
         """Bring the values of each gene together."""
-        genes = np.concatenate(self._genes)
+        genes, lengths = np.concatenate(self._genes), np.concatenate(self._lengths)
         # A cursor yields ascending genes, and cursors come in the order of parts: a stable sort keeps both.
         order = np.argsort(genes, kind="stable")
-        places = order.tolist()
-        values = np.concatenate([self._values[place] for place in places])
-        groups = np.concatenate([self._groups[place] for place in places]) if self._groups else None
-        genes, lengths, sources = (
-            genes[order], np.concatenate(self._lengths)[order], np.concatenate(self._sources)[order]
-        )  # fmt: skip
+        targets = np.empty(len(order), dtype=np.int64)
+        targets[order] = np.cumsum(lengths[order]) - lengths[order]
+        values = self._placed(self._values, targets, np.empty(self.rows, dtype=np.float64))
+        groups = self._placed(self._groups, targets, np.empty(self.rows, dtype=np.int32)) if self._groups else None
+        genes, lengths, sources = genes[order], lengths[order], np.concatenate(self._sources)[order]
         starts = np.flatnonzero(np.diff(genes, prepend=-1))
         offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
         bounds = pairwise([*starts.tolist(), len(genes)])
@@ -121,6 +123,18 @@ class _Gathered:
             [np.unique(sources[first:last]).tobytes() for first, last in bounds],
             (sources, lengths),
         )
+
+    def _placed(
+        self, held: list[npt.NDArray[_Value]], targets: Ints, placed: npt.NDArray[_Value]
+    ) -> npt.NDArray[_Value]:
+        """Copy the runs of all cursors to where they belong."""
+        from median_spark.expression.loops import place_runs  # numba takes half a second: only who sweeps waits
+
+        run = 0
+        for values, lengths in zip(held, self._lengths, strict=True):
+            place_runs(values, lengths, targets[run : run + len(lengths)], placed)
+            run += len(lengths)
+        return placed
 
 
 class _PartCursor:
@@ -169,9 +183,9 @@ class _PartCursor:
             # Where cells were left out, the row group's last gene may be one that has no value any more.
             self.last_gene = max(int(self._plan.last_gene[group]), *self._genes[-1:].tolist(), -1)
             self._offsets, self._values = values.offsets, values.values
-            self._groups = (
-                np.full(len(values.values), groups, dtype=np.int32) if isinstance(groups, int) else values.groups
-            )
+            self._groups = values.groups if self._plan.by_group else None
+            if self._plan.by_group and isinstance(groups, int):
+                self._groups = np.full(len(values.values), groups, dtype=np.int32)
             self._at, self._stop = np.searchsorted(self._genes, [self._begin, self._end]).tolist()
         if not self._row_groups:  # a bundle may have more parts than a process may open files
             self._close()

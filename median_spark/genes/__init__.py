@@ -4,7 +4,7 @@ Knows nothing of files other than the table and the map, and nothing of counts.
 """
 
 from median_spark.genes.coverage import coverage_warning, spelling_warnings
-from median_spark.genes.ids import has_version, is_no_id, like_ensembl
+from median_spark.genes.ids import has_version, is_no_id, like_ensembl, plain_id
 from median_spark.genes.map import GeneMap, read_gene_map
 from median_spark.genes.matching import Matched, match_table, respelling_warning, words_of
 from median_spark.genes.row_ids import RowCounts
@@ -23,6 +23,7 @@ __all__ = [
     "is_no_id",
     "like_ensembl",
     "match_table",
+    "plain_id",
     "read_gene_map",
     "read_gene_table",
     "respelling_warning",

@@ -123,6 +123,12 @@ def like_ensembl(gene: str) -> bool:
     return gene.startswith("LRG_") or _DISGUISED.fullmatch(gene) is not None
 
 
+def plain_id(gene: str) -> str:
+    """Return the Ensembl id that a text is or has in it, as a gene table would list it; any other text as it is."""
+    match = _DISGUISED.fullmatch(gene)
+    return gene if match is None else match["id"].upper()
+
+
 def why_unlike(genes: list[str]) -> str | None:
     """Say what but a version keeps ids, most of them like Ensembl's, from being plain ones, and which option helps."""
     matches = [match for match in map(_DISGUISED.fullmatch, genes) if match is not None]

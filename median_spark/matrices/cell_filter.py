@@ -3,15 +3,20 @@
 import math
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from median_spark.errors import InputError, counted, listed
+from median_spark.guard import beat
 from median_spark.matrices.chosen_cells import describe_query, listed_example, listed_places, queried_cells
 from median_spark.matrices.contract import CountMatrix, Flags, Numbers
 from median_spark.matrices.options import OPTIONS, ReadOptions
 from median_spark.options import CELL_ID_ATTR, CELLS, FILTER_VALUE, NO_CELL_FILTER
+
+_AT_ONCE = 1 << 20
+"""Cells whose filter, or total, is read at once."""
 
 _EXAMPLES = 3
 _SHOWN = 8
@@ -28,7 +33,8 @@ def passing_cells(matrix: CountMatrix, options: ReadOptions, first: int = 0, las
     last = matrix.shape[1] if last is None else last
     passed = np.ones(last - first, dtype=np.bool_)
     if options.cell_filter:
-        passed &= _passing_filter(matrix, options)[first:last]
+        for begin, end in ranges_of_cells(first, last):
+            passed[begin - first : end - first] = _passing_filter(matrix, options, begin, end)
     if options.cells is not None:
         passed &= queried_cells(matrix, options.cells, first, last)
     if options.cell_list is not None:
@@ -36,12 +42,19 @@ def passing_cells(matrix: CountMatrix, options: ReadOptions, first: int = 0, las
     return passed
 
 
-def _passing_filter(matrix: CountMatrix, options: ReadOptions) -> Flags:
-    values = matrix.filter_pass()
+def ranges_of_cells(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Cut a range of cells, also an empty one, into ranges whose attributes fit memory."""
+    for begin in range(first, max(last, first + 1), _AT_ONCE):
+        beat()
+        yield begin, min(begin + _AT_ONCE, last)
+
+
+def _passing_filter(matrix: CountMatrix, options: ReadOptions, first: int, last: int) -> Flags:
+    values = matrix.filter_pass(first, last)
     if _textual(values) and not options.filter_values and filter_values(values):
         message = (
             f"{matrix.location}: {_name(matrix, options)} holds texts and not 1 for the cells that pass: "
-            f"{describe_filter(values)}: choose among them with {FILTER_VALUE}, or name another with "
+            f"{describe_filter(matrix.filter_pass())}: choose among them with {FILTER_VALUE}, or name another with "
             f"{OPTIONS['filter_pass']}"
         )
         raise InputError(message, kind="filter of texts")

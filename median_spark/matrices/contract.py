@@ -67,11 +67,14 @@ class CountMatrix(Protocol):
     def cell_ids(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the barcodes of the cells ``first <= cell < last``, by default of all."""
 
-    def filter_pass(self) -> Numbers:
-        """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""
+    def filter_pass(self, first: int = 0, last: int | None = None) -> Numbers:
+        """Return the quality filter of the cells ``first <= cell < last``, by default of all.
 
-    def n_counts(self) -> Floats:
-        """Return the total counts of each cell over all rows, shape (cells,)."""
+        It is numbers, NaN where missing; or texts, None where missing.
+        """
+
+    def n_counts(self, first: int = 0, last: int | None = None) -> Floats:
+        """Return the total counts of the cells ``first <= cell < last`` over all rows, by default of all."""
 
     def cell_totals(self, first: int, last: int) -> Floats:
         """Sum the counts of each cell in ``first <= cell < last`` over all rows, shape (last - first,)."""

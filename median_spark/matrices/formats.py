@@ -91,6 +91,11 @@ FORMATS = (
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)
 """The endings of what can be read, for people."""
 
+_OR_ENDINGS = " or ".join(ENDINGS)
+
+
+_ZIPPED_STORE = ".zarr.zip"
+
 
 def format_of_file(path: str, formats: Collection[Format] = FORMATS) -> Format | None:
     """Return the format of a file by its name, None if it has none of their endings."""
@@ -101,6 +106,15 @@ def format_of_file(path: str, formats: Collection[Format] = FORMATS) -> Format |
 def format_of_folder(names: Collection[str], formats: Collection[Format] = FORMATS) -> Format | None:
     """Return the format of a folder that is a matrix, by the names in it, else None."""
     return next((one for one in formats if not set(one.marks).isdisjoint(names)), None)
+
+
+def zipped_store(path: str) -> str | None:
+    """Say what to do with a file that is a zarr store in a zip file, by its name; None of other files."""
+    if not path.lower().endswith(_ZIPPED_STORE):
+        return None
+    name = path.rpartition("/")[2]
+    folder = f"{name[: -len(_ZIPPED_STORE)]}.zarr"
+    return f"it is a zarr store in a zip file, which cannot be read: unzip it with `unzip '{name}' -d '{folder}'`"
 
 
 def matrix_at(folder: str, names: Collection[str]) -> str | None:
@@ -123,7 +137,8 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
     if found is None and storage.kind(location) == "folder":
         found = format_of_folder(storage.names_in(location))
     if found is None:
-        message = f"{location}: not a matrix that can be read; its name must end in {' or '.join(ENDINGS)}"
+        why = zipped_store(location)
+        message = f"{location}: {why or f'not a matrix that can be read; its name must end in {_OR_ENDINGS}'}"
         raise InputError(message)
     matrix = found.opener(location, names, layer)
     matrix.format_name = found.name

@@ -43,17 +43,17 @@ class _Attributes(Hdf5Table):
         """Say whether there is such an attribute."""
         return isinstance(self._find(column), h5py.Dataset)
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of an attribute, by default all."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of an attribute, by default all."""
         dataset = self._find(column)
         with naming_damage(self.location, self.place(column)):
             self._check(column, dataset)
             unescape = dataset.dtype.kind in "OS" and _specification(self.location, self._file) < "3"
             return self._read(column, dataset, first, last, unescape=unescape), None
 
-    def numbers(self, column: str) -> Numbers | None:
-        """Return an attribute of numbers or truth values; None if it holds something else."""
-        return super().numbers(column) if self._dtype(column).kind in "iufb" else None
+    def numbers(self, column: str, first: int = 0, last: int | None = None) -> Numbers | None:
+        """Return some numbers or truth values of an attribute; None if it holds something else."""
+        return super().numbers(column, first, last) if self._dtype(column).kind in "iufb" else None
 
     def kind(self, column: str) -> str:
         """Return what an attribute holds, for messages."""

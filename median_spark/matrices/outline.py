@@ -10,9 +10,9 @@ from median_spark.gene_values import GeneValues
 from median_spark.genes import GeneSelection, RowCounts, coverage_warning, spelling_warnings
 from median_spark.guard import beat
 from median_spark.matrices.cell_columns import ALL_COLUMNS, CellColumns, KeptColumns, kept_columns
-from median_spark.matrices.cell_filter import passing_cells, require_passing
+from median_spark.matrices.cell_filter import passing_cells, ranges_of_cells, require_passing
 from median_spark.matrices.chosen_cells import listed_in
-from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Ints, Texts
 from median_spark.matrices.layouts import AppliedLayout, layout_warnings, open_source
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, read_unit, refuse_fractions, select_rows
@@ -96,7 +96,7 @@ def outline(
         row_counts=selection.row_counts,
         units=_cut(matrix, len(selection.rows), passed, sample, unit_entries),
         warnings=(*(warning for warning in warnings if warning is not None), *kept.warnings),
-        median_n_counts=None if options.compute_n_counts else _median_total(matrix.n_counts()[passed]),
+        median_n_counts=None if options.compute_n_counts else _median_total(matrix, passed),
         options=options,
         layout=layout,
         listed=listed_in(matrix, options.cell_list) if options.cell_list is not None else None,
@@ -136,10 +136,16 @@ def outline_and_values(
         return found, read_unit(source.matrix, selection, found.units[0], source.options, found.kept)
 
 
-def _median_total(n_counts: Floats) -> float | None:
-    """Return the median of the finite totals; others are rejected where counts are read."""
-    finite = n_counts[np.isfinite(n_counts)]
-    return float(np.median(finite)) if len(finite) else None
+def _median_total(matrix: CountMatrix, passed: Flags) -> float | None:
+    """Return the median of the finite totals of passing cells; others are rejected where counts are read."""
+    totals = np.empty(int(np.count_nonzero(passed)))
+    kept = 0
+    for first, last in ranges_of_cells(0, len(passed)):
+        some = matrix.n_counts(first, last)[passed[first:last]]
+        finite = some[np.isfinite(some)]
+        totals[kept : kept + len(finite)] = finite
+        kept += len(finite)
+    return float(np.median(totals[:kept], overwrite_input=True)) if kept else None
 
 
 @dataclass(frozen=True)
@@ -162,9 +168,8 @@ def _look(matrix: CountMatrix, rows: Ints, passed: Flags) -> _Sample:
 
 def _totals_warning(matrix: CountMatrix, first: int, last: int, passed: Flags, options: ReadOptions) -> str | None:
     """Compare n_counts with the matrix's own column sums in the sampled cells that pass; warn if they contradict."""
-    n_counts = matrix.n_counts()
     sampled = np.flatnonzero(passed[first:last])
-    totals, declared = matrix.cell_totals(first, last)[sampled], n_counts[first:last][sampled]
+    totals, declared = matrix.cell_totals(first, last)[sampled], matrix.n_counts(first, last)[sampled]
     with np.errstate(invalid="ignore"):  # infinite counts are refused where they are read, by gene and cell
         apart = ~(np.abs(totals - declared) <= np.maximum(0.5, 1e-5 * np.abs(totals)))
     if not apart.any():

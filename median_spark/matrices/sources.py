@@ -8,7 +8,7 @@ from typing import overload
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
-from median_spark.matrices.formats import FORMATS, Format, format_of_file, format_of_folder, matrix_stat
+from median_spark.matrices.formats import FORMATS, Format, format_of_file, format_of_folder, matrix_stat, zipped_store
 from median_spark.matrices.tenx.outputs import superfluous
 from median_spark.storage import FileStat, LocalFile, PassedOver
 
@@ -182,7 +182,8 @@ class _Search:
     def _one_file(self, path: str) -> _Candidate:
         found, file = format_of_file(path, self.formats), matrix_stat(path, self.formats)
         if found is None or file is None:
-            message = f"{path}: this is not a matrix that can be read; its name must end in {self._endings}"
+            why = zipped_store(path) or f"this is not a matrix that can be read; its name must end in {self._endings}"
+            message = f"{path}: {why}"
             raise InputError(message)
         local = storage.look_at(path, linked=storage.is_link(path)) if storage.is_local(path) else None
         return _Candidate(_source(found.named(path, len(path.rpartition("/")[0]) + 1), file, local), local, named=True)
@@ -226,6 +227,8 @@ class _Search:
             found = format_of_file(file.path, self.formats)
             # Hidden files are not meant: macOS leaves a ._study1.loom beside study1.loom on shared disks.
             if found is None or _is_hidden(file.path) or found.ignored(file.path):
+                why = None if found is not None or _is_hidden(file.path) else zipped_store(file.path)
+                self.passed_over.extend([PassedOver(file.path, why)] if why else [])
                 continue
             above, _, name = file.path.rpartition("/")
             beside = [by_path[f"{above}/{other}"] for other in found.companions(name, names_in[above])]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from median_spark.errors import InputError
-from median_spark.genes import GeneTable
+from median_spark.genes import GeneTable, plain_id
 from median_spark.guard import beat
 from median_spark.matrices import CountMatrix, ReadOptions, SourceOutline, open_matrix, outline, read_unit, select_rows
 from median_spark.matrices.cell_filter import filter_values, passing_cells, shown
@@ -53,19 +53,23 @@ class Suggestion:
 
 def find_suggestions(location: str, options: ReadOptions) -> list[str]:
     """Return mentions of the options that would make a matrix usable; none if it is, or if nothing would."""
-    helpful: list[Suggestion] = []
-    tried, problem = options, _problem(location, options)
-    while problem is not None:
-        for suggestion in _candidates(location, tried):
-            changed = suggestion.apply(tried)
-            left = _problem(location, changed)
-            if left != problem and len(helpful) < _MOST:
-                helpful.append(suggestion)
-                tried, problem = changed, left
-                break
-        else:
-            return []
-    return [suggestion.text for suggestion in _needed(location, options, helpful)]
+    helpful = _way_out(location, options, _problem(location, options), set())
+    return [suggestion.text for suggestion in _needed(location, options, helpful or [])]
+
+
+def _way_out(location: str, options: ReadOptions, problem: str | None, seen: set[str]) -> list[Suggestion] | None:
+    """Return what leads from a problem to none, None if nothing does. What leads to a problem `seen` is no progress."""
+    if problem is None:
+        return []
+    seen.add(problem)
+    for suggestion in _candidates(location, options) if len(seen) <= _MOST else ():
+        changed = suggestion.apply(options)
+        left = _problem(location, changed)
+        if left is None or left not in seen:
+            further = _way_out(location, changed, left, seen)
+            if further is not None:
+                return [suggestion, *further]
+    return None
 
 
 def check(source: OpenSource) -> SourceOutline:
@@ -127,7 +131,7 @@ def _of_genes(matrix: CountMatrix, options: ReadOptions) -> Iterator[Suggestion]
         yield from _attribute(matrix, options, GENE_TYPE_ATTR, name, lambda other: _has_types(other, options))
     if options.gene_table is None:
         try:
-            ids = matrix.gene_ids().tolist()
+            ids = map(plain_id, matrix.gene_ids().tolist())  # as a table would have them
         except InputError:  # the attribute that holds the ids must be given first
             return
         yield _set(GENE_TABLE, f"{GENE_TABLE:…}", GeneTable("", dict.fromkeys(ids, options.gene_types[0])))
@@ -151,7 +155,7 @@ def _of_cells(matrix: CountMatrix, options: ReadOptions) -> Iterator[Suggestion]
 
 def _has_totals(matrix: CountMatrix) -> bool:
     last = min(matrix.cells_per_tile(), matrix.shape[1])
-    return np.array_equal(matrix.n_counts()[:last], matrix.cell_totals(0, last))
+    return np.array_equal(matrix.n_counts(0, last), matrix.cell_totals(0, last))
 
 
 def _of_filter(matrix: CountMatrix, options: ReadOptions) -> Iterator[Suggestion]:

@@ -1,6 +1,7 @@
 """Properties of rows and of cells by name, as formats with named attributes or data frames have them."""
 
 import html
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
@@ -19,6 +20,9 @@ STRINGS = "strings"
 
 OTHER_TYPE = "column of another type"
 """Kind of the error about a column that has no single text, number or truth value for each row."""
+
+_KEPT_ENTRIES, _KEPT_BYTES = 1 << 16, 4 << 20
+"""Entries of a table, and bytes of a column, up to which what was read is kept."""
 
 Values = tuple[Numbers, Flags | None]
 """Some entries of a column, and which of them are missing; None where the format has no missing values."""
@@ -64,6 +68,10 @@ class Table(Protocol):
         """Say whether there is such a column."""
         return column in self.columns
 
+    def absence(self, column: str) -> str:
+        """Return what is wrong where there is no such column: ``"is missing"``."""
+        return "is missing"
+
     def strings(self, column: str, first: int = 0, last: int | None = None) -> Texts:
         """Return some entries of a column as strings, ``""`` where one is missing."""
         values, missing = self.values(column, first, last)
@@ -72,9 +80,9 @@ class Table(Protocol):
             texts[missing] = ""
         return texts
 
-    def numbers(self, column: str) -> Numbers | None:
-        """Return a column of numbers or truth values, NaN where one is missing; None if it holds something else."""
-        values, missing = self.values(column)
+    def numbers(self, column: str, first: int = 0, last: int | None = None) -> Numbers | None:
+        """Return some entries of a column of numbers or truth values, NaN where missing; None if it holds others."""
+        values, missing = self.values(column, first, last)
         if values.dtype.kind not in "iufb":
             return None
         if missing is not None and missing.any():
@@ -82,9 +90,9 @@ class Table(Protocol):
             values[missing] = np.nan
         return values
 
-    def labels(self, column: str) -> npt.NDArray[np.object_]:
-        """Return a column of strings as objects, None where one is missing."""
-        values, missing = self.values(column)
+    def labels(self, column: str, first: int = 0, last: int | None = None) -> npt.NDArray[np.object_]:
+        """Return some strings of a column as objects, None where one is missing."""
+        values, missing = self.values(column, first, last)
         texts = as_strings(values).astype(np.object_)
         if missing is not None:
             texts[missing] = None
@@ -145,6 +153,29 @@ def arrow_array(values: Numbers, missing: Flags | None) -> pa.Array:
     return pa.array(values.astype(np.uint64 if kind == "u" and values.dtype.itemsize == 8 else np.int64), mask=mask)
 
 
+class StoredTable(Table, Protocol):
+    """A table whose columns are read from a file. Those of a short one are read once, for several ask for them."""
+
+    @cached_property
+    def _kept(self) -> dict[str, Values]:
+        return {}
+
+    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Return the entries ``first <= entry < last`` of a column, by default all."""
+        if self.length > _KEPT_ENTRIES:
+            return self.read_values(column, first, last)
+        if column not in self._kept:
+            values, missing = self.read_values(column)
+            if values.nbytes > _KEPT_BYTES:
+                return values[first:last], None if missing is None else missing[first:last]
+            self._kept[column] = values, missing
+        values, missing = self._kept[column]
+        return values[first:last].copy(), None if missing is None else missing[first:last].copy()
+
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column, by default all."""
+
+
 _CELLXGENE_TYPES = ("feature_type", "protein_coding")
 """CELLxGENE's column of gene types, and a type that tells it from 10x's column, which says 'Gene Expression'."""
 
@@ -167,21 +198,21 @@ class TabledMatrix(CountMatrix):
             return types if np.any(types == biotype) else None
         return self._rows.strings(name) if name in columns else None
 
-    def filter_pass(self) -> Numbers:
-        """Return the quality filter of each cell: numbers, NaN where missing; or texts, None where missing."""
+    def filter_pass(self, first: int = 0, last: int | None = None) -> Numbers:
+        """Return the quality filter of some cells: numbers, NaN where missing; or texts, None where missing."""
         name = self._names.filter_pass
         if self._cells.has(name) and self._cells.kind(name) == STRINGS:
-            return self._cells.labels(name)
-        return self._numbers("filter_pass", name)
+            return self._cells.labels(name, first, last)
+        return self._numbers("filter_pass", name, first, last)
 
-    def n_counts(self) -> Floats:
-        """Return the total counts of each cell over all rows."""
-        return self._numbers("n_counts", self._names.n_counts).astype(np.float64)
+    def n_counts(self, first: int = 0, last: int | None = None) -> Floats:
+        """Return the total counts of some cells over all rows."""
+        return self._numbers("n_counts", self._names.n_counts, first, last).astype(np.float64)
 
     def cell_values(self, name: str, first: int, last: int) -> "pd.Series":
         """Return a column of the cells ``first <= cell < last``."""
         if not self._cells.has(name):
-            self._cells.refuse(name, f"is missing; it has {listed(self._cells.columns, 12) or 'none'}")
+            self._cells.refuse(name, f"{self._cells.absence(name)}; it has {listed(self._cells.columns, 12) or 'none'}")
         return self._cells.series(name, first, last)
 
     def cell_column(self, name: str, first: int, last: int) -> pa.Array:
@@ -202,13 +233,13 @@ class TabledMatrix(CountMatrix):
         """Return a column of strings that one of `AttributeNames` names; `also` is advice if it is missing."""
         if not table.has(name):
             has = listed(table.columns, 12) or "none"
-            table.refuse(name, f"is missing; it has {has}: {REMEDIES[field]}{also}", f"{field} missing")
+            table.refuse(name, f"{table.absence(name)}; it has {has}: {REMEDIES[field]}{also}", f"{field} missing")
         return table.strings(name, first, last)
 
-    def _numbers(self, field: str, name: str) -> Numbers:
+    def _numbers(self, field: str, name: str, first: int, last: int | None) -> Numbers:
         if not self._cells.has(name):
             self._strings(self._cells, field, name)
-        numbers = self._cells.numbers(name)
+        numbers = self._cells.numbers(name, first, last)
         if numbers is None:
             kind = self._cells.kind(name)
             self._cells.refuse(

@@ -65,7 +65,7 @@ def read_unit(
     n_counts = (
         matrix.cell_totals(unit.first, unit.last)
         if options.compute_n_counts
-        else matrix.n_counts()[unit.first : unit.last]
+        else matrix.n_counts(unit.first, unit.last)
     )
     _check_totals(matrix, options, n_counts, entries.cells, cell_ids)
     gene_values, cells, n_genes = _by_gene(selection, entries, n_counts, options.target_sum, taken)

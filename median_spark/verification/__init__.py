@@ -13,10 +13,11 @@ from median_spark.options import CELL_LIST, GENE_MAP, INPUTS
 from median_spark.verification.cells import Cells
 from median_spark.verification.documents import document, read
 from median_spark.verification.inputs import check_inputs
+from median_spark.verification.kept import check_kept
 from median_spark.verification.naming import namings_of
 from median_spark.verification.outcome import Verification
 from median_spark.verification.result import check_files, check_genes, check_totals
-from median_spark.verification.stored import StoredSource, stored_records
+from median_spark.verification.stored import StoredSource, SourceFolders, stored_records
 
 __all__ = ["Verification", "verify"]
 
@@ -85,13 +86,15 @@ def verify(
     provenance = document(result, "provenance.json")
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
     records = stored_records(expression)
-    sources = [StoredSource(expression, recorded, records) for recorded in provenance["sources"]]
+    folders = SourceFolders(expression)
+    sources = [StoredSource(expression, recorded, records, folders) for recorded in provenance["sources"]]
     namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
     cells = Cells({source.name: source.record["parameters"] for source in sources}, cell_list) if inputs else None
     check_files(done, result, medians)
     check_totals(done, sources, medians)
     chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
     check_genes(done, sources, medians.take(chosen), exact=provenance["parameters"]["exact"])
+    check_kept(done, sources)
     if cells is not None:
         check_inputs(done, sources, namings, cells, medians["gene"].to_pylist(), rng, rows)
     return done

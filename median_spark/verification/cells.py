@@ -20,15 +20,24 @@ _IDS = (
 )  # fmt: skip
 
 
-class _Matrix(Protocol):
+class Matrix(Protocol):
+    """A matrix, as far as what is known of its cells goes."""
+
     @property
-    def columns(self) -> list[str]: ...
-    def column(self, name: str) -> pd.Series: ...
-    def totals(self) -> npt.NDArray[np.float64]: ...
-    def detected(self) -> npt.NDArray[np.int64]: ...
+    def columns(self) -> list[str]:
+        """Names of what is known of cells."""
+
+    def column(self, name: str) -> pd.Series:
+        """Return what is known of each cell as pandas has it."""
+
+    def totals(self) -> npt.NDArray[np.float64]:
+        """Return each cell's counts summed over all genes."""
+
+    def detected(self) -> npt.NDArray[np.int64]:
+        """Return how many genes have a count in each cell."""
 
 
-def queried(matrix: _Matrix, query: str, cells: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+def queried(matrix: Matrix, query: str, cells: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     """Return for which cells a query is true; `cells` are their ids."""
     columns = {name: matrix.column(name) for name in matrix.columns if name in query}
     if "n_counts" in query and "n_counts" not in columns:

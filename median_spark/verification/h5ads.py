@@ -189,7 +189,15 @@ def _holds_integers(matrix: Any) -> bool:
 
 
 def _names(frame: Any) -> list[str]:
-    return list(frame.dtype.names if _is_array(frame) else frame)
+    """Return the names of columns: those that the frame lists, or all, also its index, without a list."""
+    if _is_array(frame):
+        return list(frame.dtype.names)
+    if "column-order" not in frame.attrs:
+        return list(frame)
+    listed = frame.attrs["column-order"]
+    names = [] if isinstance(listed, h5py.Empty) else np.atleast_1d(np.asarray(listed, dtype=object)).tolist()
+    names = [name.decode(errors="backslashreplace") if isinstance(name, bytes) else name for name in names]
+    return [name for name in frame if name in names]
 
 
 def _index(frame: Any) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ from median_spark.guard import beat, read_guarded
 from median_spark.verification.cells import Cells, queried
 from median_spark.verification.h5ads import H5ad
 from median_spark.verification.inside import DamagedError, OutsideError, holds_in_file
+from median_spark.verification.kept import Columns, check_columns, matrix_columns, wanted_attributes
 from median_spark.verification.looms import Loom
 from median_spark.verification.naming import Naming
 from median_spark.verification.outcome import Verification
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     Matrix = H5ad | Loom | Tenx | Triples | Parquet | Soma | Collection
 
 
+Rows = list[tuple[str, list[str], npt.NDArray[np.float64]]]
+"""Gene, ids of cells and values."""
+
+
 def check_inputs(
     done: Verification,
     sources: list[StoredSource],
@@ -39,7 +44,7 @@ def check_inputs(
     rows: int,
 ) -> None:
     """Compare so many rows, a gene in a source, with the matrix they were read from; namings are in sources' order."""
-    looked_at, half = 0, -(-rows // 2)
+    looked_at, columns, half = 0, 0, -(-rows // 2)
     picks = sorted(
         zip(rng.integers(len(sources), size=half).tolist(), rng.integers(len(genes), size=half).tolist(), strict=True)
     )
@@ -57,11 +62,17 @@ def check_inputs(
         if stored:
             wanted += rng.choice(np.array(stored), min(len(stored), len(wanted)), replace=False).tolist()
         listed = lists.of_source(source.name)
-        rows_read = read_guarded(path, _matrix_rows, source.record, namings[number], listed, sorted(set(wanted)))
+        attributes = wanted_attributes(source.record, rng)
+        rows_read, kept = read_guarded(
+            path, _matrix_rows, source.record, namings[number], listed, sorted(set(wanted)), attributes
+        )
+        columns += check_columns(done, source, kept)
         for gene, cells, values in rows_read:
             _check_row(done, source, gene, cells, values)
             looked_at += 1
     done.compared.append(f"values and cells against the matrices: {counted(looked_at, 'row')} of a gene in a source")
+    if columns:
+        done.compared.append(f"what is kept of cells against the matrices: {counted(columns, 'column')} of a source")
 
 
 def _check_row(
@@ -78,13 +89,16 @@ def _check_row(
 
 
 def _matrix_rows(
-    record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
-) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
-    """Return gene, cell ids and values of some genes of a matrix, recomputed; damaged files may hang or crash this."""
+    record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str], attributes: list[str]
+) -> tuple[Rows, Columns]:
+    """Return gene, cell ids and values of some genes, recomputed, and attributes of the cells that pass.
+
+    Damaged files may hang or crash this.
+    """
     location = record["input"]["path"]
     try:
         with contextlib.ExitStack() as closing:
-            return _rows_of(_opened(record, closing), record, naming, listed, genes)
+            return _rows_of(_opened(record, closing), record, naming, listed, genes, attributes)
     except (OutsideError, DamagedError) as error:
         message = f"{location}: {error}"
         raise InputError(message) from error
@@ -130,8 +144,13 @@ def _state(location: str) -> storage.FileStat | None:
 
 
 def _rows_of(
-    matrix: "Matrix", record: dict[str, Any], naming: Naming, listed: set[str] | None, genes: list[str]
-) -> list[tuple[str, list[str], npt.NDArray[np.float64]]]:
+    matrix: "Matrix",
+    record: dict[str, Any],
+    naming: Naming,
+    listed: set[str] | None,
+    genes: list[str],
+    attributes: list[str],
+) -> tuple[Rows, Columns]:
     parameters, names = record["parameters"], record["parameters"]["names"]
     chosen = [naming.gene(name) for name in matrix.ids(names["gene_id"])]
     types = matrix.types(names["gene_type"])
@@ -157,7 +176,7 @@ def _rows_of(
         taken = np.flatnonzero(passed & (summed > 0))
         values = summed[taken] / n_counts[taken] * parameters["target_sum"]
         read.append((gene, cells[taken].tolist(), values))
-    return read
+    return read, matrix_columns(matrix, attributes, cells, n_counts, passed)
 
 
 def _passed(matrix: "Matrix", name: str, wanted: list[str] | None) -> npt.NDArray[np.bool_]:

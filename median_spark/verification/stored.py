@@ -1,9 +1,9 @@
 """The sources of a result: their records, and their rows in the Parquet parts."""
 
 import json
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.verification.documents import TABLE_VERSIONS, check_version, document, read
+
+_LONGEST_FOLDER = 200
+"""Bytes of the name of a folder that is url-encoded for certain."""
 
 
 def stored_records(expression: str) -> dict[str, dict[str, Any]]:
@@ -49,13 +52,32 @@ def _records_in(expression: str, name: str) -> dict[str, dict[str, Any]]:
     return records
 
 
+class SourceFolders:
+    """The folders of a table's sources below ``values`` and ``cells``: a long name is url-encoded in part only."""
+
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
+        self._decoded: dict[str, dict[str, str]] = {}
+
+    def of(self, above: str, source: str) -> str:
+        """Return the folder of a source below another one."""
+        folder = f"source={quote(source, safe='')}"
+        whole = storage.join(self._expression, above)
+        if len(folder) > _LONGEST_FOLDER:
+            if above not in self._decoded:
+                self._decoded[above] = {unquote(name): name for name in storage.names_in(whole)}
+            folder = self._decoded[above].get(f"source={source}", folder)
+        return storage.join(whole, folder)
+
+
 class StoredSource:
     """One source of a result: its name, what its record says, and where its Parquet files are."""
 
-    def __init__(self, expression: str, recorded: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, expression: str, recorded: dict[str, Any], records: dict[str, dict[str, Any]], folders: SourceFolders
+    ) -> None:
         """Take a source as the result records it; `records` are those of `stored_records`."""
         self.name: str = recorded["source"]
-        encoded = quote(self.name, safe="")
         if self.name not in records:
             message = (
                 f"{expression}: this table has no source '{self.name}', from which the result was made: "
@@ -69,8 +91,11 @@ class StoredSource:
                 "compute the medians again"
             )
             raise TableError(message)
-        folder = storage.join(expression, "values", f"source={encoded}")
+        folder = folders.of("values", self.name)
         self.parts = [storage.join(folder, part["name"]) for part in self.record["parts"]]
+        folder, cells = folders.of("cells", self.name), self.record.get("cells_parts")
+        self.cells = None if cells is None else [(storage.join(folder, name), int(rows)) for name, _, rows in cells]
+        self.cell_columns = [(str(name), str(kind)) for name, kind in self.record.get("cell_columns", [])]
 
     def rows(self, genes: list[str], columns: list[str]) -> pa.Table:
         """Return the rows of some genes, in the order they are stored."""

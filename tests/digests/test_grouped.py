@@ -110,7 +110,7 @@ def test_groups_have_numpys_medians_in_one_bundle_and_in_several(
     sources, groups = drawn
     folder = tmp_path_factory.mktemp("corpus")
     corpus = write_corpus(folder / "x", sources, row_group_rows)
-    plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups))
+    plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups), by_group=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("median_spark.digests.grouped._MOST_KEYS", groups_at_once * len(GENES))
         works = group_works(plan, GROUPS, str(folder / "pieces"))
@@ -145,7 +145,7 @@ def test_the_bits_of_means_do_not_depend_on_bundles(tmp_path_factory, drawn):
     corpus = write_corpus(folder / "x", sources, 20)
     results = []
     for window_rows in (20, 10**6):
-        plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups))
+        plan = corpus.plan(window_rows=window_rows, cell_groups=cell_groups(corpus, groups), by_group=True)
         results.append(swept(plan, group_works(plan, GROUPS, str(folder / f"pieces{window_rows}"))))
     for one, other in zip(*results, strict=True):
         assert one.keys() == other.keys()

@@ -15,6 +15,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import subject  # noqa: E402
 from children import Ending, in_child  # noqa: E402
 from damage import damage_bytes, damage_structure  # noqa: E402
-from good_matrices import Case, good_matrix, zip_whole  # noqa: E402
+from good_matrices import KINDS, THREADED, Case, good_matrix, zip_whole  # noqa: E402
+from good_parquets import damage_table  # noqa: E402
+from good_somas import damage_experiment  # noqa: E402
 from good_triples import damage_lines  # noqa: E402
 from good_zarrs import damage_store  # noqa: E402
 from hostile_pickles import pickle_of  # noqa: E402
@@ -73,24 +76,32 @@ def is_pickle(number: int) -> bool:
     return number % 4 == 3
 
 
-def try_case(seed: int, number: int, folder: Path) -> Verdict:
+def try_case(seed: int, number: int, folder: Path, kinds: Sequence[str]) -> Verdict:
     """Make a case in an empty folder, read it, and say what came of it."""
     rng = np.random.default_rng([seed, number])
-    return _try_pickle(rng, number, folder) if is_pickle(number) else _try_matrix(rng, number, folder)
+    return _try_pickle(rng, number, folder) if is_pickle(number) else _try_matrix(rng, number, folder, kinds)
 
 
-def _try_matrix(rng: np.random.Generator, number: int, folder: Path) -> Verdict:
+def _try_matrix(rng: np.random.Generator, number: int, folder: Path, kinds: Sequence[str]) -> Verdict:
     verdict = Verdict(number)
 
     def make() -> Case:
-        made = good_matrix(rng, folder)
+        made = good_matrix(rng, folder, kinds)
         how = rng.choice(["sound", "bytes", "structure", "both"], p=[0.15, 0.4, 0.35, 0.1])
         made.sound = made.sound and how == "sound"
         try:
             if made.path.is_dir():
-                file = damage_store(rng, made.path, made.notes) if how != "sound" else None
+                damage_folder = damage_experiment if made.path.suffix == ".soma" else damage_store
+                file = damage_folder(rng, made.path, made.notes) if how != "sound" else None
                 if file is not None:
                     damage_bytes(rng, file, made.notes)
+                return made
+            if made.path.suffix == ".parquet":
+                of = made.files[0 if rng.random() < 0.8 else -1]
+                if how in ("structure", "both"):
+                    damage_table(rng, of, made.notes)
+                if how in ("bytes", "both"):
+                    damage_bytes(rng, of, made.notes)
                 return made
             if how in ("structure", "both"):
                 if made.files:
@@ -109,6 +120,8 @@ def _try_matrix(rng: np.random.Generator, number: int, folder: Path) -> Verdict:
     if made.kind != "returned":
         verdict.counts.append("not made")
         verdict.notes.append(made.text)
+        if made.kind == "raised":  # what damaging raises is caught where it is done
+            verdict.failures.append(("a sound file could not be written", made.text))
         return verdict
     case: Case = made.value
     verdict.notes = [*case.notes, str(case.options.as_json()), f"unit_entries {case.unit_entries}"]
@@ -207,21 +220,21 @@ def _judge(verdict: Verdict, ending: Ending, path: Path, doing: str) -> None:
         verdict.failures.append((f"much memory: {doing} {path.suffix}", text))
 
 
-def work(seed: int, numbers: Any, until: float, keep: Path, verdicts: Any) -> None:
+def work(seed: int, kinds: Sequence[str], numbers: Any, until: float, keep: Path, verdicts: Any) -> None:
     """Try cases until time is up; in a process of its own."""
     while time.time() < until:
         with numbers.get_lock():
             number = numbers.value
             numbers.value += 1
-        verdicts.put(attempt(seed, number, keep))
+        verdicts.put(attempt(seed, kinds, number, keep))
     verdicts.put(None)
 
 
-def attempt(seed: int, number: int, keep: Path) -> Verdict:
+def attempt(seed: int, kinds: Sequence[str], number: int, keep: Path) -> Verdict:
     """Try one case, and keep its files if it fails."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
-        verdict = try_case(seed, number, folder)
+        verdict = try_case(seed, number, folder, kinds)
     except Exception:  # of the fuzzing itself: it must be seen, and the others go on
         verdict = Verdict(number, ["not made"], [("the fuzzing itself failed", traceback.format_exc())])
     if verdict.failures:
@@ -229,7 +242,8 @@ def attempt(seed: int, number: int, keep: Path) -> Verdict:
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("outcome", "stderr"))
         texts = [f"{kind}\n{text}" for kind, text in verdict.failures]
-        again = f"make fuzz FUZZ='--seed {seed} --case {number}'"
+        chosen = "" if list(kinds) == list(KINDS) else f" --kinds {' '.join(kinds)}"
+        again = f"make fuzz FUZZ='--seed {seed}{chosen} --case {number}'"
         (kept / "what.txt").write_text("\n\n".join([again, *verdict.notes, *texts]), errors="replace")
         verdict.kept = str(kept)
     shutil.rmtree(folder, ignore_errors=True)
@@ -241,7 +255,7 @@ def warm() -> None:
     rng = np.random.default_rng(0)
     for _ in range(60):
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-        case = good_matrix(rng, folder)
+        case = good_matrix(rng, folder, [kind for kind in KINDS if kind not in THREADED])
         try:
             found = subject.read_all(str(case.path), case.options, case.unit_entries)
             with warnings.catch_warnings():
@@ -280,6 +294,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="repeat an earlier run instead of choosing a new seed")
     parser.add_argument("--minutes", type=float, default=10.0, help="time limit (default: 10)")
     parser.add_argument("--case", type=int, nargs="+", help="try only these cases of the seed")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="only these matrices")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="cases at a time (default: 2)")
     parser.add_argument("--keep", type=Path, help="folder for files that fail (default: a new temporary folder)")
     chosen = parser.parse_args()
@@ -290,18 +305,25 @@ def main() -> int:
     warm()
     begun = time.time()
     if chosen.case:
-        verdicts = [attempt(seed, number, keep) for number in chosen.case]
+        verdicts = [attempt(seed, chosen.kinds, number, keep) for number in chosen.case]
         for verdict in verdicts:
             print(
                 "\n".join(
-                    [f"case {verdict.number}", *verdict.notes, *(f"{kind}\n{text}" for kind, text in verdict.failures)]
+                    [
+                        f"case {verdict.number}",
+                        *verdict.counts,
+                        *verdict.notes,
+                        *(f"{kind}\n{text}" for kind, text in verdict.failures),
+                    ]
                 )
             )
         return report(verdicts, seed, keep, time.time() - begun)
     fork = multiprocessing.get_context("fork")
     queue, numbers = fork.Queue(), fork.Value("q", 0)
     until = begun + 60 * chosen.minutes
-    workers = [fork.Process(target=work, args=(seed, numbers, until, keep, queue)) for _ in range(chosen.workers)]
+    workers = [
+        fork.Process(target=work, args=(seed, chosen.kinds, numbers, until, keep, queue)) for _ in range(chosen.workers)
+    ]
     for worker in workers:
         worker.start()
     verdicts, running, told = [], len(workers), begun

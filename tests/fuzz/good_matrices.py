@@ -1,8 +1,9 @@
-"""Small sound matrices of many kinds: by loompy, anndata (also in zarr) and h5py, and as 10x and Parse write them."""
+"""Small sound matrices of many kinds: by loompy, anndata, tiledbsoma, pyarrow and h5py, and as 10x and Parse do."""
 
 import dataclasses
 import gzip
 import string
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import loompy
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from good_parquets import write_parquet
+from good_somas import write_experiment
 from good_triples import put_tenx, write_triples
 from good_zarrs import write_store
 
@@ -40,7 +43,7 @@ class Case:
     notes : list of str
         How it was made, for people.
     files : list of Path
-        All files of a folder of triples; empty if the matrix is one file.
+        All files of a matrix of several, that of counts first; empty if the matrix is one file or a folder.
     """
 
     path: Path
@@ -60,17 +63,29 @@ class Content:
     cells: dict[str, Any]
 
 
-def good_matrix(rng: np.random.Generator, folder: Path) -> Case:
-    """Write one, and return how to read it."""
-    kinds = ["loompy", "loom", "anndata", "h5ad", "tenx", "triples", "zarr"]
-    kind = rng.choice(kinds, p=[0.1, 0.24, 0.1, 0.22, 0.1, 0.1, 0.14])
+KINDS = {
+    "loompy": 8, "loom": 18, "anndata": 8, "h5ad": 18, "tenx": 9, "triples": 9, "zarr": 11, "parquet": 11, "soma": 8,
+}  # fmt: skip
+"""How often each kind of a hundred matrices is."""
+THREADED = ("parquet", "soma")
+"""Those whose libraries have threads that a fork loses."""
+
+
+def good_matrix(rng: np.random.Generator, folder: Path, kinds: Collection[str] = tuple(KINDS)) -> Case:
+    """Write one of some kinds, and return how to read it."""
+    shares = np.array([KINDS[kind] for kind in kinds])
+    kind = str(rng.choice(list(kinds), p=shares / shares.sum()))
     content = _content(rng)
+    if kind == "parquet":
+        return _parquet(rng, folder, content)
     if kind in ("tenx", "triples"):
-        return _without_annotations(rng, folder, content, str(kind))
+        return _without_annotations(rng, folder, content, kind)
     options = _options(rng, content)
-    suffix = ".loom" if "loom" in kind else ".zarr" if kind == "zarr" else ".h5ad"
-    case = Case(folder / f"study{suffix}", options, int(rng.choice([50, 400, 20_000_000])), notes=[str(kind)])
-    writers = {"loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad, "zarr": _zarr}
+    suffix = ".loom" if "loom" in kind else f".{kind}" if kind in {"zarr", "soma"} else ".h5ad"
+    case = Case(folder / f"study{suffix}", options, int(rng.choice([50, 400, 20_000_000])), notes=[kind])
+    writers = {
+        "loompy": _by_loompy, "loom": _loom, "anndata": _by_anndata, "h5ad": _h5ad, "zarr": _zarr, "soma": _soma,
+    }  # fmt: skip
     writers[kind](rng, case, content)
     return case
 
@@ -88,13 +103,9 @@ def zip_whole(rng: np.random.Generator, case: Case) -> None:
 
 def _without_annotations(rng: np.random.Generator, folder: Path, content: Content, kind: str) -> Case:
     """Write counts with ids of genes and cells, and nothing else."""
-    counts = content.counts
-    if not counts.dtype.isnative or counts.dtype.kind == "b" or counts.dtype.itemsize < 4:
-        counts = counts.astype(str(rng.choice(["i4", "f8"])))
-    table = dict(zip(content.rows["ensembl_id"], content.rows["gene_type"], strict=True))
-    table[content.rows["ensembl_id"][0]] = TYPES[0]
+    counts = _wide(rng, content.counts)
     options = ReadOptions(
-        gene_table=GeneTable("genes.csv", table), cell_filter=False, compute_n_counts=True,
+        gene_table=_gene_table(content), cell_filter=False, compute_n_counts=True,
         allow_non_integer=bool(rng.random() < 0.3),
     )  # fmt: skip
     case = Case(folder / "study.h5", options, int(rng.choice([50, 400, 20_000_000])), notes=[kind])
@@ -112,6 +123,43 @@ def _without_annotations(rng: np.random.Generator, folder: Path, content: Conten
     with _file(rng, case.path) as file:
         case.notes.append(put_tenx(rng, file, dataset, counts, content.rows["ensembl_id"]))
     return case
+
+
+def _wide(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+    """Return counts in a type that text and Parquet have."""
+    if counts.dtype.isnative and counts.dtype.kind != "b" and counts.dtype.itemsize >= 4:
+        return counts
+    return counts.astype(str(rng.choice(["i4", "f8"])))
+
+
+def _gene_table(content: Content) -> GeneTable:
+    """Return a table of all genes, with at least one of the types that are selected."""
+    table = dict(zip(content.rows["ensembl_id"], content.rows["gene_type"], strict=True))
+    table[content.rows["ensembl_id"][0]] = TYPES[0]
+    return GeneTable("genes.csv", table)
+
+
+def _parquet(rng: np.random.Generator, folder: Path, content: Content) -> Case:
+    options = ReadOptions(
+        gene_table=_gene_table(content),
+        cell_filter=bool(rng.random() < 0.5),
+        compute_n_counts=bool(rng.random() < 0.5),
+        allow_non_integer=bool(rng.random() < 0.3),
+    )
+    case = Case(folder / "study.parquet", options, int(rng.choice([50, 400, 20_000_000])), notes=["parquet"])
+    counts = _wide(rng, content.counts)
+    counts[0, counts.sum(axis=0).argmax()] += 1  # in a cell that passes, so that a gene of the table is there
+    columns = {name: content.cells[name] for name in ("n_counts", "filter_pass")}
+    columns["n_counts"] = np.maximum(columns["n_counts"], 1)
+    note, case.files = write_parquet(rng, case.path, counts, content.rows["ensembl_id"], columns)
+    case.notes.append(note)
+    return case
+
+
+def _soma(rng: np.random.Generator, case: Case, content: Content) -> None:
+    made = _adata(rng, case, content)
+    made.layers.clear()
+    case.notes.append(write_experiment(rng, case.path, made))
 
 
 def _content(rng: np.random.Generator) -> Content:

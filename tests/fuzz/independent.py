@@ -11,6 +11,8 @@ import h5py
 import loompy
 import numpy as np
 import pandas as pd
+from good_parquets import read_parquet
+from good_somas import read_experiment
 from good_triples import read_tenx, read_triples
 
 from median_spark.matrices import ReadOptions
@@ -63,12 +65,20 @@ def read_independently(path: str, options: ReadOptions, place: str) -> Reading:
     options : ReadOptions
         How it is to be read.
     place : str
-        Which of an h5ad's matrices.
+        Which of a file's matrices.
     """
     name = path.removesuffix(".gz")
     if name.endswith((".h5", ".mtx")):
         counts, ids = read_tenx(Path(_unzipped(path))) if name.endswith(".h5") else read_triples(Path(path))
         found = _Table(counts, ids, None, np.ones(counts.shape[1], bool), None)
+    elif name.endswith(".parquet"):
+        counts, ids, obs = read_parquet(Path(path), place)
+        found = _Table(counts, ids, None, *_of_cells(obs, options))
+    elif name.endswith(".soma"):
+        counts, var, obs = read_experiment(Path(path), place)
+        types = _texts(var[options.names.gene_type]) if options.names.gene_type in var else None
+        ids = _texts(var[options.names.gene_id if options.names.gene_id in var else "var_id"])
+        found = _Table(counts, ids, types, *_of_cells(obs, options))
     else:
         plain = _unzipped(path)
         found = _loom(plain, options) if name.endswith(".loom") else _h5ad(plain, options, place)
@@ -179,13 +189,18 @@ def _h5ad(path: str, options: ReadOptions, place: str) -> _Table:
     types = var[names.gene_type] if names.gene_type in var else var.get("feature_type")
     if names.gene_type not in var and types is not None and not (types == "protein_coding").any():
         types = None
-    passed = np.ones(len(counts), bool)
+    passed, totals = _of_cells(obs, options)
+    return _checked(_Table(counts.T, _texts(ids), None if types is None else _texts(types), passed, totals))
+
+
+def _of_cells(obs: pd.DataFrame, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which cells pass, and their totals unless these are summed."""
+    names, passed, totals = options.names, np.ones(len(obs), bool), None
     if options.cell_filter:
         passed = np.asarray((obs[names.filter_pass] == 1).astype("boolean").fillna(False), dtype=bool)
-    totals = None
     if not options.compute_n_counts:
         totals = obs[names.n_counts].astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    return _checked(_Table(counts.T, _texts(ids), None if types is None else _texts(types), passed, totals))
+    return passed, totals
 
 
 def _layer(place: str) -> str:

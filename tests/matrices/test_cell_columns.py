@@ -1,16 +1,26 @@
 """What is kept of each cell: which attributes of which types, for the cells that pass."""
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from h5ads import categorical, write_h5ad
+from h5ads import categorical, nullable, write_h5ad
 from looms import random_counts, write_loom
 from parquets import write_lists, write_long
+from zarrs import chunk_files, write_zarr
 
 from median_spark.errors import InputError, UsageError
-from median_spark.matrices import ReadOptions, Unit, check_cell_columns, open_matrix, outline_of, values_of
+from median_spark.matrices import (
+    AttributeNames,
+    ReadOptions,
+    Unit,
+    check_cell_columns,
+    open_matrix,
+    outline_of,
+    values_of,
+)
 from median_spark.matrices.cell_columns import MOST_COLUMNS, kept_columns
+from median_spark.matrices.loom import LoomMatrix
 from median_spark.options import Style
 
 CELLS = 12
@@ -98,8 +108,6 @@ def test_totals_that_are_summed_are_kept(tmp_path):
 def test_a_total_under_another_name_is_kept_twice(tmp_path):
     totals = COUNTS.sum(axis=0) * 2
     path = write_loom(tmp_path / "study.loom", COUNTS, n_counts=None, col_depth=totals)
-    from median_spark.matrices import AttributeNames
-
     cells = cells_of(path, names=AttributeNames(n_counts="depth"))
     assert cells["n_counts"].to_pylist() == cells["depth"].to_pylist() == totals.tolist()
 
@@ -128,8 +136,10 @@ def test_names_that_engines_confuse_are_left_out_and_said(tmp_path):
 
 
 def test_an_attribute_called_cell_that_holds_the_ids_is_no_reason_for_a_warning(tmp_path):
-    path = write_lists(tmp_path / "counts.parquet", COUNTS)
-    assert "cell" in pa.parquet.read_schema(path).names
+    path = write_lists(
+        tmp_path / "counts.parquet", COUNTS, BARCODE_SUB_LIB_ID=None, cell=[f"c{n}" for n in range(CELLS)]
+    )
+    assert "cell" in pq.read_schema(path).names
     assert kept(path).warnings == ()
 
 
@@ -157,8 +167,6 @@ def test_a_named_attribute_of_another_kind_is_said_to_be_left_out(loom):
 
 def test_an_attribute_that_cannot_be_read_ends_the_unit_with_what_to_do(tmp_path, monkeypatch):
     path = write_loom(tmp_path / "study.loom", COUNTS, col_tissue=TISSUES)
-    from median_spark.matrices.loom import LoomMatrix
-
     read = LoomMatrix.cell_column
 
     def damaged(matrix, name, first, last):
@@ -180,26 +188,26 @@ def test_an_attribute_that_cannot_be_read_ends_the_unit_with_what_to_do(tmp_path
 class TestH5ad:
     @pytest.fixture
     def h5ad(self, tmp_path):
-        obs = {
-            "tissue": categorical([*TISSUES[:-1], None]),
-            "plate": pd.Categorical([1, 2, 3, 4] * 3),
-            "note": pd.array([*TISSUES[:-1], None], dtype="string"),
-            "age": pd.array([*range(CELLS - 1), None], dtype="Int64"),
-            "primary": pd.array([True] * (CELLS - 1) + [None], dtype="boolean"),
-            "score": np.append(np.ones(CELLS - 1), np.nan),
-        }
-        return write_h5ad(tmp_path / "study.h5ad", COUNTS, obs=obs)
+        return write_h5ad(
+            tmp_path / "study.h5ad",
+            COUNTS,
+            obs_tissue=categorical([*TISSUES[:-1], None]),
+            obs_plate=categorical([1, 2, 3, 4] * 3),
+            obs_note=nullable([*TISSUES[:-1], None], "string-array"),
+            obs_age=nullable([*range(CELLS - 1), None]),
+            obs_primary=nullable([True] * (CELLS - 1) + [None], "boolean"),
+            obs_score=np.append(np.ones(CELLS - 1), np.nan),
+        )
 
-    def test_types_and_missing_values_are_those_of_pandas(self, h5ad):
-        cells = cells_of(h5ad).to_pandas()
-        assert cells["tissue"].tolist()[:-1] == TISSUES[:-1]
-        assert cells["note"].tolist()[:-1] == TISSUES[:-1]
-        assert cells["plate"].tolist() == [1, 2, 3, 4] * 3
-        assert cells["tissue"].iloc[-1] is None or pd.isna(cells["tissue"].iloc[-1])
-        table = cells_of(h5ad)
-        assert [table[name].null_count for name in ("tissue", "note", "age", "primary", "score")] == [1, 1, 1, 1, 0]
-        assert table["age"].to_pylist() == [*range(CELLS - 1), None]
-        assert str(table.schema.field("primary").type) == "bool"
+    def test_texts_are_texts_numbers_are_numbers_and_what_is_missing_is_null(self, h5ad):
+        cells = cells_of(h5ad)
+        for name in ("tissue", "note"):
+            assert cells[name].to_pylist() == [*TISSUES[:-1], None]
+        assert cells["plate"].to_pylist() == [1, 2, 3, 4] * 3
+        assert cells["age"].to_pylist() == [*range(CELLS - 1), None]
+        assert cells["primary"].to_pylist() == [True] * (CELLS - 1) + [None]
+        assert cells["score"].null_count == 0
+        assert np.isnan(cells["score"][-1].as_py())
 
     def test_declared_types_are_those_of_every_unit(self, h5ad):
         declared = kept(h5ad).schema
@@ -209,8 +217,25 @@ class TestH5ad:
             assert (held.names, plain) == (declared.names, declared.types)
 
 
+def test_texts_of_which_a_zarr_store_lacks_a_chunk_are_left_out_and_said(tmp_path):
+    path = write_zarr(
+        tmp_path / "study.zarr", COUNTS, chunk=5, obs_note=[*TISSUES[:-2], "", ""], obs_other=TISSUES,
+        obs_maybe=nullable([*TISSUES[:-2], "", ""], "string-array"),
+    )  # fmt: skip
+    for column in ("note", "maybe/values"):
+        chunk_files(path, f"obs/{column}")[-1].unlink()
+    found = kept(path)
+    assert {"other"} == {"note", "other", "maybe"} & set(found.schema.names)
+    assert [warning.partition(" lacks")[0] for warning in found.warnings] == [
+        "not kept with the cells: obs column 'maybe'", "not kept with the cells: obs column 'note'",
+    ]  # fmt: skip
+    assert len(cells_of(path)) == CELLS
+
+
 def test_a_column_of_a_long_table_that_is_not_of_cells_is_left_out(tmp_path):
-    path = write_long(tmp_path / "table.parquet", COUNTS, symbol=True)
+    cells, genes = np.nonzero(COUNTS.T)
+    path = write_long(tmp_path / "table.parquet", COUNTS, symbol=[f"G{gene}" for gene in genes], plate=cells // 4)
+    assert "plate" in kept(path).schema.names
     assert "symbol" not in kept(path).schema.names
 
 

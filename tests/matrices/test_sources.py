@@ -1,17 +1,23 @@
 """Finding sources: each file once whatever leads to it, and names of any kind, which concern their own file only."""
 
 import os
+import shutil
 import socket
 import tempfile
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looms import random_counts
+from reading import assert_same, read
+from zarrs import write_zarr
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError
-from median_spark.matrices import SourceFile, equal_contents, equal_files, find_sources
+from median_spark.matrices import AttributeNames, SourceFile, equal_contents, equal_files, find_sources, open_matrix
 from median_spark.matrices.formats import Format
 from median_spark.matrices.loom import LoomMatrix
 
@@ -316,3 +322,35 @@ class TestMatricesOfSeveralFiles:
         assert self.found(tmp_path, ["a.table", "b.table"]) == {"a": ("/a.table", 10), "b": ("/b.table", 10)}
         assert self.found(tmp_path, ["c.loom"]) == {"c": ("/c.loom", 10)}
         assert self.found(tmp_path, [], "*.table") == {"a": ("/a.table", 10), "b": ("/b.table", 10)}
+
+
+class TestZippedStores:
+    """A zarr store in a zip file is named, with what to do, wherever it is met."""
+
+    ADVICE = "it is a zarr store in a zip file, which cannot be read: unzip it with `unzip 'a.zarr.zip' -d 'a.zarr'`"
+
+    def test_as_an_input(self, tmp_path):
+        touch(tmp_path, "a.zarr.zip")
+        with pytest.raises(InputError) as refused:
+            find_sources([f"{tmp_path}/a.zarr.zip"])
+        assert str(refused.value) == f"{tmp_path}/a.zarr.zip: {self.ADVICE}"
+
+    def test_as_a_matrix(self, tmp_path):
+        touch(tmp_path, "a.zarr.zip")
+        with pytest.raises(InputError) as refused:
+            open_matrix(f"{tmp_path}/a.zarr.zip", AttributeNames())
+        assert str(refused.value) == f"{tmp_path}/a.zarr.zip: {self.ADVICE}"
+
+    def test_beside_other_matrices(self, tmp_path):
+        touch(tmp_path, "a.zarr.zip", "b.loom", ".c.zarr.zip", "d.zip")
+        found = find_sources([str(tmp_path)])
+        assert [source.name for source in found] == ["b"]
+        assert [(one.path, one.why) for one in found.passed_over] == [(f"{tmp_path}/a.zarr.zip", self.ADVICE)]
+
+    def test_that_advice_makes_the_store_readable(self, tmp_path):
+        counts = random_counts(np.random.default_rng(2), 9, 7)
+        path = write_zarr(tmp_path / "made" / "a.zarr", counts)
+        shutil.make_archive(f"{tmp_path}/a.zarr", "zip", path)
+        with zipfile.ZipFile(tmp_path / "a.zarr.zip") as zipped:  # as `unzip` does
+            zipped.extractall(tmp_path / "a.zarr")
+        assert_same(read(tmp_path / "a.zarr"), read(path))

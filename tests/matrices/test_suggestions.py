@@ -3,12 +3,14 @@
 import re
 import shlex
 
+import h5py
 import numpy as np
 import pytest
 from h5ads import categorical, nullable, write_h5ad
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from looms import write_loom
+from tenx import write_tenx_h5
 
 from median_spark.cli.arguments import _COMMANDS as COMMANDS
 from median_spark.cli.arguments import build_parser, read_options
@@ -66,6 +68,9 @@ NAMES = {
     "good": {},
     "elsewhere": {"ensembl_id": None, "row_my id": IDS},
     "dashed": {"ensembl_id": None, "row_-id": IDS},
+    "more around them": {"ensembl_id": [f"{gene}|SYMBOL|7c5b1e{gene[-1]}" for gene in IDS], "row_gene_id": IDS},
+    "prefixes": {"ensembl_id": [f"GRCh38_{gene}" for gene in IDS]},
+    "lower case": {"ensembl_id": [gene.lower() for gene in IDS]},
     "versions": {"ensembl_id": [f"{gene}.{number}" for number, gene in enumerate(IDS)]},
 }
 TYPES = {
@@ -156,3 +161,14 @@ def test_as_many_cells_as_genes_are_told_apart(tmp_path):
     given = {"ensembl_id": ["TP53", "ACTB", "MYC"], "row_accession": IDS[:3]}
     path = write_loom(tmp_path / "s.loom", COUNTS[:3, :3], filter_pass=[0, 0, 0], **given)
     assert suggested(path, ReadOptions(gene_table=table)) == ["--gene-id-attr accession", "--no-cell-filter"]
+
+
+def test_a_file_of_probes_is_led_to_its_gene_ids_before_there_is_a_table(tmp_path):
+    """Visium's raw_probe_bc_matrix.h5: the rows are probes, their ids have an Ensembl id in them."""
+    probes = [f"{gene}|SYMBOL|{gene[-3:]}" for gene in IDS]
+    path = write_tenx_h5(tmp_path / "raw_probe_bc_matrix.h5", COUNTS, ids=probes)
+    with h5py.File(path, "r+") as file:
+        file["matrix/features/gene_id"] = [gene.encode() for gene in IDS]
+    proposed = suggested(path, ReadOptions())
+    assert proposed == ["--gene-table FILE", "--gene-id-attr gene_id"]
+    usable_with(path, proposed, tmp_path)

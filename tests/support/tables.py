@@ -67,7 +67,11 @@ def record_of(source, conversion="c0", parts=(), **changes):
 
 def cells_of(ids, n_genes=1, **attributes):
     """Return a table of cells, as a unit yields it."""
-    columns = {"cell": ids, "n_counts": [10.0] * len(ids), "n_genes": pa.array([n_genes] * len(ids), pa.int32())}
+    columns = {
+        "cell": pa.array(ids, pa.string()),
+        "n_counts": pa.array([10.0] * len(ids), pa.float64()),
+        "n_genes": pa.array([n_genes] * len(ids), pa.int32()),
+    }
     return pa.table(columns | attributes)
 
 

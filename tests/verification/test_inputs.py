@@ -27,6 +27,14 @@ def frames(rng, counts):
     obs["n_counts"] = counts.sum(axis=1).astype(np.float64)
     obs["filter_pass"] = pd.array((rng.random(CELLS) < 0.8).astype(int), dtype="Int64")
     obs.iloc[3, obs.columns.get_loc("filter_pass")] = pd.NA
+    obs["batch"] = pd.Categorical(rng.integers(3, size=CELLS))
+    obs["stage"] = pd.Categorical([None if number % 9 == 0 else f"E{number % 4}" for number in range(CELLS)])
+    obs["age"] = pd.array([None if number % 8 == 0 else number for number in range(CELLS)], dtype="Int32")
+    obs["primary"] = pd.array(
+        [None if number % 7 == 0 else number % 2 == 0 for number in range(CELLS)], dtype="boolean"
+    )
+    obs["score"] = rng.random(CELLS).astype(np.float32)
+    obs.iloc[5, obs.columns.get_loc("score")] = np.nan
     var = pd.DataFrame({"ensembl_id": IDS}, index=[f"name{number}" for number in range(GENES)])
     var.loc[["name7", "name9"], "ensembl_id"] = IDS[5]
     var["gene_type"] = pd.Categorical(rng.choice(["protein_coding", "miRNA", "lncRNA"], GENES))
@@ -108,6 +116,19 @@ def test_what_differs_from_the_matrix_is_caught_in_every_storage(copied, source,
     said = [line for line in differences(copied) if "cells or values differ" in line]
     assert said
     assert all(f"source '{source}', gene ENSG" in line and f"{source}.h5ad" in line for line in said)
+
+
+@pytest.mark.parametrize("column", ["batch", "age", "stage", "primary"])
+def test_attributes_that_differ_from_the_matrix_are_caught(copied, column):
+    (path,) = (copied / "expression" / "cells" / "source=csr").glob("*.parquet")
+    table = pq.read_table(path, partitioning=None)
+    held = table[column].to_pylist()
+    place = next(place for place, value in enumerate(held) if value is not None)
+    held[place] = None
+    changed = pa.array(held, table.schema.field(column).type)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, changed), path)
+    (found,) = differences(copied)
+    assert found.startswith(f"source 'csr': '{column}' of its cells differs from that in ")
 
 
 @pytest.mark.parametrize("rows", [1, 7])

@@ -71,6 +71,7 @@ def test_a_sound_result_has_no_differences(done):
     found = verify(str(done / "expression"), str(done / "medians"), genes=10**6, inputs=True, rows=200)
     assert found.differences == []
     assert any("values and cells against the matrices" in line for line in found.compared)
+    assert any("what is kept of cells against the matrices" in line for line in found.compared)
 
 
 def test_a_corrupted_median_is_caught(done):
@@ -95,6 +96,39 @@ def test_a_corrupted_value_is_caught(done, inputs):
     found = "".join(differences(done, inputs=inputs, rows=300))
     assert ": median is " in found
     assert ("cells or values differ from those in" in found) == inputs
+
+
+def spoil_cells(done, column, change):
+    """Change a column of a file of cells."""
+    path = next((done / "expression" / "cells").rglob("*.parquet"))
+    table = pq.read_table(path, partitioning=None)
+    held = pa.array([change(value) for value in table[column].to_pylist()], table.schema.field(column).type)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, held), path)
+
+
+@pytest.mark.parametrize("column", ["cell", "n_counts", "filter_pass"])
+def test_corrupted_cells_are_caught(done, column):
+    spoil_cells(done, column, lambda value: f"{value}x" if column == "cell" else value + 1)
+    assert differences(done) == []
+    (found,) = differences(done, inputs=True, rows=300)
+    assert f"'{column}' of its cells differs from that in" in found
+
+
+def test_a_corrupted_number_of_genes_is_caught(done):
+    spoil_cells(done, "n_genes", lambda value: value + 1)
+    (found,) = differences(done)
+    assert "sum of n_genes is " in found
+
+
+def test_cells_that_are_missing_are_caught(done):
+    path = next((done / "expression" / "cells").rglob("*.parquet"))
+    pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
+    found = "".join(differences(done))
+    assert "number of cells in each file is " in found
+    assert "number of cells that pass is " in found
+    path.unlink()
+    with pytest.raises(TableError, match="this file of cells cannot be read"):
+        differences(done)
 
 
 def test_a_changed_matrix_is_caught(done, corpus):

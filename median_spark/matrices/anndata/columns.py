@@ -12,32 +12,40 @@ import pyarrow as pa
 from median_spark.errors import InputError
 from median_spark.matrices.anndata.nodes import Array, Group, Node, Unstored
 from median_spark.matrices.contract import Numbers, Texts, brief
-from median_spark.matrices.tables import OTHER_TYPE, Table, Values, arrow_array, as_strings
+from median_spark.matrices.tables import OTHER_TYPE, StoredTable, Table, Values, arrow_array, as_strings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _OLD_CATEGORIES = "__categories"
 
+_COLUMN_ORDER = "column-order"
+"""Attribute that lists the columns. As for anndata, what it does not list is no column, wherever there is the list."""
+
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
 class IndexedTable(Table, Protocol):
-    """A table with an index beside its columns; messages call it by its `name`."""
+    """A table with an index beside its columns; messages call it by its `name`.
+
+    `unlisted` are the names of what would be columns if the frame's list of columns named them.
+    """
 
     name: str
+    unlisted: list[str]
 
     def index(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the index of the rows ``first <= row < last``, by default of all."""
 
 
-class Frame(IndexedTable):
+class Frame(StoredTable, IndexedTable):
     """One data frame; `name` is ``"obs"``, ``"var"`` or ``"raw.var"``, and its `columns` do not include the index."""
 
     def __init__(self, location: str, root: Group, held: Group | Array, name: str, axis: str, length: int) -> None:
         """Take a frame of a file whose root is given; before anndata 0.7 it is an array of records."""
         self.location, self.noun, self.axis, self.length = location, f"{name} column", axis, length
         self.name = name
+        self.unlisted: list[str] = []
         self._root, self._held = root, held
         self._index, self._columns = self._find_columns(f"the list of columns of {name}")
 
@@ -51,6 +59,15 @@ class Frame(IndexedTable):
         """Whether it has an index, as it must."""
         return self._index is not None
 
+    def absence(self, column: str) -> str:
+        """Return what is wrong where there is no such column."""
+        if column not in self.unlisted:
+            return super().absence(column)
+        return (
+            f"is not listed by attribute '{_COLUMN_ORDER}' of '{brief(self._held.path)}', so for AnnData it is no "
+            "column, though the file has data of this name (add the name to the attribute if it should be one)"
+        )
+
     def index(self, first: int = 0, last: int | None = None) -> Texts:
         """Return the index of the rows ``first <= row < last``, by default of all."""
         if self._index is None:
@@ -58,8 +75,8 @@ class Frame(IndexedTable):
             raise InputError(message)
         return self.strings(self._index, first, last)
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of a column, by default all."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column, by default all."""
         if isinstance(self._held, Array):
             self._check(column, self._held)
             values = self._held.values(self.place(column), first, last, field=column)
@@ -117,6 +134,14 @@ class Frame(IndexedTable):
         chosen = pa.DictionaryArray.from_arrays(indices, arrow_array(categories, None))
         return chosen if categories.dtype.kind in "OSU" else chosen.dictionary_decode()
 
+    def arrow_type(self, column: str) -> pa.DataType:
+        """Return the type of a column; InputError also if strings of any of its rows are not stored."""
+        held = self._held.find(column) if isinstance(self._held, Group) else None
+        strings = held.find("values") if isinstance(held, Group) else held
+        if isinstance(strings, Array):
+            strings.require_stored_strings(self.place(column))
+        return super().arrow_type(column)
+
     def _find_columns(self, what: str) -> tuple[str | None, list[str]]:
         if isinstance(self._held, Array):
             names = self._held.form(what).dtype.names or ()
@@ -126,7 +151,11 @@ class Frame(IndexedTable):
             index = next((name for name in ("_index", "index") if name in members), None)
         elif index not in members:
             index = None
-        return index, sorted(members - {index, _OLD_CATEGORIES})
+        unlisted, columns = members - {index, _OLD_CATEGORIES}, self._held.listed(_COLUMN_ORDER)
+        if columns is None:
+            return index, sorted(unlisted)
+        self.unlisted = sorted(unlisted.difference(columns))
+        return index, sorted(members.intersection(columns))
 
     def _encoded(self, column: str, held: Group, first: int, last: int | None) -> Values:
         """Read a column that is a group of arrays."""

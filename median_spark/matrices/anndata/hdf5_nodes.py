@@ -1,5 +1,6 @@
 """Groups and datasets of an HDF5 file as nodes of an AnnData file."""
 
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -9,7 +10,13 @@ from median_spark.matrices.contract import Numbers
 from median_spark.matrices.hdf5.arrays import AxisLabels, Grid, Vector
 from median_spark.matrices.hdf5.files import naming_damage, require_filters
 from median_spark.matrices.hdf5.lists import read_list
-from median_spark.matrices.hdf5.members import check_dataset, find_member, small_attribute, text_attribute
+from median_spark.matrices.hdf5.members import (
+    check_dataset,
+    find_member,
+    names_attribute,
+    small_attribute,
+    text_attribute,
+)
 from median_spark.matrices.hdf5.sizes import require_lines, require_strings
 from median_spark.matrices.integer_counts import dataset_holds_counts
 
@@ -22,7 +29,11 @@ class Hdf5Node(Node):
     def __init__(self, location: str, held: Any) -> None:
         self._location = location
         self._held = held
-        self.path = (held.name or "").lstrip("/")
+
+    @cached_property
+    def path(self) -> str:  # type: ignore[override]
+        """Its path from the root, without a slash before it."""
+        return (self._held.name or "").lstrip("/")
 
     def word(self, name: str) -> str | None:
         """Return an attribute that is a word, None if there is none."""
@@ -46,6 +57,10 @@ class Hdf5Group(Hdf5Node, Group):
         """Return the names of what it holds, ascending."""
         with naming_damage(self._location, what):
             return sorted(set(self._held))  # unlike `name in group`, a set of the names follows no link
+
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+        return names_attribute(self._location, self._held, attribute)
 
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
@@ -84,6 +99,9 @@ class Hdf5Array(Hdf5Node, Array):
     def require_strings(self, what: str, number: int, longest: int) -> None:
         """Reject strings that would take more memory than the file can ask for."""
         require_strings(self._location, what, self._held, number, longest)
+
+    def require_stored_strings(self, what: str) -> None:
+        """Do nothing: a list of which something is not stored is rejected wherever it is read."""
 
     def referred(self, attribute: str) -> Node | None:
         """Return what an attribute refers to."""

@@ -153,6 +153,8 @@ class AnnDataMatrix(TabledMatrix):
                 index = self._unreadable(error)
             columns = ", ".join(map(brief, frame.columns)) or "none"
             pairs += [(f"{frame.name} index", index), (f"{frame.name} columns", columns)]
+            if frame.unlisted:
+                pairs.append((f"{frame.name}, not listed", ", ".join(map(brief, frame.unlisted))))
         return pairs
 
     def _read(self) -> None:

@@ -88,6 +88,10 @@ class Group(Node):
         """Return the names of what it holds, ascending; `what` is what messages call these names."""
 
     @abstractmethod
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+
+    @abstractmethod
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
 
@@ -121,6 +125,10 @@ class Array(Node):
     @abstractmethod
     def require_strings(self, what: str, number: int, longest: int) -> None:
         """Reject strings that would take more memory than the file can ask for."""
+
+    @abstractmethod
+    def require_stored_strings(self, what: str) -> None:
+        """Reject strings of which the file does not store some; nothing happens if it holds something else."""
 
     @abstractmethod
     def referred(self, attribute: str) -> Node | None:

@@ -1,7 +1,7 @@
 """Opening HDF5 files, naming what is damaged in them, and the compressions that they need."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -69,12 +69,16 @@ def _why_unreadable(location: str, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def naming_damage(location: str, what: str) -> Iterator[None]:
-    """Turn whatever h5py raises while reading something into an InputError that names file and place."""
+def naming_damage(location: str, what: str | Callable[[], str]) -> Iterator[None]:
+    """Turn whatever h5py raises while reading something into an InputError that names file and place.
+
+    A function says what it is where that takes time: HDF5 looks for an object's name whenever it is asked.
+    """
     try:
         yield
     except _DAMAGE as error:
-        message = f"{location}: {what} cannot be read; the file is damaged ({error})"
+        place = what if isinstance(what, str) else what()
+        message = f"{location}: {place} cannot be read; the file is damaged ({error})"
         raise InputError(message) from error
 
 

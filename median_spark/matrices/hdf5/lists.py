@@ -11,7 +11,7 @@ from median_spark.guard import beat
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.hdf5.files import require_filters
 from median_spark.matrices.hdf5.sizes import file_bytes, require_strings, require_whole_chunks
-from median_spark.matrices.tables import OTHER_TYPE, Table, as_strings
+from median_spark.matrices.tables import OTHER_TYPE, StoredTable, as_strings
 
 _BLOCK_BYTES = 32 << 20
 """Bytes to read at once."""
@@ -23,7 +23,7 @@ _STRING_BYTES = 256 << 20
 """Bytes of strings of variable length to read at once; each may be as long as the file."""
 
 
-class Hdf5Table(Table):
+class Hdf5Table(StoredTable):
     """A table whose columns are HDF5 datasets."""
 
     def _read(self, column: str, held: h5py.Dataset, first: int = 0, last: int | None = None, **how: Any) -> Numbers:

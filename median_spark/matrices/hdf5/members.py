@@ -12,12 +12,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d
 
 from median_spark import storage
 from median_spark.errors import InputError
 from median_spark.matrices.contract import brief
 from median_spark.matrices.hdf5.files import naming_damage
-from median_spark.matrices.hdf5.lists import first_damaged
+from median_spark.matrices.hdf5.lists import first_damaged, odd_kind
 from median_spark.matrices.hdf5.sizes import require_backed
 from median_spark.matrices.tables import as_strings
 
@@ -29,6 +30,9 @@ _MOST_LINKS = 32
 _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_BYTES = 16, 1 << 16
 """What an attribute of HDF5 that is read here may have: it is a word, or two numbers."""
 
+_FEWEST_NAMES = 1_000
+"""Names that an attribute may list of any group; of a group with more members, so many."""
+
 
 def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
     """Return an object by its path from a group of this function or the file itself, None if there is none.
@@ -36,7 +40,7 @@ def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5p
     InputError if the way there leads into another file, the object's data lie in another file, or it declares a size
     that the file cannot hold.
     """
-    with naming_damage(location, f"'{_joined(group, path)}'"):
+    with naming_damage(location, lambda: f"'{_joined(group, path)}'"):
         member = _walk(location, group, path)
         if isinstance(member, h5py.Dataset):
             check_dataset(location, member)
@@ -46,7 +50,8 @@ def find_member(location: str, group: h5py.Group, path: str) -> h5py.Group | h5p
 def check_dataset(location: str, dataset: h5py.Dataset) -> None:
     """Reject a dataset whose data are in other places than its file, or that declares more than the file can hold."""
     name = (dataset.name or "a dataset without a name").lstrip("/")
-    if dataset.is_virtual:
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() == h5d.VIRTUAL:
         sources = dataset.virtual_sources()
         if any(source.file_name == "." and _parts(source.dset_name) == _parts(name) for source in sources):
             # HDF5 crashes where it reads such a dataset: nobody is to try.
@@ -59,7 +64,7 @@ def check_dataset(location: str, dataset: h5py.Dataset) -> None:
         parts = ", ".join(_with_state(location, file) for file in others[:3]) or "other datasets of this file"
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         problem = f"'{brief(name)}' is a virtual dataset, made of {parts}{more}"
-    elif dataset.external:
+    elif properties.get_external_count():
         parts = ", ".join(_with_state(location, file) for file, _, _ in dataset.external[:3])
         problem = f"the data of '{brief(name)}' lie outside this file, in {parts}"
     else:
@@ -82,20 +87,40 @@ def text_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) ->
     value = small_attribute(location, held, name)
     if value is None:
         return None
-    with naming_damage(location, f"attribute '{name}' of '{_joined(held)}'"):
+    with naming_damage(location, lambda: _attribute(held, name)):
         values = np.asarray(value)
         kind = f"{brief(values.dtype)} of shape {np.shape(value)}"
         if values.size == 1 and isinstance(values.ravel().tolist()[0], (str, bytes)):
             if first_damaged(values) < 0:
                 return str(as_strings(values)[0])
             kind = f"{brief(value)}, which has bytes after the NUL that ends a text"
-    message = f"{location}: attribute '{name}' of '{_joined(held)}' must be a word; it is {kind}"
+    message = f"{location}: {_attribute(held, name)} must be a word; it is {kind}"
+    raise InputError(message)
+
+
+def names_attribute(location: str, held: h5py.Group, name: str) -> list[str] | None:
+    """Return an attribute of HDF5 that lists some members of a group, None if there is none; InputError if it cannot.
+
+    One name may stand for a list of it. An empty text and an attribute without values list nothing.
+    """
+    with naming_damage(location, lambda: _attribute(held, name)):
+        if name not in held.attrs:
+            return None
+        identifier = held.attrs.get_id(name)
+        if identifier.shape is None or 0 in identifier.shape:
+            return []
+        number, most = math.prod(int(extent) for extent in identifier.shape), max(_FEWEST_NAMES, len(held))
+        kind = f"{brief(identifier.dtype)} of shape {identifier.shape}"
+        if identifier.dtype.kind in "OS" and odd_kind(identifier.dtype) is None and number <= most:
+            names = [str(text) for text in as_strings(np.asarray(held.attrs[name]))]
+            return names if names != [""] else []
+    message = f"{location}: {_attribute(held, name)} must list some of the group's members; it is {kind}"
     raise InputError(message)
 
 
 def small_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) -> Any:
     """Return an attribute of HDF5 that should be small, None if there is none; InputError if it is damaged or large."""
-    with naming_damage(location, f"attribute '{name}' of '{_joined(held)}'"):
+    with naming_damage(location, lambda: _attribute(held, name)):
         if name not in held.attrs:
             return None
         identifier = held.attrs.get_id(name)
@@ -105,8 +130,8 @@ def small_attribute(location: str, held: h5py.Group | h5py.Dataset, name: str) -
         if number <= _MOST_ATTRIBUTE_VALUES and size <= _MOST_ATTRIBUTE_BYTES:
             return held.attrs[name]
     message = (
-        f"{location}: attribute '{name}' of '{_joined(held)}' must be a word or a few numbers; it is declared to have "
-        f"{number:,} values of {size:,} bytes"
+        f"{location}: {_attribute(held, name)} must be a word or a few numbers; it is declared to have {number:,} "
+        f"values of {size:,} bytes"
     )
     raise InputError(message)
 
@@ -158,6 +183,10 @@ def _with_state(location: str, name: str) -> str:
         if missing:
             return f"'{brief(name)}' ({_MISSING})"
     return f"'{brief(name)}'"
+
+
+def _attribute(held: h5py.Group | h5py.Dataset, name: str) -> str:
+    return f"attribute '{name}' of '{_joined(held)}'"
 
 
 def _joined(held: Any, path: str = "") -> str:

@@ -1,5 +1,7 @@
 """Which columns of a Parquet file are genes, counts and cells, told by their exact names or by options."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -36,6 +38,7 @@ class CountColumns:
 
 def find_columns(location: str, schema: pa.Schema, names: AttributeNames, layer: str) -> CountColumns:
     """Return the columns that make a matrix; InputError if there are none of the names known or given."""
+    require_distinct(location, schema.names)
     gene_given = names.gene_id if names.gene_id in schema.names else None
     count_given = None if layer == AUTO_LAYER else layer
     if count_given is not None and count_given not in schema.names:
@@ -66,6 +69,14 @@ def find_columns(location: str, schema: pa.Schema, names: AttributeNames, layer:
     found = CountColumns(str(chosen[0]), str(chosen[1]), str(chosen[2]))
     _require_numbers(location, schema, found.count, schema.field(found.count).type)
     return found
+
+
+def require_distinct(location: str, names: Sequence[str]) -> None:
+    """Reject a file that has several columns of one name, as nothing tells which of them is meant."""
+    several = [name for name, number in Counter(names).items() if number > 1]
+    if several:
+        message = f"{location}: this file has several columns {listed(several, 4)}: give each a name of its own"
+        raise InputError(message, kind="several columns of one name")
 
 
 def _one(

@@ -15,6 +15,7 @@ from median_spark.matrices.arrow_columns import ArrowTable
 from median_spark.matrices.contract import Ints, brief
 from median_spark.matrices.coordinates import Numbering
 from median_spark.matrices.options import AttributeNames
+from median_spark.matrices.parquet.columns import require_distinct
 from median_spark.matrices.parquet.files import naming_damage
 
 _TABLE = "gene_metadata.parquet"
@@ -64,6 +65,7 @@ def tabled_genes(location: str, names: AttributeNames) -> GeneAxis | None:
         _refuse(location, found, f"has {stat.size:,} bytes, too many for a table of genes")
     with naming_damage(found, "this table of genes"):
         table = storage.with_retries(found, lambda: pq.ParquetFile(filesystem.open_input_file(path)).read())
+    require_distinct(found, table.column_names)
     id_column = names.gene_id if names.gene_id in table.column_names else "ensembl_id"
     lacking = [name for name in (_NUMBER, id_column) if name not in table.column_names]
     if lacking:

@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 
 from median_spark.errors import InputError
 from median_spark.matrices.arrow_columns import READABLE, array_values, is_readable
-from median_spark.matrices.contract import Ints, Numbers, Texts
+from median_spark.matrices.contract import Ints, Numbers, Texts, computable
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import LIST_CELLS, CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
 from median_spark.matrices.parquet.genes import distinct_genes, own_genes, tabled_genes
-from median_spark.matrices.tables import OTHER_TYPE, Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, StoredTable, Values
 
 _MARKER = (1, -2.0)
 """The first pair of a cell that marks its beginning and is no gene's count, in files made for language models."""
@@ -23,7 +23,7 @@ _WIDEST_TILE = 4096
 """Most cells of a row group that units keep whole; wider ones are read again by the next unit."""
 
 
-class ListCells(Table):
+class ListCells(StoredTable):
     """The columns of a file beside its two lists: an entry for each cell, read by row groups."""
 
     noun, axis = "column", "cells"
@@ -38,8 +38,8 @@ class ListCells(Table):
         """Return the names of the columns, ascending."""
         return self._columns
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of a column."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column."""
         kind = self._table.schema.field(column).type
         if not is_readable(kind):
             self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)
@@ -66,7 +66,7 @@ class ListEntries:
             )
             self.genes = own_genes(table.location, columns.gene, found, names)
         self.cells = ListCells(table, columns)
-        self.dtype = np.dtype(table.schema.field(columns.count).type.value_type.to_pandas_dtype())
+        self.dtype = computable(np.dtype(table.schema.field(columns.count).type.value_type.to_pandas_dtype()))
 
     @property
     def cells_per_tile(self) -> int:
@@ -109,7 +109,7 @@ class ListEntries:
                     row + int(np.searchsorted(np.cumsum(lengths), entry, side="right")), f"'{name}' has a null"
                 )
         genes = self.genes.numbers(held)
-        numbers: Numbers = counts.to_numpy(zero_copy_only=False)
+        numbers: Numbers = counts.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
         starts = (np.cumsum(lengths) - lengths)[lengths > 0]
         marked = starts[(genes[starts] == _MARKER[0]) & (numbers[starts] == _MARKER[1])]
         if len(marked) and self._has_marker:

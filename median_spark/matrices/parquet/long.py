@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from median_spark.errors import InputError, counted
 from median_spark.matrices.arrow_columns import READABLE, array_values, is_readable
-from median_spark.matrices.contract import Flags, Ints, Numbers, Texts, brief
+from median_spark.matrices.contract import Flags, Ints, Numbers, Texts, brief, computable
 from median_spark.matrices.options import AttributeNames
 from median_spark.matrices.parquet.columns import CountColumns
 from median_spark.matrices.parquet.files import ParquetTable, Piece, naming_damage
@@ -194,7 +194,7 @@ class LongEntries:
         self.genes = own_genes(table.location, columns.gene, self._index.genes, names)
         self.cells = LongCells(self._rows, columns, self._index)
         self.cells_per_tile = 1
-        self.dtype = np.dtype(table.schema.field(columns.count).type.to_pandas_dtype())
+        self.dtype = computable(np.dtype(table.schema.field(columns.count).type.to_pandas_dtype()))
 
     def stored_bytes(self, first: int, last: int) -> int:
         """Return the bytes of some cells, each with its share of its row groups."""
@@ -224,7 +224,7 @@ class LongEntries:
                     raise InputError(message)
             with naming_damage(self._table.location, f"column '{brief(self._columns.gene)}'"):
                 numbers = self.genes.numbers(genes)
-            yield rows.cells[start:stop], numbers, counts.to_numpy(zero_copy_only=False)
+            yield rows.cells[start:stop], numbers, counts.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
 
     def cell_ids(self, name: str | None, first: int, last: int) -> Texts:
         """Return the ids of some cells."""

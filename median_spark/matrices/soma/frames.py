@@ -13,12 +13,12 @@ from median_spark.matrices.arrow_columns import READABLE, array_values, is_reada
 from median_spark.matrices.contract import Ints
 from median_spark.matrices.coordinates import Numbering
 from median_spark.matrices.soma.opening import naming_damage
-from median_spark.matrices.tables import OTHER_TYPE, Table, Values
+from median_spark.matrices.tables import OTHER_TYPE, StoredTable, Values
 
 JOIN_ID = "soma_joinid"
 
 
-class SomaFrame(Table):
+class SomaFrame(StoredTable):
     """One data frame; its rows are in the order of soma_joinid, whose numbers may have gaps."""
 
     def __init__(self, location: str, held: Any, name: str, axis: str) -> None:
@@ -54,8 +54,8 @@ class SomaFrame(Table):
             raise InputError(message)
         return Numbering(self.length, int(ids[0]), ids)
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the entries ``first <= entry < last`` of a column, by default all."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the entries ``first <= entry < last`` of a column, by default all."""
         kind = self._kinds[column]
         if not is_readable(kind):
             self.refuse(column, f"holds {kind}; columns can be read that hold {READABLE}", OTHER_TYPE)

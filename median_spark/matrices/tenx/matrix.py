@@ -40,8 +40,8 @@ class _Lists(Hdf5Table):
         """Return the names of the lists, ascending."""
         return sorted(self._paths)
 
-    def values(self, column: str, first: int = 0, last: int | None = None) -> Values:
-        """Return the chosen entries ``first <= entry < last`` of a list, by default all."""
+    def read_values(self, column: str, first: int = 0, last: int | None = None) -> Values:
+        """Read the chosen entries ``first <= entry < last`` of a list, by default all."""
         held = find_member(self.location, self._group, self._paths[column])
         with naming_damage(self.location, self.place(column)):
             self._check(column, held)

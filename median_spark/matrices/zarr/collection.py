@@ -57,6 +57,7 @@ class _JoinedFrame(IndexedTable):
     def __init__(self, location: str, frames: list[Frame], pieces: _Pieces) -> None:
         self.location, self.length = location, int(pieces.bounds[-1])
         self._frames, self._pieces = frames, pieces
+        self.unlisted = sorted({name for frame in frames for name in frame.unlisted})
 
     @property
     def columns(self) -> list[str]:

@@ -24,6 +24,9 @@ _METADATA = {2: (".zarray", ".zgroup"), 3: ("zarr.json",)}
 _MOST_ATTRIBUTE_VALUES, _MOST_ATTRIBUTE_CHARACTERS = 16, 1 << 16
 """What an attribute that is read here may have: it is a word, or two numbers."""
 
+_FEWEST_NAMES = 1_000
+"""Names that an attribute may list of any group; of a group with more members, so many."""
+
 _BLOCK_BYTES = 32 << 20
 """Bytes of numbers to read at once."""
 
@@ -79,6 +82,20 @@ class ZarrGroup(ZarrNode, Group):
         files = _METADATA[self._held.metadata.zarr_format]
         below = {name: self._store.names_in(_joined(self.path, name)) for name in self._store.names_in(self.path)}
         return sorted(name for name, held in below.items() if not held.isdisjoint(files))
+
+    def listed(self, attribute: str) -> list[str] | None:
+        """Return the names that an attribute lists, None if there is no such attribute."""
+        place = f"attribute '{attribute}' of '{self.path or '/'}'"
+        with naming_damage(self._store.location, place):
+            if attribute not in self._held.attrs:
+                return None
+            value = self._held.attrs[attribute]
+        names = [value] if isinstance(value, str) else value
+        most = max(_FEWEST_NAMES, len(self._store.names_in(self.path)))
+        if isinstance(names, list) and len(names) <= most and all(isinstance(name, str) for name in names):
+            return names if names != [""] else []
+        message = f"{self._store.location}: {place} must list some of the group's members; it is {brief(value)}"
+        raise InputError(message)
 
     def find(self, path: str) -> Node | None:
         """Return a node by its path from this group, None if there is none."""
@@ -138,6 +155,11 @@ class ZarrArray(ZarrNode, Array):
                 f"bytes, where the store has {self._store.bytes:,}; it is damaged, or these are no names"
             )
             raise InputError(message)
+
+    def require_stored_strings(self, what: str) -> None:
+        """Reject strings of which the store lacks some chunk, without reading any."""
+        if self._held.dtype.kind in "OTUS" and self._held.ndim == 1:
+            self._chunks(what).require_stored(what, 0, self._held.shape[0])
 
     def referred(self, attribute: str) -> Node | None:
         """Return nothing: zarr has no references."""

@@ -151,10 +151,19 @@ class CorpusJob:
         """Return the same job with exact medians."""
         return replace(self, options=replace(self.options, exact=True))
 
-    def plan(self, cells: Grouping, universe: Sequence[str], genes: Sequence[str] | None = None) -> SweepPlan:
-        """Cut the parts of some cells into sweeps, over some genes or all."""
+    def plan(
+        self,
+        cells: Grouping,
+        universe: Sequence[str],
+        genes: Sequence[str] | None = None,
+        *,
+        by_group: bool = False,
+    ) -> SweepPlan:
+        """Cut the parts of some cells into sweeps, over some genes or all; say whether values are needed by group."""
         window = self.options.values_per_window
-        return plan_sweeps(self.table.values, cells.records, universe, genes, window, cell_groups=cells.cells)
+        return plan_sweeps(
+            self.table.values, cells.records, universe, genes, window, cell_groups=cells.cells, by_group=by_group
+        )
 
     def medians_of(self, cells: Grouping, folder: str | None = None, *, stability: bool = False) -> CorpusMedians:
         """Compute the medians of some cells of the table; see `table_medians`.
@@ -166,7 +175,7 @@ class CorpusJob:
         watch = Stopwatch()
         records = list(cells.records)
         universe = table.universe(records)
-        plan = self.plan(cells, universe)
+        plan = self.plan(cells, universe, by_group=folder is not None)
         if not plan.sweeps:
             message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
             raise TableError(message)
@@ -201,7 +210,7 @@ class CorpusJob:
     def _more_groups(self, cells: Grouping, universe: list[str], work: GroupWork, watch: Stopwatch) -> str:
         """Digest and refine some groups alone, and write their medians; return the file."""
         some = cells.only(work.digested)
-        plan = self.plan(some, universe)
+        plan = self.plan(some, universe, by_group=True)
         groups = counted(int(work.digested.sum()), "group")
         with naming_changes(self.table, cells.records):
             with self.progress.working(f"digesting {groups} more"):
@@ -221,7 +230,8 @@ class CorpusJob:
         self, cells: Grouping, plan: SweepPlan, found: "_Found", work: GroupWork | None, watch: Stopwatch
     ) -> "_Found":
         def plan_for(keys: list[str]) -> SweepPlan:
-            return self.plan(cells, plan.genes.tolist(), sorted({gene_and_group(key)[0] for key in keys}))
+            genes = sorted({gene_and_group(key)[0] for key in keys})
+            return self.plan(cells, plan.genes.tolist(), genes, by_group=work is not None)
 
         return replace(found, exact=exact_medians(self.spark, plan, found.merged, plan_for, self.progress, watch, work))
 

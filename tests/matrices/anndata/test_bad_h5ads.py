@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from h5ads import KINDS, categorical, put_sparse, write_h5ad
 from looms import random_counts
 from reading import read, refusal
 
-from median_spark.matrices import AttributeNames, ReadOptions
+from median_spark.matrices import AttributeNames, ReadOptions, open_matrix
 
 COUNTS = [[1, 0, 2], [3, 4, 0]]
 
@@ -271,3 +272,73 @@ class TestCounts:
             "X holds 1 count that is not whole among 60,000 counts looked at (gene 'ENSG00000000007' in cell 'cell300' "
             "has 1.25): if these are counts and not normalised values, --allow-non-integer takes them as they are"
         )
+
+
+@pytest.mark.filterwarnings("ignore:.*was written without encoding metadata")
+class TestColumnOrder:
+    """A column that the frame's list does not name is none, as for anndata; whatever else the list may be is told."""
+
+    @staticmethod
+    def listing(path, frame, listed):
+        with h5py.File(path, "r+") as file:
+            if listed is None:
+                del file[frame].attrs["column-order"]
+            else:
+                file[frame].attrs["column-order"] = listed
+        return path
+
+    @staticmethod
+    def by_anndata(path, frame):
+        return sorted(getattr(anndata.read_h5ad(path), frame).columns)
+
+    @staticmethod
+    def by_us(path, side):
+        with open_matrix(path, AttributeNames()) as matrix:
+            return matrix.attributes(side)
+
+    @pytest.mark.parametrize(
+        "listed",
+        ["", np.array([], dtype=h5py.string_dtype()), np.array([], dtype="f8"), np.array(["n_counts"], dtype=object),
+         np.array([b"n_counts", b"filter_pass"]), np.array(["filter_pass", "n_counts"], dtype=h5py.string_dtype())],
+    )  # fmt: skip
+    def test_columns_are_those_of_anndata(self, path, listed):
+        self.listing(path, "obs", listed)
+        assert self.by_us(path, "cell") == self.by_anndata(path, "obs")
+
+    def test_the_index_may_be_a_column_too(self, path):
+        with h5py.File(path, "r+") as file:
+            file["var"].attrs["_index"] = "ensembl_id"
+        assert self.by_us(path, "row") == self.by_anndata(path, "var") == ["ensembl_id", "gene_type"]
+
+    @pytest.mark.parametrize(("listed", "columns"), [(None, ["filter_pass", "n_counts"]), ("n_counts", ["n_counts"]),
+                                                     (h5py.Empty("f8"), [])])  # fmt: skip
+    def test_what_anndata_refuses_and_is_clear(self, path, listed, columns):
+        assert self.by_us(self.listing(path, "obs", listed), "cell") == columns
+
+    @pytest.mark.parametrize(
+        ("listed", "found"),
+        [(np.array([1, 2]), "int64 of shape (2,)"), (1.5, "float64 of shape ()"),
+         (np.array(["n_counts"] * 1_001, dtype=h5py.string_dtype()), "object of shape (1001,)"),
+         (np.array([[1, 2]]), "int64 of shape (1, 2)")],
+    )  # fmt: skip
+    def test_what_is_no_list_of_members(self, path, listed, found):
+        assert refusal(self.listing(path, "obs", listed)) == (
+            f"attribute 'column-order' of 'obs' must list some of the group's members; it is {found}"
+        )
+
+    @pytest.mark.parametrize(("frame", "column", "kept"), [("obs", "n_counts", "filter_pass"),
+                                                           ("var", "ensembl_id", "gene_type")])  # fmt: skip
+    def test_a_column_that_is_there_and_not_listed(self, path, frame, column, kept):
+        said = refusal(self.listing(path, frame, np.array([kept], dtype=h5py.string_dtype())))
+        assert said.startswith(
+            f"{frame} column '{column}' is not listed by attribute 'column-order' of '{frame}', so for AnnData it is "
+            "no column, though the file has data of this name (add the name to the attribute if it should be one); it "
+            f"has '{kept}': "
+        )
+        with open_matrix(path, AttributeNames()) as matrix:
+            assert (f"{frame}, not listed", column) in matrix.describe()
+
+    def test_gene_types_that_are_not_listed_select_nothing(self, path):
+        listed = np.array(["ensembl_id"], dtype=h5py.string_dtype())
+        with open_matrix(self.listing(path, "var", listed), AttributeNames()) as matrix:
+            assert matrix.gene_types() is None

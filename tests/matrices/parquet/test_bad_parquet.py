@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from looms import random_counts
 from parquets import write_gene_table, write_lists, write_long, write_table
@@ -85,6 +86,22 @@ class TestFile:
         assert refusal(path, ReadOptions(names=AttributeNames(gene_id="gene"))).startswith(
             "an attribute for the gene type"
         )
+
+    @pytest.mark.parametrize("name", ["count", "gene", "cell", "n_counts", "more"])
+    def test_several_columns_of_one_name(self, tmp_path, name):
+        path = write_long(tmp_path / "a.parquet", [[1, 2], [0, 3]], more=[1, 2, 3])
+        table = pq.read_table(path)
+        pq.write_table(table.append_column(name, table[name]), path)
+        assert refusal(path, LONG) == f"this file has several columns '{name}': give each a name of its own"
+
+    @pytest.mark.parametrize("name", ["token_id", "ensembl_id", "gene_symbol"])
+    def test_a_table_of_genes_with_several_columns_of_one_name(self, folder, name):
+        path, beside = write_lists(folder / "a.parquet", [[1, 2]]), str(folder / "gene_metadata.parquet")
+        table = pq.read_table(beside)
+        pq.write_table(table.append_column(name, table[name]), beside)
+        with pytest.raises(InputError) as refused:
+            convert(path, SUMMED)
+        assert str(refused.value) == (f"{beside}: this file has several columns '{name}': give each a name of its own")
 
     def test_a_column_of_counts_that_is_not_there(self, tmp_path):
         path = write_long(tmp_path / "a.parquet", [[1, 2]])

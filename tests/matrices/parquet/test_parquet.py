@@ -49,10 +49,11 @@ class TestLists:
         assert_same(read(path, SUMMED), expected)
         assert_same(read(path, SUMMED, cuts=[1, 2, 17, 40]), expected)
 
-    @pytest.mark.parametrize("dtype", [pa.float64(), pa.int16(), pa.uint64(), pa.int64()])
+    @pytest.mark.parametrize("dtype", [pa.float64(), pa.float16(), pa.int16(), pa.uint64(), pa.int64()])
     def test_every_number_type(self, tmp_path, counts, expected, dtype):
         write_gene_table(tmp_path / "gene_metadata.parquet", GENES)
-        path = write_lists(tmp_path / "train.parquet", counts, dtype=dtype, marker=False)
+        held = counts.astype(np.float16) if dtype == pa.float16() else counts
+        path = write_lists(tmp_path / "train.parquet", held, dtype=dtype, marker=False)
         assert_same(read(path, SUMMED, cuts=[20]), expected)
 
     def test_totals_and_a_filter_from_columns(self, tmp_path, counts):
@@ -137,6 +138,11 @@ class TestLong:
         assert_same(read(path, LONG), expected)
         assert_same(read(path, LONG, cuts=[1, 2, 17, 40]), expected)
         assert_same(read(path, SUMMED, cuts=[16, 17]), expected)
+
+    @pytest.mark.parametrize("dtype", ["f2", "f8", "u1", "u8", "i2"])
+    def test_every_number_type(self, tmp_path, counts, expected, dtype):
+        path = write_long(tmp_path / "table.parquet", counts.astype(dtype))
+        assert_same(read(path, SUMMED, cuts=[20]), expected)
 
     def test_other_names_numbers_of_cells_and_dictionaries(self, tmp_path, counts, expected):
         cells, genes = np.nonzero(counts.T)

@@ -311,3 +311,22 @@ class TestDeclaredSizes:
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
         tracemalloc.stop()
         return message
+
+
+class TestColumnOrder:
+    @pytest.mark.parametrize("version", VERSIONS)
+    @pytest.mark.parametrize(("listed", "columns"), [(["n_counts"], ["n_counts"]), ([], []), ("", []),
+                                                     ("n_counts", ["n_counts"])])  # fmt: skip
+    def test_columns_are_those_that_the_frame_lists(self, tmp_path, counts, version, listed, columns):
+        path = write_zarr(tmp_path / "a.zarr", counts, version=version)
+        zarr.open_group(path)["obs"].attrs["column-order"] = listed
+        with open_matrix(path, AttributeNames()) as matrix:
+            assert matrix.attributes("cell") == columns
+
+    @pytest.mark.parametrize("listed", [3, [1, 2], {"n_counts": 0}, ["n_counts"] * 1_001])
+    def test_what_is_no_list_of_members(self, tmp_path, counts, listed):
+        path = write_zarr(tmp_path / "a.zarr", counts)
+        zarr.open_group(path)["obs"].attrs["column-order"] = listed
+        assert re.fullmatch(
+            r"attribute 'column-order' of 'obs' must list some of the group's members; it is .*", refusal(path)
+        )
