@@ -11,27 +11,28 @@ DEMO := demo
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv
+setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv, and let Spark start fast
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s: name another with make PYTHON=python3.11" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev,docs]'
+	@$(BIN)/python -m median_spark.spark.make_class_archive || true
 	@touch $@
 
 java:
 	@$(PYTHON) median_spark/spark/engine/java.py
 
 run: java setup  ## Write a demo corpus to demo/corpus and compute its medians into demo/result
-	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --out $(DEMO)/corpus; }
+	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --quiet --out $(DEMO)/corpus; }
 	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
 
 # Files are begun in the order of tests/conftest.py: those that start Spark first, for they take longest.
 test: java setup  ## Run the tests that are quick and need no cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not cluster"
 
-test-slow: java setup  ## Run the slow tests: kills, compiled code, real data, and all variants of what make test tries once
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow and not cluster" --durations 12
+test-slow: java setup  ## Run the slow tests: kills, compiled code, real data, and all variants and examples of what make test tries once
+	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow and not cluster" --durations 12
 
 test-seeds: setup  ## Run tests without Spark on five new seeds, in random order, elsewhere, on an older processor (20 minutes)
 	$(BIN)/python tests/seeds.py $(SEEDS)

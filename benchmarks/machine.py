@@ -32,9 +32,14 @@ def cores() -> int:
 
 
 def _processor() -> str:
+    """Return the processor's name, family and model: names of virtual machines' processors tell little."""
     cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = [re.search(rf"^{field}\s*:\s*(.+)$", text, re.MULTILINE) for field in ("model name", "cpu family", "model")]
+    if found[0] is None:
+        return platform.processor() or platform.machine()
+    name, family, model = (match[1] if match else "unknown" for match in found)
+    return f"{name}, family {family}, model {model}"
 
 
 def _system() -> str:

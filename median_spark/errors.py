@@ -4,6 +4,8 @@ Every message is one sentence that names the file, the field, what was found and
 option, it has a neutral mention of `median_spark.options`; `str` of an error names the arguments of Python functions.
 """
 
+from collections.abc import Iterable
+
 from median_spark.display import printable
 from median_spark.options import Style, worded
 
@@ -105,6 +107,22 @@ def listed(names: list[str], most: int = 5) -> str:
     shown = ", ".join(repr(shortened(name, _LONGEST_NAME)) for name in names[:most])
     more = len(names) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def once_each(said: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return sentences about sources, each once; one that several share has their number and first names.
+
+    `said` are triples: the name of a source, what it is called if a sentence is about it alone, and the sentence.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for name, alone, sentence in said:
+        alike.setdefault(sentence, []).append((name, alone))
+    return [
+        f"{same[0][1]}: {sentence}"
+        if len(same) == 1
+        else f"{counted(len(same), 'source')} ({listed([name for name, _ in same], 3)}): {sentence}"
+        for sentence, same in alike.items()
+    ]
 
 
 def shortened(text: str, most: int) -> str:

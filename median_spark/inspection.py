@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from median_spark import storage
+from median_spark.corpus_inspection import describe_corpus
 from median_spark.errors import InputError, MedianSparkError, TableError, counted, listed
 from median_spark.expression import SourceRecord, open_table, require_uniform
+from median_spark.geneformer import DictionaryFigures, group_text
 from median_spark.genes import RowCounts
 from median_spark.guard import read_guarded
-from median_spark.matrices import ReadOptions, matrix_at, open_matrix
+from median_spark.matrices import FoundSources, ReadOptions, find_sources, matrix_at, open_matrix
 from median_spark.matrices.chosen_cells import COMPUTED, of_location
 from median_spark.matrices.contract import brief
 from median_spark.matrices.known_layouts import AUTO_LAYOUT
 from median_spark.matrices.layouts import open_source, resembles
 from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
-from median_spark.results import layout, read_provenance, read_summary
+from median_spark.results import ResultSummary, layout, read_provenance, read_summary
 
 _LISTED = 50
 Findings = tuple[tuple[str, str], ...]
@@ -57,7 +59,7 @@ def inspect(path: str, options: ReadOptions | None = None) -> list[tuple[str, st
     Parameters
     ----------
     path : str
-        Path or URI of a matrix, an expression table, a result, or the folder of a run.
+        Path or URI of a matrix, a folder of matrices, an expression table, a result, or the folder of a run.
     options : ReadOptions, optional
         Options that a matrix would be converted with.
 
@@ -92,7 +94,7 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     Parameters
     ----------
     path : str
-        Path or URI of a matrix, an expression table, a result, or the folder of a run.
+        Path or URI of a matrix, a folder of matrices, an expression table, a result, or the folder of a run.
     options : ReadOptions, optional
         Options that a matrix would be converted with.
 
@@ -127,9 +129,18 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     matrix = matrix_at(location, held)
     if matrix is not None:
         return _examine_matrix(matrix, of_location(matrix, options or ReadOptions()))
-    what = "there is no such file or folder" if kind == "nothing" else "this folder holds none of these"
-    message = f"{location}: {what}: name a matrix, an expression table, a result, or the folder of a run"
-    return Inspection((), InputError(message))
+    try:
+        found = find_sources([location])
+    except InputError as error:
+        what = "name a matrix, a folder of matrices, an expression table, a result, or the folder of a run"
+        return Inspection((), InputError(f"{error.text}: {what}"))
+    return _examine_corpus(location, found, options or ReadOptions())
+
+
+def _examine_corpus(location: str, found: FoundSources, options: ReadOptions) -> Inspection:
+    findings, problem = describe_corpus(location, found, options)
+    inspection = Inspection(tuple(findings))
+    return inspection if problem is None else _rejected(location, inspection, problem)
 
 
 def _examine_run(location: str, held: set[str]) -> Inspection:
@@ -270,15 +281,65 @@ def _known_of_cells(records: list[SourceRecord]) -> str:
 
 
 def _result(location: str) -> Iterator[tuple[str, str]]:
-    figures, provenance = read_summary(location).as_json(), read_provenance(location)
+    summary, provenance = read_summary(location), read_provenance(location)
     yield "result", location
-    dictionaries = figures.pop("geneformer") or {}
-    figures |= {f"geneformer {field}": figure for field, figure in dictionaries.items()}
-    del figures["failed_sources"]
-    for field, figure in figures.items():
-        known = f"{figure:,}" if isinstance(figure, (int, float)) else str(figure)
-        yield field.replace("_", " "), "unknown" if figure is None else known
-    yield "written", str(provenance.written)
-    yield "by", f"median_spark {provenance.software.get('median_spark')}"
+    yield "sources", _known(summary.sources)
+    yield "cells passing", f"{_known(summary.cells_passed)} of {_known(summary.cells)}"
+    yield "values", f"{summary.values:,}"
+    if summary.worst_digest_rank_error is None:
+        yield "medians", summary.medians_are
+    yield from result_figures(summary)
+    yield "target sum", "unknown" if summary.target_sum is None else f"{summary.target_sum:,g}"
+    yield "compression", f"{summary.compression:g}"
+    if summary.groups_apart is not None:
+        yield "groups apart", listed(summary.groups_apart) or "none"
+    yield "written", f"{provenance.written} by median_spark {provenance.software.get('median_spark')}"
     for failure in provenance.failed_sources:
         yield "failed source", f"{failure.source}: {failure.reason}"
+
+
+def _known(number: int | None) -> str:
+    return "an unknown number" if number is None else f"{number:,}"
+
+
+def result_figures(summary: ResultSummary) -> Findings:
+    """Return what a result says of its genes, its medians and its dictionaries, as pairs of field and finding."""
+    figures = [
+        (
+            "genes",
+            f"{summary.genes:,}: {summary.genes_detected:,} detected, "
+            f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
+            f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
+            f"median detection count {summary.median_detection_count:,g}",
+        )
+    ]
+    if summary.worst_digest_rank_error is not None:
+        error = (
+            f"exact; the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of a gene's ranks "
+            f"({summary.p99_digest_rank_error:.2%} at the 99th percentile of genes)"
+        )
+        figures.append(("medians", error))
+    if summary.geneformer is not None:
+        figures.append(("dictionaries", _dictionaries(summary.geneformer)))
+    return tuple(figures)
+
+
+def _dictionaries(figures: DictionaryFigures) -> str:
+    """Return what is in the dictionaries that a tokenizer loads, and what was left out of them."""
+    left_out = [
+        f"{counted(number, noun)} {why}"
+        for number, noun, why in (
+            (figures.genes_in_fewer_cells, "gene", f"detected in fewer than {counted(figures.min_cells, 'cell')}"),
+            (figures.genes_without_usable_median, "gene", "whose median is no number above 0"),
+            (figures.genes_told_apart_by_case, "gene", "whose id differs from another's by case only"),
+            (figures.ambiguous_names, "name", "of several genes"),
+        )
+        if number
+    ]
+    group = f" of {group_text(figures.dictionary_of)}" if figures.dictionary_of else ""
+    factors = f"{figures.factor}s{group}: " if group or figures.factor == "mean" else ""
+    return (
+        f"{factors}{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
+        f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from median_spark import storage
 from median_spark.digests import check_digest_folder
-from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed
+from median_spark.display import printable
+from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed, once_each
 from median_spark.expression import (
     SOURCE,
     ExpressionTable,
@@ -252,10 +253,18 @@ def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions)
 
 
 def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
-    """Return the lines that say why sources failed: one sentence for one, else a line each under a heading."""
+    """Return the lines that say why sources failed: one sentence for one, else lines under a heading."""
     if len(failures) == 1:
         return [failures[0].problem]
-    return [f"{heading}:", *(f"  {failure.problem}" for failure in failures)]
+    return [f"{heading}:", *(f"  {problem}" for problem in distinct_problems(failures))]
+
+
+def distinct_problems(failures: Sequence[FailureRecord]) -> list[str]:
+    """Return why sources failed; a sentence that several share is said once, with their number and first names."""
+    return once_each(
+        (failure.source, printable(failure.path), InputError(failure.problem).without(failure.path))
+        for failure in failures
+    )
 
 
 def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:

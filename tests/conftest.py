@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from examples import ALL
 from median_spark.demo import write_demo
 
 # Helpers that assert: pytest explains what failed there, too.
@@ -13,14 +14,26 @@ pytest.register_assert_rewrite(
     "browser", "connect_server", "processes", "reading", "report_folders", "s3_server", "standalone_cluster"
 )
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+settings.register_profile(
+    "all", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=ALL
+)
+settings.register_profile("quick", settings.get_profile("all"), max_examples=15)
 # For make test-seeds: --hypothesis-seed alone decides the examples, not what earlier runs have kept.
-settings.register_profile("seeds", settings.get_profile("default"), derandomize=False, database=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.register_profile("seeds", settings.get_profile("all"), derandomize=False, database=None)
+settings.load_profile(PROFILE)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects what -m does not name
 def pytest_collection_modifyitems(items):
-    """Bring files that start Spark to the front: the last to be begun must not keep one process busy by itself."""
+    """Take properties for slow tests where they are tried on all examples, and begin files that start Spark first.
+
+    The last file to be begun must not keep one process busy by itself.
+    """
+    if PROFILE == "all":
+        for item in items:
+            if getattr(item, "obj", None) is not None and is_hypothesis_test(item.obj):
+                item.add_marker("slow")
     long = {item.path for item in items if item.get_closest_marker("spark")}
     items.sort(key=lambda item: item.path not in long)
 
@@ -40,6 +53,25 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "corpus"
     write_demo(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_expression(spark, demo, tmp_path_factory):
+    """The expression table of the demo corpus, read with its gene table; not to be written to."""
+    from median_spark import ReadOptions, convert, read_gene_table
+
+    out = tmp_path_factory.mktemp("demo_expression") / "x"
+    reading = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
+    convert(str(demo), str(out), spark=spark, reading=reading)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def demo_values(demo):
+    """The values of each gene of the demo corpus and its number of sources, by the independent implementation."""
+    from oracle import corpus_values, read_types
+
+    return corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import loompy
 import numpy as np
 import pytest
 
+from median_spark.cli.main import main
 from median_spark.demo import write_demo
 from median_spark.errors import OutputError, UsageError
 
@@ -46,6 +47,16 @@ def test_consists_of_two_databases_and_a_gene_table(demo, looms):
 
 def test_names_the_looms_it_wrote(tmp_path):
     assert write_demo(str(tmp_path)) == [str(tmp_path / f"{name}.loom") for name in NAMES]
+
+
+def test_the_command_says_where_the_looms_are_and_what_to_try_unless_it_is_to_be_quiet(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "loud")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-1] == [str(tmp_path / "loud" / f"{name}.loom") for name in NAMES]
+    assert lines[-1].startswith("try: median-spark run ")
+    assert main(["demo", "--quiet", "--out", str(tmp_path / "quiet")]) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "quiet" / f"{NAMES[0]}.loom").is_file()
 
 
 def test_same_seed_same_content(tmp_path, demo):

@@ -12,7 +12,7 @@ from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from tables import PARAMETERS, record_file, record_of
 
-from median_spark import inspection
+from median_spark import corpus_inspection, inspection
 from median_spark.cli.main import main
 from median_spark.digests import digest_values
 from median_spark.errors import InputError, TableError
@@ -233,11 +233,13 @@ class TestResult:
         write_medians(tmp_path / "medians")
         found = fields(tmp_path / "medians")
         assert found["result"] == [str(tmp_path / "medians")]
-        assert (found["genes"], found["genes detected"]) == (["3"], ["2"])
-        assert found["target sum"] == ["10,000.0"]
-        assert (found["geneformer genes"], found["geneformer min cells"]) == (["2"], ["1"])
+        assert found["genes"] == [
+            "3: 2 detected, 0 in more than 100 cells, 0 in more than 1,000; median detection count 1"
+        ]
+        assert (found["target sum"], found["compression"]) == (["10,000"], ["100"])
+        assert found["dictionaries"][0].startswith("2 genes after the special tokens pad, mask")
         assert found["failed source"] == ["db/broken: is cut off"]
-        assert found["by"][0].startswith("median_spark ")
+        assert " by median_spark " in found["written"][0]
 
     @pytest.mark.parametrize("text", ["", "{", "[]", None])
     @pytest.mark.parametrize("name", ["provenance.json", "summary.json"])
@@ -269,12 +271,65 @@ class TestNothing:
             inspect(str(tmp_path / "missing"))
 
     def test_empty_folder_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match="this folder holds none of these"):
+        with pytest.raises(InputError, match=f"{tmp_path}: there is no .loom .* it is empty: name a matrix"):
             inspect(str(tmp_path))
 
-    def test_folder_of_looms_is_refused(self, loom, tmp_path):
-        with pytest.raises(InputError, match=f"{tmp_path}: this folder holds none of these: name a matrix"):
-            inspect(str(tmp_path))
+
+class TestCorpus:
+    """Folders and patterns of several matrices."""
+
+    def write(self, folder):
+        counts = random_counts(np.random.default_rng(0), 8, 5, density=0.5)
+        for name in ("db1/one.loom", "db2/two.loom"):
+            (folder / name).parent.mkdir()
+            write_loom(folder / name, counts, filter_pass=[1, 0, 1, 1, 0], n_counts=counts.sum(axis=0))
+        write_h5ad(folder / "three.h5ad", counts)
+
+    def test_says_what_it_holds_and_what_each_would_give(self, tmp_path):
+        self.write(tmp_path)
+        found = fields(tmp_path)
+        assert found["folder of matrices"] == [str(tmp_path)]
+        assert found["matrices"][0].startswith("3, ")
+        assert found["formats"] == ["h5ad (1), loom (2)"]
+        assert found["layouts"] == ["geneformer (3)"]
+        assert found["cells passing"] == ["11 of 15"]
+        assert found[""] == [
+            "db1/one: 3 of 5 cells pass, 8 genes",
+            "db2/two: 3 of 5 cells pass, 8 genes",
+            "three: 5 of 5 cells pass, 8 genes",
+        ]
+        assert found["can be used"] == ["yes; their counts were not read, except for a few"]
+
+    def test_a_reason_that_several_share_is_said_once(self, tmp_path, capsys):
+        self.write(tmp_path)
+        for name in ("a", "b", "c", "d"):
+            write_loom(tmp_path / f"{name}.loom", np.ones((2, 3)), n_counts=None)
+        (tmp_path / "text.loom").write_text("not HDF5")
+        assert main(["inspect", str(tmp_path)]) == 2
+        lines = capsys.readouterr().out.splitlines()
+        reasons = [line.removeprefix("cannot be used").strip() for line in lines if line.startswith("cannot be used")]
+        assert reasons[0].startswith("4 sources ('a', 'b', 'c' and 1 more): column attribute 'n_counts' is missing")
+        assert reasons[1].startswith(f"{tmp_path}/text.loom: this is not an HDF5 file")
+        assert lines[-1].startswith("can be used         no: 5 of 8 matrices cannot be used; inspect one of them")
+
+    def test_follows_a_pattern_and_the_options(self, tmp_path):
+        self.write(tmp_path)
+        found = fields(tmp_path / "db*" / "*.loom", ReadOptions(cell_filter=False))
+        assert found["cells passing"] == ["10 of 10"]
+
+    def test_of_many_some_are_opened(self, tmp_path, monkeypatch):
+        self.write(tmp_path)
+        monkeypatch.setattr(corpus_inspection, "MOST_EXAMINED", 2)
+        found = fields(tmp_path)
+        assert found["matrices"][0].startswith("3, ")
+        assert found["inspected"] == ["2 of these, at equal distances in the order of their names"]
+        assert [line.partition(":")[0] for line in found[""]] == ["db1/one", "three"]
+
+    def test_one_that_crashes_its_reader_is_named(self, tmp_path, monkeypatch):
+        self.write(tmp_path)
+        monkeypatch.setattr(corpus_inspection, "_glance", crash)
+        problem = examine(str(tmp_path)).problem
+        assert "3 of 3 matrices cannot be used" in str(problem)
 
 
 class TestStatus:
@@ -374,4 +429,4 @@ class TestStatus:
         status, out, _ = self.said(tmp_path / "run", capsys)
         assert status == 2
         assert str(path) in out
-        assert "geneformer genes" in out
+        assert "after the special tokens" in out

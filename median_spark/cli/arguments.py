@@ -135,7 +135,9 @@ def _verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="a matrix, an expression table, a result, or the folder of a run")
+    parser.add_argument("path", metavar="PATH",
+                        help="a matrix, a folder of matrices or a pattern in quotes, an expression table, a result, or "
+                        "the folder of a run")  # fmt: skip
     _add_reading(parser)
     _add_json(parser)
     _add_debug(parser)
@@ -154,6 +156,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     _add_debug(parser)
 
 

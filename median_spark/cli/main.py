@@ -37,6 +37,7 @@ from median_spark.cli.document import document_text, inspection_document, outcom
 from median_spark.cli.log import active_logger, close_log, log, open_log
 from median_spark.cli.summary import Summary, aligned
 from median_spark.cli.text import (
+    comparison_lines,
     conversion_summary,
     failure_lines,
     inspection_text,
@@ -56,9 +57,8 @@ from median_spark.results import MergeRecord, ResultSummary, read_provenance
 from median_spark.storage import without_secrets
 
 if TYPE_CHECKING:  # commands that need no Spark start without it
-    from pyspark.sql import SparkSession
-
     from median_spark.progress import ProgressReporter
+    from median_spark.spark.engine.later import LaterSession
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -133,18 +133,18 @@ def _unexpected(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _engine(args: argparse.Namespace) -> "Iterator[tuple[SparkSession, ProgressReporter]]":
-    """Give a Spark session, and someone to tell how it goes."""
+def _engine(args: argparse.Namespace) -> "Iterator[tuple[LaterSession, ProgressReporter]]":
+    """Give a Spark session, perhaps one to be started, and someone to tell how it goes."""
     if find_spec("pyspark") is None:
         message = "pyspark is not installed: pip install 'median_spark[spark]', or use a platform that has its own"
         raise EngineError(message)
-    from median_spark.spark.engine.session import spark_session
+    from median_spark.spark.engine.later import later_session
 
     with (
         _reporter(args) as progress,
-        spark_session(args.master, debug=args.debug, progress=progress) as spark,
+        later_session(args.master, debug=args.debug, progress=progress) as session,
     ):
-        yield spark, progress
+        yield session, progress
 
 
 def _reporter(args: argparse.Namespace) -> "AbstractContextManager[ProgressReporter]":
@@ -177,10 +177,10 @@ def _run(args: argparse.Namespace) -> int:
     plan = prepare_run(
         args.inputs, args.out, reading, convert_options(args), median_options(args), result_options(args)
     )
-    with _engine(args) as (spark, progress):
+    with _engine(args) as (session, progress):
         from median_spark.spark.run import execute_run
 
-        done = execute_run(plan, spark, progress)
+        done = execute_run(plan, session, progress)
     if not _silent(args):
         expression, result = f"{args.out}/expression", f"{args.out}/medians"
         medians = result_summary(done.summary, result, by=plan.outputs.by, stability=plan.options.stability)
@@ -193,10 +193,10 @@ def _run(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     plan = prepare_conversion(args.inputs, args.out, read_options(args), convert_options(args))
-    with _engine(args) as (spark, progress):
+    with _engine(args) as (session, progress):
         from median_spark.spark.convert.convert import execute_conversion
 
-        done = execute_conversion(plan, spark, progress)
+        done = execute_conversion(plan, session, progress)
     if not _silent(args):
         summary = conversion_summary(done, args.out)
         _conclude(args, summary, args.out, outcome_document(summary, conversion=done, paths={"expression": args.out}))
@@ -216,10 +216,10 @@ def _medians(args: argparse.Namespace) -> int:
     outputs = result_options(args, gene_table, gene_map)
     options = replace(median_options(args), cells=table_query(args))
     plan = prepare_medians(args.expression, args.out, options=options, outputs=outputs, overwrite=args.overwrite)
-    with _engine(args) as (spark, progress):
+    with _engine(args) as (session, progress):
         from median_spark.spark.medians.medians import execute_medians
 
-        summary = execute_medians(plan, spark, progress)
+        summary = execute_medians(plan, session.get(), progress)
     if not _silent(args):
         said = result_summary(summary, args.out, by=outputs.by, stability=options.stability)
         _conclude(args, said, args.out, _result_document(said, summary, args.out))
@@ -298,7 +298,7 @@ def _report(args: argparse.Namespace) -> int:
         compare=args.compare,
         gene_table=read_gene_table(args.gene_table) if args.gene_table else None,
     )
-    say([f"report: {page}"], kept=page)
+    say([f"report: {page}", *comparison_lines(args.result, args.compare)], kept=page)
     return DONE
 
 
@@ -307,5 +307,6 @@ def _demo(args: argparse.Namespace) -> int:
 
     paths = write_demo(args.out)
     hint = f"try: median-spark run {args.out} --gene-table {args.out}/gene_info_table.csv --out {args.out}-result"
-    say([*paths, hint], kept=args.out)
+    if not args.quiet:
+        say([*paths, hint], kept=args.out)
     return DONE

@@ -12,12 +12,23 @@ from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
 from median_spark.errors import InputError, counted, listed
 from median_spark.expression import FailureRecord
-from median_spark.geneformer import DictionaryFigures, group_text
-from median_spark.inspection import Inspection
+from median_spark.inspection import Inspection, result_figures
 from median_spark.options import Style, worded
+from median_spark.preparation import distinct_problems
 from median_spark.report import FEW_CELLS
+from median_spark.report.comparison import compare
+from median_spark.report.other_medians import read_medians
 from median_spark.report.texts import percent
-from median_spark.results import LeftOutIds, MergeRecord, ResultSummary, name_of, stability_figures
+from median_spark.results import (
+    LeftOutIds,
+    MergeRecord,
+    ResultSummary,
+    find_result,
+    layout,
+    name_of,
+    read_columns,
+    stability_figures,
+)
 from median_spark.results.groups import LEAST_CELLS, LEAST_GENES, LEAST_GROUPS
 
 if TYPE_CHECKING:  # `inspect` and `demo` work without pyspark
@@ -132,8 +143,10 @@ def _listed_cells(done: "ConversionSummary") -> Iterator[Line]:
 
 
 def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
-    """Return a line for each source that failed, below their number."""
-    reasons = [Line("", InputError(failure.problem).worded(Style.FLAGS), Mark.FAILED) for failure in failures]
+    """Return a line for each reason why sources failed, below the number of these."""
+    reasons = [
+        Line("", InputError(problem).worded(Style.FLAGS), Mark.FAILED) for problem in distinct_problems(failures)
+    ]
     return [Line("failed", counted(len(failures), "source"), Mark.FAILED), *reasons] if failures else []
 
 
@@ -153,23 +166,7 @@ def result_summary(
     stability
         Whether the result says how far medians move with the sources.
     """
-    figures = [
-        Line(
-            "genes",
-            f"{summary.genes:,}: {summary.genes_detected:,} detected, "
-            f"{summary.genes_in_more_than_100_cells:,} in more than 100 cells, "
-            f"{summary.genes_in_more_than_1000_cells:,} in more than 1,000; "
-            f"median detection count {summary.median_detection_count:,g}",
-        )
-    ]
-    if summary.worst_digest_rank_error is not None:
-        error = (
-            f"exact; the digests alone are off by up to {summary.worst_digest_rank_error:.2%} of a gene's ranks "
-            f"({summary.p99_digest_rank_error:.2%} at the 99th percentile of genes)"
-        )
-        figures.append(Line("medians", error))
-    if summary.geneformer is not None:
-        figures.append(Line("dictionaries", dictionaries_text(summary.geneformer)))
+    figures = [Line(field, finding) for field, finding in result_figures(summary)]
     comparison, problems = ([], []) if by is None else _comparison(summary, result, by)
     if summary.cells_passed is not None and summary.cells_passed < FEW_CELLS:
         few = (
@@ -181,27 +178,6 @@ def result_summary(
         figures.append(Line("enough", stability_text(_table_of(result, "stability.parquet"))))
     figures += [*comparison, Line("results", result)]
     return Summary(figures, list(_few_genes(result)), problems, f"{result}/report.html")
-
-
-def dictionaries_text(figures: DictionaryFigures) -> str:
-    """Return what is in the dictionaries that a tokenizer loads, and what was left out of them."""
-    left_out = [
-        f"{counted(number, noun)} {why}"
-        for number, noun, why in (
-            (figures.genes_in_fewer_cells, "gene", f"detected in fewer than {counted(figures.min_cells, 'cell')}"),
-            (figures.genes_without_usable_median, "gene", "whose median is no number above 0"),
-            (figures.genes_told_apart_by_case, "gene", "whose id differs from another's by case only"),
-            (figures.ambiguous_names, "name", "of several genes"),
-        )
-        if number
-    ]
-    group = f" of {group_text(figures.dictionary_of)}" if figures.dictionary_of else ""
-    factors = f"{figures.factor}s{group}: " if group or figures.factor == "mean" else ""
-    return (
-        f"{factors}{counted(figures.genes, 'gene')} after the special tokens {', '.join(figures.tokens)}; "
-        f"{counted(figures.spellings, 'id or name', 'ids and names')} map to them"
-        + (f"; left out: {', '.join(left_out)}" if left_out else "")
-    )
 
 
 def stability_text(table: pa.Table) -> str:
@@ -293,6 +269,22 @@ def _apart_warnings(apart: int, compared: int, noun: str) -> Iterator[str]:
     )
     if 4 * apart > compared:
         yield f"more than a quarter of the {noun}s stand apart: this corpus has no common scale"
+
+
+def comparison_lines(result: str, compare_with: Sequence[str]) -> Iterator[str]:
+    """Yield for each of the medians that a result was compared with how they agree."""
+    if not compare_with:
+        return
+    table = read_columns(storage.join(find_result(result), layout.MEDIANS), ["gene", "median", "n_cells"])
+    medians = table["median"].to_numpy(zero_copy_only=False)
+    for location in compare_with:
+        done = compare(table["gene"].to_pylist(), medians, table["n_cells"].to_numpy(), read_medians(location))
+        correlation = "none" if done.spearman is None else f"{done.spearman:.3f}"
+        text = f"beside {location}: {counted(done.shared, 'shared gene')}, rank correlation (Spearman) {correlation}"
+        if done.typical_ratio is not None:
+            near = "; ".join(f"{share:.0%} within a factor of {factor:g}" for factor, share in done.near)
+            text += f", typical ratio here / there {done.typical_ratio:.3g}; {near} of it"
+        yield text
 
 
 def merge_summary(summary: ResultSummary, record: MergeRecord, result: str) -> Summary:

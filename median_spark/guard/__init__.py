@@ -4,7 +4,7 @@ HDF5 may loop for ever, end its process or allocate any amount of memory over a 
 helps then. Must not know what is read, or how.
 """
 
-from median_spark.guard.calls import Guard, LostError, end_reader, fork_no_more, read_guarded
+from median_spark.guard.calls import Guard, LostError, end_reader, fork_no_more, read_guarded, start_reader
 from median_spark.guard.child import DEFAULT_LIMITS, Kept, Limits, beat
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "end_reader",
     "fork_no_more",
     "read_guarded",
+    "start_reader",
 ]

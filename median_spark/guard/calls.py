@@ -146,7 +146,7 @@ class Guard:
         limits: Limits,
         on_slow: Callable[[], None] | None,
     ) -> Any:
-        connection = self._start()
+        connection = self.start()
         TIME.pack_into(self._progress, 0, time.monotonic())
         try:
             connection.send((function, tuple(map(self._sent, arguments)), limits))
@@ -183,7 +183,7 @@ class Guard:
             self._connection.close()
             self._connection = None
 
-    def _start(self) -> Connection:
+    def start(self) -> Connection:
         """Return the connection to a child that is alive."""
         environment = dict(os.environ)
         alive = self._child is not None and self._child.poll() is None
@@ -228,6 +228,11 @@ class Guard:
 def _guard_of(pid: int) -> Guard:
     """Return the guard of this process; a forked process makes its own."""
     return Guard()
+
+
+def start_reader() -> None:
+    """Start this process's child, unless it has one, before a call needs it."""
+    _guard_of(os.getpid()).start()
 
 
 def end_reader() -> None:

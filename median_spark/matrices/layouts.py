@@ -49,7 +49,7 @@ class AppliedLayout:
             for option in READING
             if option.name in self.implied
         ]
-        return f"read as with {' '.join(done)}" if done else "read with the options given"
+        return f"read as with {' '.join(done)}" if done else "read without further options"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""

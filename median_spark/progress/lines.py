@@ -27,6 +27,7 @@ class PlainLines:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = TolerantStream(stream)
         self._started = 0.0
+        self._done_before = 0
         self._said = 0.0
         self._stage_started = 0.0
 
@@ -38,13 +39,17 @@ class PlainLines:
     def convert_state(self, state: ConvertState) -> None:
         """Say how far a conversion is, at its end and every few seconds."""
         now = time.monotonic()
-        self._started = self._started or now
         done = state.sources_done == state.sources
+        if not self._started:
+            self._started, self._done_before = now, state.cells_done
+            if done:  # all of it was read in an earlier stage, which has said how long that took
+                self.note(f"converted {state.text()}")
+                return
         if not done and now - max(self._said, self._started) < _LINE_SECONDS:
             return
         self._said = now
-        elapsed = now - self._started
-        left = elapsed * (state.cells - state.cells_done) / state.cells_done if state.cells_done else None
+        elapsed, cells = now - self._started, state.cells_done - self._done_before
+        left = elapsed * (state.cells - state.cells_done) / cells if cells else None
         ending = "" if done or left is None else f", {_span(left)} left"
         self.note(f"converted {state.text()} in {_span(elapsed)}{ending}")
 

@@ -14,6 +14,7 @@ from median_spark.preparation import MediansPlan, RunPlan, chosen_records, prepa
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import ResultSummary
 from median_spark.spark.convert.convert import ConversionSummary, execute_conversion
+from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.medians import execute_medians
 
@@ -87,13 +88,13 @@ def run(
     5
     """
     plan = prepare_run(inputs, out, reading, conversion, options, outputs)
-    return execute_run(plan, active_session(spark), progress or SilentProgress())
+    return execute_run(plan, started(active_session(spark)), progress or SilentProgress())
 
 
-def execute_run(plan: RunPlan, spark: SparkSession, progress: ProgressReporter) -> RunSummary:
+def execute_run(plan: RunPlan, session: LaterSession, progress: ProgressReporter) -> RunSummary:
     """Do what a plan says; see `run`."""
     with storage.locked(plan.location, "median-spark run"):
-        conversion = execute_conversion(plan.conversion, spark, progress)
+        conversion = execute_conversion(plan.conversion, session, progress)
         table = open_table(plan.conversion.location)
         names = [record.source for record in conversion.records]
         every = table.sources()
@@ -106,4 +107,4 @@ def execute_run(plan: RunPlan, spark: SparkSession, progress: ProgressReporter) 
             )
         records, failures = tuple(chosen_records(table, every, names)), tuple(conversion.failures)
         medians = MediansPlan(table, records, failures, plan.target, plan.options, plan.outputs)
-        return RunSummary(conversion, execute_medians(medians, spark, progress, conversion.stages))
+        return RunSummary(conversion, execute_medians(medians, session.get(), progress, conversion.stages))

@@ -17,7 +17,7 @@ from median_spark.verification.kept import check_kept
 from median_spark.verification.naming import namings_of
 from median_spark.verification.outcome import Verification
 from median_spark.verification.result import check_files, check_genes, check_totals
-from median_spark.verification.stored import StoredSource, SourceFolders, stored_records
+from median_spark.verification.stored import SourceFolders, StoredSource, stored_records
 
 __all__ = ["Verification", "verify"]
 

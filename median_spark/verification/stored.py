@@ -1,7 +1,7 @@
 """The sources of a result: their records, and their rows in the Parquet parts."""
 
 import json
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 

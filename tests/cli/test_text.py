@@ -14,7 +14,9 @@ from median_spark.matrices import AppliedLayout
 from median_spark.results import LeftOutIds, MergeRecord, ResultSummary
 from median_spark.spark.convert.listed_cells import CellListUse
 
-FAILURES = [FailureRecord(f"bad{number}", f"bad{number}.loom", f"bad{number}.loom: odd") for number in range(9)]
+FAILURES = [
+    FailureRecord(f"bad{number}", f"bad{number}.loom", f"bad{number}.loom: odd {number}") for number in range(9)
+]
 
 
 def conversion(sources=3, warnings=2, failures=FAILURES):
@@ -87,7 +89,13 @@ def test_genes_are_shown_in_order_where_there_is_room(result):
 
 def test_a_few_failures_are_named(result):
     lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES[:2]), "x").lines())
-    assert lines[-3:] == ["failed     2 sources", "           bad0.loom: odd", "           bad1.loom: odd"]
+    assert lines[-3:] == ["failed     2 sources", "           bad0.loom: odd 0", "           bad1.loom: odd 1"]
+
+
+def test_a_reason_that_several_sources_share_is_said_once(result):
+    same = [FailureRecord(f"db/{name}", f"/in/db/{name}.loom", f"/in/db/{name}.loom: odd") for name in "abcd"]
+    lines = aligned(conversion_summary(conversion(warnings=0, failures=same), "x").lines())
+    assert lines[-2:] == ["failed     4 sources", "           4 sources ('db/a', 'db/b', 'db/c' and 1 more): odd"]
 
 
 def test_layouts_and_the_list_of_cells_are_said(result):
@@ -101,7 +109,10 @@ def test_layouts_and_the_list_of_cells_are_said(result):
 
 
 def test_many_failures_of_a_conversion_are_counted(result):
-    lines = aligned(conversion_summary(conversion(warnings=0, failures=FAILURES * 9), "x").lines())
+    many = [
+        FailureRecord(f"bad{number}", f"bad{number}.loom", f"bad{number}.loom: odd {number}") for number in range(81)
+    ]
+    lines = aligned(conversion_summary(conversion(warnings=0, failures=many), "x").lines())
     assert len(lines) == MOST_LINES
     assert lines[-1].startswith("           … and ")
     assert lines[-1].endswith(" more in the output of --json")

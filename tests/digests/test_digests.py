@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from crick import TDigest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
 
+from examples import examples
 from median_spark.digests import (
     PACKED_SCHEMA,
     Digest,
@@ -702,7 +703,7 @@ class TestDigestSweep:
         assert "row group 1 has 1 rows where the source's record says 2" in row["error"]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.lists(samples(200), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(1, 7))
 def test_merging_packed_batches_is_merging_digests(values, batch_rows):
     parts = [[digest_of(found, 20) for found in of_gene] for of_gene in values]

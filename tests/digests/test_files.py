@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from corpora import GENES, write_corpus
 from crick import TDigest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from published import merge
 
+from examples import examples
 from median_spark.digests import (
     PICKLE_ENDING,
     DigestFiles,
@@ -44,7 +45,7 @@ def write_files(corpus, files, task_rows=None):
 
 
 @given(drawn_sources())
-@settings(max_examples=40)
+@examples(40)
 def test_the_sweep_of_a_source_holds_its_values(tmp_path_factory, sources):
     corpus = write_corpus(tmp_path_factory.mktemp("corpus") / "x", sources, 10)
     plan = corpus.plan()

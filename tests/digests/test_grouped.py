@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from corpora import GENES, write_corpus
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from median_spark.digests import (
     PACKED_SCHEMA,
     digest_sweep,
@@ -103,7 +104,7 @@ def swept(plan, works):
 
 
 @given(drawn_corpora(), st.sampled_from([20, 60, 10**6]), st.sampled_from([5, 10**6]), st.sampled_from([1, 2, 10**6]))
-@settings(max_examples=60)
+@examples(60)
 def test_groups_have_numpys_medians_in_one_bundle_and_in_several(
     tmp_path_factory, drawn, window_rows, row_group_rows, groups_at_once
 ):
@@ -138,7 +139,7 @@ def test_groups_have_numpys_medians_in_one_bundle_and_in_several(
 
 
 @given(drawn_corpora())
-@settings(max_examples=20)
+@examples(20)
 def test_the_bits_of_means_do_not_depend_on_bundles(tmp_path_factory, drawn):
     sources, groups = drawn
     folder = tmp_path_factory.mktemp("corpus")

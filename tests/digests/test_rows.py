@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from median_spark.digests import (
     PACKED_SCHEMA,
     Oddity,
@@ -59,7 +60,7 @@ def above_zero(rows):
     return found
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(row_lists, st.integers(1, 30), st.integers(1, 60))
 def test_every_value_above_zero_is_in_the_digest_of_its_gene(rows, size, window_rows):
     digests = merged(digested(rows, size, window_rows)[0])
@@ -72,7 +73,7 @@ def test_every_value_above_zero_is_in_the_digest_of_its_gene(rows, size, window_
             assert digest.weights.sum() == digest.n
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(st.tuples(genes, values), max_size=60), st.integers(1, 30), st.integers(1, 60))
 def test_few_values_each_keep_a_centroid_of_their_own(rows, size, window_rows):
     digests = {gene: digest for gene, digest in merged(digested(rows, size, window_rows)[0]).items() if digest.n}

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
 
+from examples import examples
 from median_spark.errors import TableError
 from median_spark.expression import CellGroups, PartEntry, RowGroup, all_cells, create_table, group_cells, write_cells
 from median_spark.matrices import CellQuery
@@ -98,7 +99,7 @@ def text_of(value):
     st.sampled_from(QUERIES),
     st.sampled_from(GROUPINGS),
 )
-@settings(max_examples=60)
+@examples(60)
 def test_cells_and_groups_are_those_that_pandas_finds(tmp_path_factory, seed, sizes, query, by):
     rng = np.random.default_rng(seed)
     sources = {f"s{number}": [frame_of(rng, cells) for cells in units] for number, units in enumerate(sizes)}

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
 
+from examples import examples
 from median_spark.errors import TableError
 from median_spark.expression import PartEntry, PartReader, RowGroup, plan_sweeps, sweep, write_part
 from median_spark.gene_values import GeneValues
@@ -116,7 +117,7 @@ some_rows = st.integers(1, 60) | st.just(10**9)
 
 class TestUnion:
     @given(tables(), some_rows, some_rows, some_rows)
-    @settings(max_examples=100)
+    @examples(100)
     def test_holds_every_value_of_each_bundle_and_gene_once(self, folder, drawn, window_rows, sweep_rows, step_rows):
         table = table_of(folder, *drawn)
         plan = table.plan(window_rows, sweep_rows)
@@ -139,7 +140,7 @@ class TestUnion:
         }
 
     @given(tables(), some_rows, some_rows, some_rows)
-    @settings(max_examples=30)
+    @examples(30)
     def test_is_the_same_from_a_store_whose_parts_are_read_side_by_side(
         self, folder, drawn, window_rows, sweep_rows, step_rows
     ):

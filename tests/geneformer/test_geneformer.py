@@ -23,10 +23,10 @@ from tables import digests_of, record_of
 
 from median_spark import GeneformerOptions, check_dictionaries
 from median_spark.cli import main
-from median_spark.cli.text import dictionaries_text
 from median_spark.errors import UsageError
 from median_spark.geneformer import TOKEN_LAYOUTS, geneformer_dictionaries
 from median_spark.genes import GeneMap, GeneTable, read_gene_table
+from median_spark.inspection import result_figures
 from median_spark.results import figures_of, median_table, provenance_of, read_summary, write_result
 
 NAMES = ("gene_median_dictionary.pkl", "token_dictionary.pkl", "ensembl_mapping_dict.pkl")
@@ -409,7 +409,7 @@ class TestResult:
             "factor": "median",
             "dictionary_of": None,
         }
-        assert dictionaries_text(summary.geneformer) == (
+        assert dict(result_figures(summary))["dictionaries"] == (
             "2 genes after the special tokens pad, mask; 2 ids and names map to them; "
             "left out: 1 gene detected in fewer than 100 cells, 1 name of several genes"
         )

@@ -19,10 +19,13 @@ from median_spark.errors import InputError, OutputError, UsageError
 from median_spark.guard import Guard, Kept, Limits, LostError, beat, calls, read_guarded
 
 CALLS = ("forked", "executed")
+each_call = pytest.mark.parametrize("guard", CALLS, indirect=True)
+"""Marks what is tried with both kinds of children in the quick tests, too."""
+
 QUICK = Limits(processor_seconds=1, waiting_seconds=60.0)
 
 
-@pytest.fixture(params=CALLS)
+@pytest.fixture(params=["forked", pytest.param("executed", marks=pytest.mark.slow)])
 def guard(request, monkeypatch):
     """A guard whose children are forks, and one whose children are new interpreters."""
     monkeypatch.setattr(calls, "_forks_allowed", request.param == "forked")
@@ -85,6 +88,7 @@ def odd():
     raise OddError(1, 2)
 
 
+@each_call
 def test_calls_return_what_the_function_returns_from_one_child(guard):
     assert guard.call(double, np.arange(5)).tolist() == [0, 2, 4, 6, 8]
     child = guard.call(os.getpid)
@@ -92,6 +96,7 @@ def test_calls_return_what_the_function_returns_from_one_child(guard):
     assert guard.call(os.getpid) == child
 
 
+@each_call
 def test_a_child_has_the_environment_of_the_moment(guard, monkeypatch):
     monkeypatch.setenv("MEDIAN_SPARK_TRIED", "before")
     assert guard.call(os.getenv, "MEDIAN_SPARK_TRIED") == "before"
@@ -101,10 +106,12 @@ def test_a_child_has_the_environment_of_the_moment(guard, monkeypatch):
     assert guard.call(os.getenv, "MEDIAN_SPARK_TRIED") is None
 
 
+@each_call
 def test_a_long_answer_crosses_whole(guard):
     assert np.array_equal(guard.call(double, np.arange(3_000_000)), 2 * np.arange(3_000_000))
 
 
+@each_call
 @pytest.mark.parametrize("error", [InputError("a.loom: it is damaged"), OutputError("b: the disk is full")])
 def test_errors_of_this_package_stay_as_they_are(guard, error):
     child = guard.call(os.getpid)
@@ -139,6 +146,7 @@ def test_a_child_that_crashes_is_an_error_of_the_file(guard, number):
     assert guard.call(double, 2) == 4
 
 
+@each_call
 def test_a_real_crash_is_an_error_of_the_file(guard):
     with pytest.raises(InputError, match="SIGSEGV"):
         read_guarded("a.loom", read_nowhere)
@@ -159,11 +167,13 @@ def kill_once(mark):
     return None
 
 
+@each_call
 def test_a_child_that_exits_is_an_error_of_the_file(guard):
     with pytest.raises(InputError, match=r"^a\.loom: the process that read it ended with status 7"):
         read_guarded("a.loom", os._exit, 7)
 
 
+@each_call
 def test_an_endless_loop_ends_after_its_processor_time(guard):
     slow = []
     with pytest.raises(InputError, match=r"^a\.loom: .* more than 1 s of processor time without progress"):
@@ -219,6 +229,7 @@ def test_threads_take_turns(guard):
     assert sorted(answers) == [2 * n for n in range(20)]
 
 
+@each_call
 def test_a_child_holds_none_of_the_files_of_its_parent(guard, tmp_path):
     with (tmp_path / "open").open("w") as held:
         found = guard.call(targets)
@@ -259,6 +270,7 @@ def remember(value):
     return id(value), value
 
 
+@each_call
 def test_a_kept_argument_is_unpickled_once_by_each_child(guard):
     many, other = Kept.of(list(range(100_000))), Kept.of({"another": 1})
     first, value = guard.call(remember, many)

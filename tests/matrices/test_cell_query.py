@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from h5ads import write_h5ad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 
+from examples import examples
 from median_spark.errors import InputError, UsageError
 from median_spark.genes import GeneTable
 from median_spark.matrices import CellQuery, ReadOptions, chosen_cells, open_matrix, outline_of
@@ -96,7 +97,7 @@ QUERIES = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(query=QUERIES, cut=st.integers(0, CELLS))
 def test_a_query_chooses_the_cells_that_pandas_chooses(h5ad, obs, query, cut):
     try:

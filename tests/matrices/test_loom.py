@@ -6,12 +6,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import CHOSEN, loom_values
 from reading import assert_same, read
 
+from examples import examples
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
 from median_spark.matrices import (
@@ -120,7 +121,7 @@ class TestUnits:
         )
 
     @given(cuts=st.lists(st.integers(0, 41), max_size=8).map(sorted))
-    @settings(max_examples=40)
+    @examples(40)
     def test_every_cut_into_units_gives_the_same_values(self, study, cuts):
         assert_same(read(study, cuts=cuts), loom_values(study)[0])
 
@@ -409,7 +410,7 @@ def small_looms(draw):
 
 
 @given(small_looms())
-@settings(max_examples=150)
+@examples(150)
 def test_any_loom_gives_the_oracle_s_values(tmp_path_factory, loom):
     counts, attributes, table, cuts = loom
     path = write_loom(tmp_path_factory.getbasetemp() / "any.loom", counts, **attributes)

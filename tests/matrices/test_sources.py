@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts
 from reading import assert_same, read
 from zarrs import write_zarr
 
+from examples import examples
 from median_spark import storage
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import AttributeNames, SourceFile, equal_contents, equal_files, find_sources, open_matrix
@@ -104,7 +105,7 @@ class TestLinks:
         assert names_of(f"{tmp_path}/la*") == ["latest/x"]
         assert names_of(f"{tmp_path}/*/x.loom") == ["v1/x", "v2/x"]
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.data())
     def test_in_any_tree_of_links_each_file_is_found_once_and_the_same_again(self, data):
         with tempfile.TemporaryDirectory() as scratch:

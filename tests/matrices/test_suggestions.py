@@ -7,11 +7,12 @@ import h5py
 import numpy as np
 import pytest
 from h5ads import categorical, nullable, write_h5ad
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from looms import write_loom
 from tenx import write_tenx_h5
 
+from examples import examples
 from median_spark.cli.arguments import _COMMANDS as COMMANDS
 from median_spark.cli.arguments import build_parser, read_options
 from median_spark.genes import GeneTable
@@ -82,7 +83,7 @@ TYPES = {
 MATRICES = {"good": COUNTS, "halves": COUNTS * 0.5}
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(["loom", "h5ad"]),
     cells=st.sampled_from(sorted(FILTERS)),

@@ -60,6 +60,22 @@ class TestPlainLines:
             lines.stage_state(StageState(0, 1, "file"))
         assert "  0 of 1 file done in 11.0 s\n" in stream.getvalue()
 
+    def test_time_what_is_converted_since_the_first_state(self, clock):
+        stream = io.StringIO()
+        lines = PlainLines(stream)
+        for done in (100, 200, 300):
+            lines.convert_state(ConvertState(done // 100, 3, done, 300, done * 9))
+            clock[0] += 20
+        assert stream.getvalue().splitlines() == [
+            "converted 2 of 3 sources, 200 of 300 cells, 1,800 values in 20.0 s, 20.0 s left",
+            "converted 3 of 3 sources, 300 of 300 cells, 2,700 values in 40.0 s",
+        ]
+
+    def test_claim_no_time_for_what_an_earlier_stage_has_converted(self, clock):
+        stream = io.StringIO()
+        PlainLines(stream).convert_state(ConvertState(5, 5, 2_500, 2_500, 9))
+        assert stream.getvalue() == "converted 5 of 5 sources, 2,500 of 2,500 cells, 9 values\n"
+
 
 class TestTerminalBar:
     @pytest.fixture

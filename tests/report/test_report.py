@@ -678,8 +678,19 @@ class TestWriteReport:
 class TestCommand:
     def test_says_where_the_page_is(self, result, tmp_path, capsys):
         assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", str(result)]) == 0
-        assert capsys.readouterr().out == f"report: {tmp_path}/p.html\n"
+        page, compared = capsys.readouterr().out.splitlines()
+        assert page == f"report: {tmp_path}/p.html"
+        assert compared.startswith(f"beside {result}: ")
+        assert compared.endswith(
+            " shared genes, rank correlation (Spearman) 1.000, typical ratio here / there 1; "
+            "100% within a factor of 1.1; 100% within a factor of 1.5; 100% within a factor of 2 of it"
+        )
         assert "Comparison" in (tmp_path / "p.html").read_text()
+
+    def test_prints_no_correlation_of_too_few_genes(self, result, tmp_path, capsys):
+        (tmp_path / "c.csv").write_text("gene,median\nENSG00000000000,2.5\nnowhere,1\n")
+        assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", f"{tmp_path}/c.csv"]) == 0
+        assert "c.csv: 1 shared gene, rank correlation (Spearman) none, typical ratio" in capsys.readouterr().out
 
     def test_of_what_cannot_be_compared_with_exits_with_2(self, result, tmp_path, capsys):
         assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", "nowhere.pkl"]) == 2

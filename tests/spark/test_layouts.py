@@ -78,7 +78,7 @@ def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tabl
     lines = [line.finding for line in conversion_summary(done.conversion, "x").problems[0].lines]
     optimus_lines = [line for line in lines if line.startswith("optimus, 1 source: read as with --strip-version ")]
     assert len(optimus_lines) == 2  # with and without a filter
-    assert "geneformer, 2 sources: read with the options given" in lines
+    assert "geneformer, 2 sources: read without further options" in lines
     provenance = json.loads((tmp_path / "out/medians/provenance.json").read_text())
     recorded = {source["source"]: source["layout"] for source in provenance["sources"]}
     assert recorded["plate1_filt"]["implied"]["filter_value"] == ["full"]
@@ -100,7 +100,7 @@ def test_one_command_is_enough_and_says_what_was_done(spark, tables, tmp_path, c
     assert_medians(tmp_path / "out/medians", held)
     said = capsys.readouterr().out
     assert "cellxgene, 1 source: read as with --gene-id-attr index --filter-attr is_primary_data " in said
-    assert "geneformer, 1 source: read with the options given" in said
+    assert "geneformer, 1 source: read without further options" in said
 
 
 def test_a_query_decides_in_all_layouts_and_is_verified(spark, tables, tmp_path):

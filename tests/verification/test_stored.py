@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from median_spark import storage
-from median_spark.verification.stored import StoredSource, ValuesFolders
+from median_spark.verification.stored import SourceFolders, StoredSource
 
 NAMES = [
     "database1/data/study1", "Studie Ä & 50 %", "数据/" + "研究" * 20, "a=b/c%2Fd", "細胞" * 15 + "?&=%/:#",
@@ -27,7 +27,7 @@ def test_parts_are_found_under_every_name(tmp_path, name):
         folder = tmp_path / "values" / f"source={storage.encode_name(other)}"
         folder.mkdir(parents=True)
         pq.write_table(written if other == name else written.slice(0, 0), folder / "part-0.parquet")
-    source = stored_source(tmp_path, name, ValuesFolders(str(tmp_path)))
+    source = stored_source(tmp_path, name, SourceFolders(str(tmp_path)))
     assert source.stored_rows() == 1
     assert source.rows(["g"], ["value"]).to_pylist() == [{"value": 1.0}]
 
@@ -35,7 +35,7 @@ def test_parts_are_found_under_every_name(tmp_path, name):
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=150))
 def test_every_name_leads_to_the_folder_that_it_is_written_to(tmp_path_factory, name):
     expression = tmp_path_factory.getbasetemp() / "e"
-    folders = ValuesFolders(str(expression))
+    folders = SourceFolders(str(expression))
     folders._decoded = {storage.decode_name(folder): folder for folder in [f"source={storage.encode_name(name)}"]}
     assert folders.of(name) == f"{expression}/values/source={storage.encode_name(name)}"
 
@@ -43,4 +43,4 @@ def test_every_name_leads_to_the_folder_that_it_is_written_to(tmp_path_factory, 
 def test_a_source_that_is_not_there_is_sought_under_its_whole_name(tmp_path):
     (tmp_path / "values").mkdir()
     name = "細" * 80
-    assert stored_source(tmp_path, name, ValuesFolders(str(tmp_path))).parts[0].endswith("%B0/part-0.parquet")
+    assert stored_source(tmp_path, name, SourceFolders(str(tmp_path))).parts[0].endswith("%B0/part-0.parquet")

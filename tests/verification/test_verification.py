@@ -22,7 +22,7 @@ pytestmark = pytest.mark.spark
 def sound(spark, demo, tmp_path_factory):
     """A folder with a copy of two sources of the demo corpus and a run of it, and where both are kept."""
     folder = tmp_path_factory.mktemp("verification")
-    for name in ("database1/data/study3", "database2/data/study1"):
+    for name in ("database1/data/study3", "database2/data/study2"):
         target = folder / "here" / "corpus" / f"{name}.loom"
         target.parent.mkdir(parents=True)
         target.write_bytes((demo / f"{name}.loom").read_bytes())

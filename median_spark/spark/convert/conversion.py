@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import SparkSession
 
 from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
     ExpressionTable,
     FailureRecord,
+    LookedAt,
     Looking,
     SourceRecord,
     StagedSource,
@@ -28,10 +28,12 @@ from median_spark.matrices import current
 from median_spark.preparation import ConvertPlan, stop_at_failures
 from median_spark.progress import ConvertState, ProgressReporter
 from median_spark.spark.convert.background import BackgroundJob
+from median_spark.spark.convert.look_ahead import looking_ahead
 from median_spark.spark.convert.look_job import LookJob
 from median_spark.spark.convert.pending import PendingSource
 from median_spark.spark.convert.slow_sources import SlowSources
 from median_spark.spark.convert.unit_job import convert_units
+from median_spark.spark.engine.later import LaterSession
 from median_spark.versions import software_versions
 
 _POLL_SECONDS = 0.5
@@ -52,19 +54,20 @@ _SEEN_LATE_SECONDS = 75.0
 class Conversion:
     """The driver's work while sources are read: it commits them as they are complete, and reports progress.
 
-    `look` comes first, then `convert`. `known` are the names of sources that the table has, or has failures of.
+    `begin` comes first, then `look`, then `convert`. `known` are the names of sources that the table has, or has
+    failures of.
     """
 
     def __init__(
         self,
-        spark: SparkSession,
+        session: LaterSession,
         table: ExpressionTable,
         plan: ConvertPlan,
         known: Set[str],
         progress: ProgressReporter,
         lease: storage.Lease,
     ) -> None:
-        self._spark = spark
+        self._session = session
         self._table = table
         self._staging = table.staging
         self._lease = lease
@@ -79,31 +82,27 @@ class Conversion:
         self._failed: list[str] = []
         self._last_state: ConvertState | None = None
         self._settled = 0
+        self._sources = 0
+        self._is_looking = False
         self._values = 0
         self._cells_done = 0
         self._cells = 0
+        self._wanted: dict[str, WantedSource] = {}
+        self._left: list[WantedSource] = []
+        self._ahead: dict[str, LookedAt] = {}
         self.look_tasks = 0
         self.tasks = 0
         self.records: dict[str, SourceRecord] = {}
         self.failures: list[FailureRecord] = []
         self.listed: list[npt.NDArray[np.int64]] = []
 
-    def look(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
-        """Look at every source on the workers, so that faults are known before work begins; small ones are staged.
-
-        They are committed meanwhile if a failure does not end the conversion, and else by `convert`. What a killed run
-        had staged is taken over.
-
-        Raises
-        ------
-        EngineError
-            If Spark failed, or what the workers wrote cannot be seen.
-        """
-        wanted_by_conversion = {one.conversion: one for one in wanted}
-        self._take_batches(wanted_by_conversion, partly=True)
-        left = [one for one in wanted if one.conversion not in self._taken]
+    def begin(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
+        """Take over what a killed run has staged; start Spark if need be, and look at local sources meanwhile."""
+        self._wanted = {one.conversion: one for one in wanted}
+        self._take_batches(self._wanted, partly=True)
+        self._left = [one for one in wanted if one.conversion not in self._taken]
         options = self._plan.options
-        looking = Looking(
+        self._looking = Looking(
             self._table,
             self._plan.reading,
             options.entries_per_unit,
@@ -111,9 +110,27 @@ class Conversion:
             uuid.uuid4().hex,
             cell_columns=options.cell_columns,
         )
-        job = LookJob(looking, left, self._software, options.limits)
+        if self._session.pending and self._left and storage.is_local(self._table.location):
+            with looking_ahead(self._looking, self._left, self._software, options.limits) as self._ahead:
+                self._session.get()
+
+    def look(self) -> None:
+        """Look at every source on the workers, so that faults are known before work begins; small ones are staged.
+
+        They are committed meanwhile if a failure does not end the conversion, and else by `convert`.
+
+        Raises
+        ------
+        EngineError
+            If Spark failed, or what the workers wrote cannot be seen.
+        """
+        spark, options = self._session.get(), self._plan.options
+        wanted_by_conversion = self._wanted
+        self._sources, self._is_looking = len(self._wanted), True
+        on_workers = [one for one in self._left if one.conversion not in self._ahead]
+        job = LookJob(self._looking, on_workers, self._software, options.limits)
         self.look_tasks = job.tasks
-        background = BackgroundJob(self._spark, "look", lambda: job.run(self._spark, self._progress))
+        background = BackgroundJob(spark, "look", lambda: job.run(spark, self._progress))
         try:
             while not background.wait(self._poll_seconds):
                 if options.on_error == "skip":
@@ -123,16 +140,20 @@ class Conversion:
             self._stop_workers()
             raise
         background.raise_error()
-        for one, looked_at in zip(left, job.outcomes, strict=True):
+        by_workers = {one.conversion: outcome for one, outcome in zip(on_workers, job.outcomes, strict=True)}
+        outcomes = [(one, (self._ahead | by_workers)[one.conversion]) for one in self._left]
+        for one, looked_at in outcomes:
             if looked_at.listed is not None:
                 self.listed.append(looked_at.listed)
             if looked_at.error is not None:
                 self.failures.append(FailureRecord(one.source.name, one.source.file.path, looked_at.error))
+                self._sources -= 1
             elif looked_at.head is not None:
                 self._pending[one.conversion] = PendingSource(one.source, one.conversion, looked_at.head)
                 self._cells += looked_at.head.cells
-        staged = [one for one, looked_at in zip(left, job.outcomes, strict=True) if looked_at.batch is not None]
+        staged = [one for one, looked_at in outcomes if looked_at.batch is not None]
         self._take_late_batches(wanted_by_conversion, staged)
+        self._is_looking = False
 
     def convert(self) -> None:
         """Commit what is staged, and convert the rest.
@@ -159,9 +180,8 @@ class Conversion:
             (source.source, source.conversion, unit) for source in self._pending.values() for unit in source.units_left
         ]
         self.tasks = len(units)
-        job = BackgroundJob(
-            self._spark, "convert", lambda: convert_units(self._spark, self._staging, units, self._plan)
-        )
+        spark = self._session.get()
+        job = BackgroundJob(spark, "convert", lambda: convert_units(spark, self._staging, units, self._plan))
         try:
             with slow.watched():
                 while not job.wait(self._poll_seconds):
@@ -303,9 +323,9 @@ class Conversion:
         self._report()
 
     def _report(self) -> None:
-        sources = self._settled + len(self._pending) + sum(map(len, self._batches.values()))
-        state = ConvertState(self._settled, sources, self._cells_done, self._cells, self._values)
-        if sources and state != self._last_state:
+        """Report how far the conversion is; while sources are looked at, that stage reports itself."""
+        state = ConvertState(self._settled, self._sources, self._cells_done, self._cells, self._values)
+        if self._sources and not self._is_looking and state != self._last_state:
             self._last_state = state
             self._progress.convert_state(state)
 

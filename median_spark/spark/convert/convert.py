@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.expression import (
+    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
@@ -17,12 +18,13 @@ from median_spark.expression import (
     create_table,
 )
 from median_spark.job_options import ConvertOptions
-from median_spark.matrices import ReadOptions, current
+from median_spark.matrices import ReadOptions, SourceFile, current
 from median_spark.preparation import ConvertPlan, failures_text, prepare_conversion, stop_at_failures
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import Stage, Stopwatch
 from median_spark.spark.convert.conversion import Conversion
 from median_spark.spark.convert.listed_cells import CellListUse, ListedCells
+from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
 
 
@@ -107,12 +109,12 @@ def convert(
     5
     """
     plan = prepare_conversion(inputs, out, reading, options)
-    return execute_conversion(plan, active_session(spark), progress or SilentProgress())
+    return execute_conversion(plan, started(active_session(spark)), progress or SilentProgress())
 
 
-def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: ProgressReporter) -> ConversionSummary:
+def execute_conversion(plan: ConvertPlan, session: LaterSession, progress: ProgressReporter) -> ConversionSummary:
     """Do what a plan says; see `convert`."""
-    started, watch = time.monotonic(), Stopwatch()
+    begin, watch = time.monotonic(), Stopwatch()
     for note in plan.notes:
         progress.note(note)
     failures = list(plan.failures)
@@ -138,10 +140,11 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         if to_convert:
             plan = replace(plan, reading=_for_workers(plan.reading))
             known = committed.keys() | {failure.source for failure in table.failures()}
-            conversion = Conversion(spark, table, plan, known, progress, lease)
-            with progress.working(f"looking at {counted(len(to_convert), 'source')}"):
-                looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
-                conversion.look(looked_at, _universe(table, plan.reading))
+            conversion = Conversion(session, table, plan, known, progress, lease)
+            looked_at = [WantedSource(source, wanted[source.name]) for source in to_convert]
+            conversion.begin(looked_at, _universe(table, plan.reading))
+            with progress.working(looking_text(to_convert)):
+                conversion.look()
             stop_at_failures([*failures, *conversion.failures], plan.options)
             watch.lap("look", tasks=conversion.look_tasks)
             for places in conversion.listed:
@@ -163,10 +166,19 @@ def execute_conversion(plan: ConvertPlan, spark: SparkSession, progress: Progres
         converted=sorted(set(records) - set(unchanged)),
         unchanged=unchanged,
         failures=failures,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - begin,
         stages=watch.stages,
         cell_list=cells.used(records.values()),
     )
+
+
+def looking_text(sources: Sequence[SourceFile]) -> str:
+    """Return what the first Spark job does: it also converts sources whose files are small."""
+    small = sum(source.file.size <= SMALL_BYTES for source in sources)
+    if small == len(sources):
+        return f"reading {counted(small, 'source')}"
+    at_once = f", reading the {small:,} small ones at once" if small > 1 else ", reading the small one at once"
+    return f"looking at {counted(len(sources), 'source')}{at_once if small else ''}"
 
 
 def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:

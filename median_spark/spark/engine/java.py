@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 NEEDED = 17
@@ -16,25 +17,43 @@ _REMEDY = (
 )
 
 
-def java_problem() -> str | None:
-    """Return one sentence that says what is wrong with this machine's Java and what helps, or None if it will do."""
+class JavaError(Exception):
+    """No usable Java; the message is one sentence that says what is wrong with this machine's and what helps."""
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java that Spark can run on; `version` is what ``java -version`` prints."""
+
+    path: str
+    version: str
+
+
+def usable_java() -> Java:
+    """Return the Java that Spark will start; JavaError if Spark cannot run on it."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None:
-        return f"Spark needs Java {NEEDED} or newer and there is none on this machine: {_REMEDY}"
+        message = f"Spark needs Java {NEEDED} or newer and there is none on this machine: {_REMEDY}"
+        raise JavaError(message)
     try:
         output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"Spark needs Java {NEEDED} or newer and {java} cannot be run ({error}): {_REMEDY}"
-    version = re.search(r'version "(?:1\.)?(\d+)', output.stderr + output.stdout)
+        message = f"Spark needs Java {NEEDED} or newer and {java} cannot be run ({error}): {_REMEDY}"
+        raise JavaError(message) from error
+    printed = output.stderr + output.stdout
+    version = re.search(r'version "(?:1\.)?(\d+)', printed)
     if version is None:
-        return f"Spark needs Java {NEEDED} or newer and {java} does not tell its version: {_REMEDY}"
+        message = f"Spark needs Java {NEEDED} or newer and {java} does not tell its version: {_REMEDY}"
+        raise JavaError(message)
     if int(version[1]) < NEEDED:
-        return f"Spark needs Java {NEEDED} or newer and {java} is version {version[1]}: {_REMEDY}"
-    return None
+        message = f"Spark needs Java {NEEDED} or newer and {java} is version {version[1]}: {_REMEDY}"
+        raise JavaError(message)
+    return Java(java, printed)
 
 
 if __name__ == "__main__":
-    problem = java_problem()
-    if problem:
-        sys.exit(f"error: {problem}")
+    try:
+        usable_java()
+    except JavaError as error:
+        sys.exit(f"error: {error}")

@@ -55,5 +55,10 @@ def use_own_spark() -> None:
 
 def use_loopback(master: str | None) -> None:
     """Let a local Spark use the loopback address, so that it starts where the host's own name does not resolve."""
-    if master is None or master.startswith("local"):
+    if is_local(master):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+
+
+def is_local(master: str | None) -> bool:
+    """Say whether a master runs its workers on this machine."""
+    return master is None or master.startswith("local")

@@ -12,12 +12,13 @@ import h5py
 import numpy as np
 import pytest
 from h5ads import KINDS, categorical, nullable, old_categorical, put_sparse, write_h5ad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
 from reading import assert_same, read
 
+from examples import examples
 from median_spark.cli import main
 from median_spark.errors import InputError
 from median_spark.genes import GeneTable
@@ -146,7 +147,7 @@ class TestStorage:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(cuts=st.lists(st.integers(0, CELLS), max_size=6).map(sorted))
-@settings(max_examples=20)
+@examples(20)
 def test_every_cut_into_units_gives_the_same_values(tmp_path_factory, kind, cuts):
     counts = random_counts(np.random.default_rng(11), GENES, CELLS, density=0.3)
     path = tmp_path_factory.getbasetemp() / f"cut-{kind}.h5ad"
@@ -172,7 +173,7 @@ def small_matrices(draw):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(small_matrices())
-@settings(max_examples=40)
+@examples(40)
 def test_any_matrix_gives_the_values_of_the_loom(tmp_path_factory, kind, drawn):
     counts, columns, storage, cuts = drawn
     folder = tmp_path_factory.getbasetemp()

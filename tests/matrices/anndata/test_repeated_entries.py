@@ -4,9 +4,10 @@ import h5py
 import numpy as np
 import pytest
 from h5ads import GZIP, put_sparse, write_h5ad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from median_spark import AttributeNames, ReadOptions
 from median_spark.errors import InputError
 from median_spark.matrices import Unit, open_matrix, values_of
@@ -38,7 +39,7 @@ def expected(shape, triples):
 
 
 @given(st.data())
-@settings(max_examples=120)
+@examples(120)
 def test_counts_of_one_gene_and_cell_are_summed(tmp_path_factory, data):
     cells, genes = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     kind = data.draw(st.sampled_from(["csr", "csc"]))
@@ -68,7 +69,7 @@ def test_summing_hides_no_count_that_none_may_be(tmp_path, kind, wrong):
 
 @pytest.mark.parametrize("kind", ["csr", "csc"])
 @given(seed=st.integers(0, 2**32 - 1), number=st.integers(1, 80), cut=st.integers(1, 5))
-@settings(max_examples=30)
+@examples(30)
 def test_fractions_are_summed_in_the_order_of_the_file_whatever_the_cells_read_together(
     tmp_path_factory, kind, seed, number, cut
 ):

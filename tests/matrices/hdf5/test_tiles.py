@@ -8,13 +8,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from oracle import loom_values
 from reading import assert_same
 from reading import read as read_loom
 
+from examples import examples
 from median_spark.errors import InputError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix
 from median_spark.matrices.hdf5.arrays import AxisLabels, Grid
@@ -218,7 +219,7 @@ class TestShapes:
         assert_reads(f"file://{path}", counts, np.arange(ROWS), 3, 39, np.ones(36))
 
     @given(st.data())
-    @settings(max_examples=150)
+    @examples(150)
     def test_any_rows_cells_and_tiles(self, tmp_path_factory, data):
         rows, cells = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 40))
         shape = data.draw(st.integers(1, rows)), data.draw(st.integers(1, cells))

@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from oracle import loom_values
 from parquets import gene_numbers, write_gene_table, write_lists, write_long
 from reading import assert_same, read
 
+from examples import examples
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.matrices import (
     AttributeNames,
@@ -172,7 +173,7 @@ class TestLong:
         values = read(path, SUMMED)
         assert [values[gene][1].tolist() for gene in IDS[:2]] == [[2 / 7 * 10_000], [5 / 7 * 10_000]]
 
-    @settings(max_examples=25, deadline=None)
+    @examples(25, deadline=None)
     @given(st.integers(0, 2**32 - 1))
     def test_any_table_row_groups_and_cuts(self, tmp_path_factory, seed):
         rng = np.random.default_rng(seed)

@@ -9,13 +9,14 @@ import pyarrow as pa
 import pytest
 import tiledbsoma
 from h5ads import write_h5ad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from oracle import loom_values
 from reading import assert_same, read, refusal
 from somas import write_joined, write_soma
 
+from examples import examples
 from median_spark.matrices import AttributeNames, ReadOptions, find_sources, open_matrix, outline
 from median_spark.matrices.formats import matrix_stat
 
@@ -60,7 +61,7 @@ class TestValues:
         path = write_joined(tmp_path / "exp", counts, cell_ids, gene_ids)
         assert_same(read(path, CENSUS, cuts=[5, 40]), expected)
 
-    @settings(max_examples=8, deadline=None)
+    @examples(8, deadline=None)
     @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
     def test_any_joinids_and_pieces(self, tmp_path_factory, seed, pieces):
         rng = np.random.default_rng(seed)

@@ -12,13 +12,14 @@ import pytest
 import scipy.sparse
 import zarr
 from h5ads import KINDS, categorical, nullable, old_categorical, write_h5ad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
 from reading import assert_same, read
 from zarrs import VERSIONS, chunk_files, copy_h5ad, write_zarr
 
+from examples import examples
 from median_spark.cli import main
 from median_spark.guard import read_guarded
 from median_spark.matrices import AttributeNames, ReadOptions, find_sources, matrix_stat, open_matrix, outline
@@ -111,7 +112,7 @@ class TestStorage:
     cuts=st.lists(st.integers(0, CELLS), max_size=4).map(sorted),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_any_chunks_and_cuts_give_the_values_of_the_h5ad(tmp_path_factory, kind, version, chunk, cuts, seed):
     folder = tmp_path_factory.mktemp("any")
     counts = random_counts(np.random.default_rng(seed), GENES, CELLS, density=0.3)

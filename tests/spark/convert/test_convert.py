@@ -1,5 +1,5 @@
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import h5py
@@ -11,7 +11,11 @@ from oracle import loom_values, read_types
 
 from median_spark import AttributeNames, ConvertOptions, ReadOptions, convert, read_gene_table, storage
 from median_spark.errors import BusyError, InputError, OutputError, UsageError
-from median_spark.expression import open_table
+from median_spark.expression import SMALL_BYTES, open_table
+from median_spark.matrices import SourceFile
+from median_spark.progress import SilentProgress
+from median_spark.spark.convert.convert import looking_text
+from median_spark.storage import FileStat
 
 pytestmark = pytest.mark.spark
 
@@ -231,6 +235,38 @@ def test_options_reach_the_workers(spark, tmp_path):
     row, cell = np.nonzero(counts)
     expected = counts[row, cell] / counts.sum(axis=0).astype(float)[cell] * 100
     assert sorted(found.value) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ([9, SMALL_BYTES], "reading 2 sources"),
+        ([SMALL_BYTES + 1], "looking at 1 source"),
+        ([9, SMALL_BYTES + 1], "looking at 2 sources, reading the small one at once"),
+        ([9, 9, SMALL_BYTES + 1], "looking at 3 sources, reading the 2 small ones at once"),
+    ],
+)
+def test_the_first_stage_says_which_sources_it_converts(sizes, text):
+    assert looking_text([SourceFile(str(size), FileStat(f"/{size}.loom", size, 0)) for size in sizes]) == text
+
+
+def test_small_sources_are_reported_as_converted_once_and_after_they_were_looked_at(spark, corpus, tmp_path):
+    told = []
+
+    class Listener(SilentProgress):
+        def convert_state(self, state):
+            told.append(state.text())
+
+        @contextmanager
+        def working(self, text):
+            told.append(text)
+            yield
+            told.append("done")
+
+    convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"), progress=Listener())
+    assert told[:2] == ["reading 3 sources", "done"]
+    assert told[2].startswith("3 of 3 sources, ")
+    assert len(told) == 3
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):

@@ -85,10 +85,12 @@ def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tm
     (failure,) = done.failures
     assert failure.source == "b"
     assert failure.reason.startswith(f"{next(corpus.glob('b.*'))}: reading it took more than 8 s of processor time")
+    assert "reading 3 sources" in told.notes
     assert any(note.startswith("waiting for source 'b', which makes no progress") for note in told.notes)
     assert not list((tmp_path / "x" / "staging").iterdir())
 
 
+@pytest.mark.slow
 def test_without_skipping_one_sentence_names_the_file(spark, corpus, tmp_path):
     with pytest.raises(InputError, match=r"^\S+/b\.\w+: reading it took more than 8 s of processor time[^\n]*$"):
         convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(limits=LIMITS))

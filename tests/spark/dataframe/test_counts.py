@@ -5,30 +5,20 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
 from pyspark.sql import functions as F
 
+from examples import examples
 from median_spark import gene_medians
 from median_spark.errors import FrameError, GeneTableError, UsageError
 from median_spark.genes import GeneTable
-from median_spark.spark.dataframe import gene_medians as frames_module
 
 pytestmark = pytest.mark.spark
 
 CODING, MIRNA, LNC = "protein_coding", "miRNA", "lncRNA"
 SCHEMA = "gene string, cell string, n double"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_shuffle_partitions(spark):
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "3")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
-        yield
-    spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
 def ordered_sum(numbers):
@@ -85,7 +75,7 @@ def table_of(rows, types=(CODING, LNC, MIRNA)):
     return GeneTable("/genes.csv", {gene: types[place % len(types)] for place, gene in enumerate(genes)})
 
 
-@pytest.mark.parametrize("partitions", [1, 5])
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_values_are_those_of_a_matrix_to_the_bit(spark, partitions):
     rows = random_rows(1)
     frame = spark.createDataFrame(rows, SCHEMA).repartition(partitions)
@@ -153,7 +143,7 @@ ENTRIES = st.tuples(st.sampled_from(["A", "B", "C"]), st.sampled_from(["c", "d",
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=12), st.booleans(), st.sampled_from([1e4, 1.0, 12345.678]))
-@settings(max_examples=6)
+@examples(6)
 def test_any_small_frame(spark, rows, chosen, target_sum):
     frame = spark.createDataFrame(rows, "gene string, cell string, n bigint").repartition(2)
     table = GeneTable("/genes.csv", {"A": CODING, "B": LNC, "C": MIRNA, "D": CODING}) if chosen else None

@@ -12,13 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
 from pyspark.sql import functions as F
 from tables import digests_of
 
-from median_spark import ReadOptions, convert, gene_medians, read_gene_table, table_medians
+from examples import examples
+from median_spark import gene_medians, table_medians
 from median_spark.errors import DigestError, FrameError, UsageError
 from median_spark.progress import SilentProgress
 from median_spark.results import MEDIANS_SCHEMA
@@ -31,23 +32,9 @@ pytestmark = pytest.mark.spark
 KNOWN_TO_THE_BIT = ("gene", "median", "n_cells", "n_sources", "min", "max")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_shuffle_partitions(spark):
-    """Spare these tests the hundreds of empty tasks that Spark would run beside each of theirs."""
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "3")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
-        yield
-    spark.conf.set("spark.sql.shuffle.partitions", before)
-
-
 @pytest.fixture(scope="module")
-def expression(spark, demo, tmp_path_factory):
-    out = tmp_path_factory.mktemp("table") / "expression"
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, reading=options)
-    return out
+def expression(demo_expression):
+    return Path(demo_expression)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +121,7 @@ def test_what_is_read_off_digests_is_close_to_that_of_the_expression_table(spark
 
 
 def test_the_same_partitions_give_the_same_bytes_whatever_the_order_of_rows_in_them(spark, expression):
-    frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study2'")
+    frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study3'")
     frame = frame.repartition(5, "cell")
     other_order = frame.sortWithinPartitions(F.xxhash64("value"))
     found = [table_of(gene_medians(ordered)) for ordered in (frame, frame, other_order)]
@@ -164,7 +151,9 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 40])
+@pytest.mark.parametrize(
+    "partitions", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(40, marks=pytest.mark.slow)]
+)
 def test_hard_distributions_come_out_right(spark, partitions):
     assert_medians(gene_medians(frame_of(spark, HARD, partitions), compression=20), HARD)
 
@@ -186,7 +175,7 @@ def test_most_partitions_may_be_empty(spark):
     assert_medians(gene_medians(frame, compression=20), values)
 
 
-@pytest.mark.parametrize("adaptive", ["true", "false"])
+@pytest.mark.parametrize("adaptive", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_spark_may_plan_anew_between_stages(spark, adaptive):
     before = spark.conf.get("spark.sql.adaptive.enabled")
     spark.conf.set("spark.sql.adaptive.enabled", adaptive)
@@ -200,7 +189,7 @@ few_distinct = st.lists(st.sampled_from([0.5, 1.0, 1.0 + 2.0**-52, 2.0, 7.25]), 
 any_values = st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=300)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(
     st.dictionaries(st.sampled_from(["A", "B", "C", "ä", "Z.1"]), few_distinct | any_values, min_size=1),
     st.integers(1, 4),

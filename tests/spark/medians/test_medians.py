@@ -25,17 +25,14 @@ from median_spark.spark.medians import refine
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture(scope="module")
-def expression(spark, demo, tmp_path_factory):
-    out = tmp_path_factory.mktemp("table") / "expression"
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(out), spark=spark, reading=options)
-    return str(out)
+@pytest.fixture
+def expression(demo_expression):
+    return demo_expression
 
 
-@pytest.fixture(scope="module")
-def truth(demo):
-    return corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))
+@pytest.fixture
+def truth(demo_values):
+    return demo_values
 
 
 def by_gene(found):
@@ -85,7 +82,7 @@ def test_merged_digests_do_not_depend_on_the_shuffle(spark, expression, monkeypa
         assert digest.means.tobytes() == found[1].merged.digests[gene].means.tobytes()
 
 
-@pytest.mark.parametrize("window_rows", [60_000, 1])
+@pytest.mark.parametrize("window_rows", [60_000, pytest.param(1, marks=pytest.mark.slow)])
 def test_several_bundles_merge_to_all_values(spark, expression, truth, window_rows):
     assert bundles(expression, window_rows) > 2
     values, sources = truth
@@ -100,7 +97,9 @@ def test_several_bundles_merge_to_all_values(spark, expression, truth, window_ro
     assert np.percentile(errors, 95) < 0.005
 
 
-@pytest.mark.parametrize("window_rows", [200_000, 60_000, 1])
+@pytest.mark.parametrize(
+    "window_rows", [pytest.param(200_000, marks=pytest.mark.slow), 60_000, pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_exact_medians_do_not_depend_on_the_window(spark, expression, window_rows):
     assert bundles(expression, WINDOW_ROWS) == 1 < bundles(expression, window_rows)
     whole = table_medians(expression, spark=spark).table

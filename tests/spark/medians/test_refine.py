@@ -11,6 +11,7 @@ from median_spark import (
     MedianOptions,
     ReadOptions,
     convert,
+    medians,
     read_gene_table,
     run,
     table_medians,
@@ -31,13 +32,13 @@ def assert_exact(found, values):
         assert row["digest_rank_error"] * len(of_gene) == pytest.approx(max(below - middle, middle - up_to, 0))
 
 
-@pytest.mark.parametrize(("window_rows", "several"), [(WINDOW_ROWS, False), (40_000, True), (1, True)])
-def test_every_median_of_the_demo_corpus_is_exact(spark, demo, tmp_path, window_rows, several):
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options)
-    assert (bundles(tmp_path / "x", window_rows) > 1) == several
-    found = table_medians(str(tmp_path / "x"), spark=spark, options=MedianOptions(window_rows=window_rows))
-    assert_exact(found, corpus_values(sorted(demo.rglob("*.loom")), read_types(demo / "gene_info_table.csv"))[0])
+@pytest.mark.parametrize(
+    ("window_rows", "several"), [(WINDOW_ROWS, False), (40_000, True), pytest.param(1, True, marks=pytest.mark.slow)]
+)
+def test_every_median_of_the_demo_corpus_is_exact(spark, demo_expression, demo_values, window_rows, several):
+    assert (bundles(demo_expression, window_rows) > 1) == several
+    found = table_medians(demo_expression, spark=spark, options=MedianOptions(window_rows=window_rows))
+    assert_exact(found, demo_values[0])
 
 
 @pytest.mark.slow
@@ -117,15 +118,10 @@ def test_without_exactness_the_digests_medians_stand(spark, demo, tmp_path):
     assert found["digest_rank_error"].null_count == len(found)
 
 
-def test_the_summary_states_the_digests_errors(spark, demo, tmp_path):
-    run(str(demo), str(tmp_path / "out"), spark=spark)
-    summary = json.loads((tmp_path / "out" / "medians" / "summary.json").read_text())
-    errors = (
-        table_medians(str(tmp_path / "out" / "expression"), spark=spark)
-        .table["digest_rank_error"]
-        .drop_null()
-        .to_numpy()
-    )
+def test_the_summary_states_the_digests_errors(spark, demo_expression, tmp_path):
+    medians(demo_expression, str(tmp_path / "medians"), spark=spark)
+    summary = json.loads((tmp_path / "medians" / "summary.json").read_text())
+    errors = table_medians(demo_expression, spark=spark).table["digest_rank_error"].drop_null().to_numpy()
     assert summary["medians_are"] == "exact"
     assert summary["worst_digest_rank_error"] == errors.max() > 0
     assert summary["p99_digest_rank_error"] == pytest.approx(np.percentile(errors, 99))

@@ -1,0 +1,84 @@
+"""The properties of a Spark that is started here, and its end."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from median_spark.spark.engine import session
+from median_spark.spark.engine.processor import DISABLED
+
+OPTIONS = "spark.driver.extraJavaOptions"
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Return a function that gives the properties, on a processor that sorts faster without one of numpy's features."""
+    monkeypatch.setattr(session, "worker_environment", lambda: {DISABLED: "X86_V4"})
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+
+    def properties(master=None, classes="", *, tables_only=False):
+        return session._own_properties(master, classes, tables_only=tables_only)
+
+    return properties
+
+
+def test_the_jvm_compiles_quickly_for_tables_and_hot_loops_well_for_dataframes(own):
+    assert "-XX:TieredStopAtLevel=1" in own(tables_only=True)[OPTIONS].split()
+    assert "-XX:TieredStopAtLevel=1" not in own()[OPTIONS]
+    assert "-XX:Tier4BackEdgeThreshold=400000" in own()[OPTIONS].split()
+
+
+def test_the_jvm_gets_the_options_of_its_classes_and_of_its_log(own):
+    options = own(classes="-XX:SharedArchiveFile=a.jsa")[OPTIONS]
+    assert options.endswith("-XX:SharedArchiveFile=a.jsa")
+    assert "log4j2.properties" in options
+
+
+def test_workers_leave_features_of_numpy_where_they_have_this_processor_and_this_numpy(own, monkeypatch):
+    name = f"spark.executorEnv.{DISABLED}"
+    assert own()[name] == own("local[2]")[name] == "X86_V4"
+    assert name not in own("spark://host:7077")
+    monkeypatch.setenv("PYSPARK_PYTHON", "/usr/bin/other-python")
+    assert name not in own()
+
+
+def test_the_end_does_not_wait_for_pyspark_s_accumulators():
+    waiting, ended = threading.Event(), threading.Event()
+
+    class Server:
+        def shutdown(self):
+            waiting.wait(60)
+            ended.set()
+
+    class Context:
+        _accumulatorServer = Server()
+
+    class Spark:
+        sparkContext = Context()
+
+    session._end_accumulators(Spark)
+    assert Spark.sparkContext._accumulatorServer is None
+    assert not ended.is_set()
+    waiting.set()
+    assert ended.wait(60)
+
+
+TWO_SESSIONS = """
+import median_spark
+for _ in range(2):
+    with median_spark.spark_session("local[1]") as spark:
+        print(spark.range(3).mapInArrow(lambda batches: batches, "id long").count())
+"""
+
+
+@pytest.mark.spark
+def test_one_session_after_another_in_one_process():
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", TWO_SESSIONS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "3"]
+    assert "Traceback" not in done.stderr
