@@ -187,8 +187,9 @@ def stability_text(table: pa.Table) -> str:
         return "no answer: it takes at least four sources to tell how far medians move with them"
     if math.isinf(figures.if_doubled):
         return "no answer: most genes have values in too few sources"
+    moves = percent(figures.if_doubled).replace("\N{NO-BREAK SPACE}", "")
     return (
-        f"half of the genes would move by less than {percent(figures.if_doubled)} if as many cells again were added, "
+        f"half of the genes would move by less than {moves} if as many cells again were added, "
         "from sources like these (an estimate)"
     )
 

@@ -20,7 +20,6 @@ from median_spark.geneformer.dictionaries import (
 from median_spark.geneformer.of_group import (
     check_group,
     check_group_columns,
-    group_dictionaries,
     group_text,
     parse_group,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "check_group",
     "check_group_columns",
     "geneformer_dictionaries",
-    "group_dictionaries",
     "group_text",
     "parse_group",
 ]

@@ -1,19 +1,10 @@
-"""The dictionaries of one group of cells: how a group is named, and which groups there are."""
+"""The group of cells that dictionaries are of: how it is named, and whether there is such a group."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from median_spark.errors import UsageError, counted, listed
-from median_spark.geneformer.dictionaries import (
-    GeneformerDictionaries,
-    GeneformerOptions,
-    Group,
-    geneformer_dictionaries,
-)
-from median_spark.genes import GeneMap, GeneTable
+from median_spark.geneformer.dictionaries import Group
 from median_spark.options import BY, DICTIONARY_OF
 
 
@@ -59,23 +50,3 @@ def check_group(group: Group, by: Sequence[str], groups: Iterable[Sequence[str |
 def group_text(group: Group) -> str:
     """Return how a group is named, see `parse_group`."""
     return ",".join(f"{column}={'' if value is None else value}" for column, value in group.items())
-
-
-def rows_of_group(group: Group, table: pa.Table) -> pa.Table:
-    """Return the rows of a group, of a table that has the columns that cells are grouped by."""
-    for column, value in group.items():
-        table = table.filter(pc.field(column).is_null() if value is None else pc.field(column) == value)
-    return table
-
-
-def group_dictionaries(
-    table: pa.Table,
-    options: GeneformerOptions,
-    gene_table: GeneTable | None = None,
-    gene_map: GeneMap | None = None,
-) -> GeneformerDictionaries:
-    """Return the dictionaries of the group that the options name, of a table of the medians and means of some groups.
-
-    The table has the columns that cells are grouped by, gene, n_cells, median and mean.
-    """
-    return geneformer_dictionaries(rows_of_group(options.dictionary_of or {}, table), options, gene_table, gene_map)

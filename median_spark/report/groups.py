@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from median_spark.errors import TableError, counted
-from median_spark.results import Result, group_columns, in_group, name_of, read_medians_of_groups
+from median_spark.results import Result, group_columns, group_runs, name_of, read_medians_of_groups
 
 MOST_DRAWN = 40
 """Groups whose medians of a gene are embedded in the page, at most."""
@@ -121,16 +121,19 @@ def across_groups(result: Result, groups: ComparedGroups, genes: list[str], dete
     largest = groups.largest(detected)
     if result.by_group is None or not largest:
         return None
-    table = read_medians_of_groups(result.by_group, groups.by, [group.names for group in largest])
-    places = pc.index_in(table["gene"], value_set=pa.array(genes, pa.string()))
-    if places.null_count:
+    columns = ["gene", "n_cells", "median"]
+    table = read_medians_of_groups(result.by_group, groups.by, {group.names for group in largest}, columns)
+    named = table["gene"].combine_chunks()
+    place_of = pc.index_in(named.dictionary, value_set=pa.array(genes, pa.string()))
+    if place_of.null_count:
         message = f"{result.by_group}: this file has genes that the medians lack, and so is of another result"
         raise TableError(message)
-    table = table.append_column("place", places)
+    places = place_of.take(named.indices).to_numpy()
     median = np.full((len(genes), len(largest)), np.nan)
     n_cells = np.zeros((len(genes), len(largest)), dtype=np.int64)
-    for number, group in enumerate(largest):
-        rows = table.filter(in_group(groups.by, group.names))
-        place = rows["place"].to_numpy()
-        median[place, number], n_cells[place, number] = rows["median"].to_numpy(), rows["n_cells"].to_numpy()
+    number_of = {group.names: number for number, group in enumerate(largest)}
+    for names, begin, end in group_runs(table, groups.by):
+        rows = places[begin:end], number_of[names]
+        median[rows] = table["median"][begin:end].to_numpy()
+        n_cells[rows] = table["n_cells"][begin:end].to_numpy()
     return GeneAcrossGroups(largest, median, n_cells)

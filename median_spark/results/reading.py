@@ -1,11 +1,11 @@
 """A finished result, and reading one back from its folder."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -140,28 +140,54 @@ def read_columns(
     return table
 
 
-def in_group(by: Sequence[str], names: Sequence[str | None]) -> pc.Expression:
-    """Return the condition that a row is of a group, which is named by one text, or none, for each column."""
-    conditions = [
-        pc.field(column).is_null() if name is None else pc.field(column) == name
-        for column, name in zip(by, names, strict=True)
-    ]
-    return reduce(and_, conditions)
+def read_medians_of_groups(
+    location: str, by: Sequence[str], groups: Collection[tuple[str | None, ...]], columns: Sequence[str]
+) -> pa.Table:
+    """Read columns of some groups from the file of all groups' medians, which may be far larger than memory.
 
-
-def read_medians_of_groups(location: str, by: Sequence[str], groups: Sequence[Sequence[str | None]]) -> pa.Table:
-    """Read the rows of some groups, at least one, from the file of all groups' medians, which may be large.
-
+    Groups have one text, or none, for each column that cells are grouped by; texts in the result are dictionaries.
     Raises TableError if the file cannot be read or lacks a column.
     """
-    wanted = reduce(or_, (in_group(by, names) for names in groups))
-    columns = [*by, *layout.BY_GROUP_SCHEMA.names]
     try:
-        with storage.open_random(location) as file:
-            return pq.read_table(file, columns=columns, filters=wanted).combine_chunks()
+        with storage.open_random(location) as stream:
+            file = pq.ParquetFile(stream, read_dictionary=[*by, "gene"])
+            wanted = [*by, *columns]
+            missing = [name for name in wanted if name not in file.schema_arrow.names]
+            if missing:
+                message = f"{location}: this file of a result lacks the column '{missing[0]}'"
+                raise TableError(message)
+            found = [file.schema_arrow.empty_table().select(wanted)]
+            for number in range(file.num_row_groups):
+                runs = group_runs(file.read_row_group(number, columns=list(by)), by)
+                runs = [run for run in runs if run[0] in groups]
+                if runs:
+                    rows = file.read_row_group(number, columns=wanted)
+                    chosen = pa.concat_tables([rows.slice(begin, end - begin) for _, begin, end in runs])
+                    found.append(chosen.combine_chunks())  # a copy, so that the row group is freed
+            return pa.concat_tables(found).unify_dictionaries().combine_chunks()
     except (OSError, pa.ArrowException) as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
+
+
+def group_runs(table: pa.Table, by: Sequence[str]) -> list[tuple[tuple[str | None, ...], int, int]]:
+    """Return the group, begin and end of each run of rows of one group."""
+    if not len(table):
+        return []
+    texts, numbers = [], []
+    for name in by:
+        column = table[name].unify_dictionaries().combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        texts.append([*column.dictionary.to_pylist(), None])
+        numbers.append(column.indices.fill_null(len(column.dictionary)).to_numpy())
+    keys = np.stack(numbers)
+    begins = np.flatnonzero(np.append(True, np.any(keys[:, 1:] != keys[:, :-1], axis=0)))
+    bounds = pairwise([*begins.tolist(), len(table)])
+    named = zip(
+        *([own[place] for place in places] for own, places in zip(texts, keys[:, begins].tolist(), strict=True)),
+        strict=True,
+    )
+    return [(group, begin, end) for group, (begin, end) in zip(named, bounds, strict=True)]
 
 
 def read_summary(location: str) -> ResultSummary:

@@ -16,6 +16,7 @@ LEAST_CELLS = 100
 """Genes with values in more cells than this are judged, if there are any."""
 
 
+_BUCKETS = b"buckets"
 _LEAST_BUCKETS = 4
 """With fewer buckets of sources, halves are too few to tell how far they spread."""
 
@@ -32,15 +33,19 @@ class StabilityFigures:
     curve: tuple[tuple[float, float, float], ...]  # share of the sources, change at the median and 90th percentile
 
 
-def stability_table(medians: pa.Table, packed: Mapping[str, bytes]) -> pa.Table:
-    """Return the table of the detected genes of a median table, see `STABILITY_SCHEMA`."""
+def stability_table(medians: pa.Table, packed: Mapping[str, bytes], buckets: int) -> pa.Table:
+    """Return the table of the detected genes of a median table, see `STABILITY_SCHEMA`.
+
+    Its metadata has the number of buckets that the sources were dealt into.
+    """
     detected = medians.filter(pc.field("n_cells") > 0).select(["gene", "n_cells", "median"])
     found = Stability.unpack([packed[gene] for gene in detected["gene"].to_pylist()])
     ratios, distances = found.ratios.T, found.distances.T
     exact = detected["median"].to_numpy()
     columns = [found.halves, found.left_out, *(exact * ratio for ratio in ratios), *distances]
     nullable = [pa.array(column, mask=~np.isfinite(column)) for column in columns]
-    return pa.table([*detected.columns, *nullable], schema=STABILITY_SCHEMA)
+    table = pa.table([*detected.columns, *nullable], schema=STABILITY_SCHEMA)
+    return table.replace_schema_metadata({_BUCKETS: str(buckets)})
 
 
 def stability_figures(table: pa.Table) -> StabilityFigures | None:
@@ -53,8 +58,8 @@ def stability_figures(table: pa.Table) -> StabilityFigures | None:
     n_cells = table["n_cells"].to_numpy()
     least = LEAST_CELLS if np.any(n_cells > LEAST_CELLS) else 0
     judged = table.filter(pa.array(n_cells > least))
-    shares = [fraction for fraction in FRACTIONS if judged[f"change_1_{fraction}"].null_count < len(judged)]
-    if _LEAST_BUCKETS not in shares:
+    buckets = int((table.schema.metadata or {}).get(_BUCKETS, 0))
+    if buckets < _LEAST_BUCKETS:
         return None
 
     def changes(name: str) -> npt.NDArray[np.float64]:
@@ -66,13 +71,14 @@ def stability_figures(table: pa.Table) -> StabilityFigures | None:
         least_cells=least,
         if_doubled=float(np.median(changes("change_halves"))) / math.sqrt(2),
         left_out=float(np.median(changes("change_left_out"))),
-        buckets=shares[0],
+        buckets=buckets,
         curve=tuple(
             (
                 1 / share,
                 float(np.median(changes(f"change_1_{share}"))),
                 float(np.quantile(changes(f"change_1_{share}"), 0.9, method="higher")),
             )
-            for share in shares
+            for share in FRACTIONS
+            if share <= buckets
         ),
     )

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from median_spark.errors import TableError
 from median_spark.expression import GroupFigures, Grouping
 from median_spark.results import (
     GROUPS_SCHEMA,
@@ -15,7 +17,9 @@ from median_spark.results import (
     change_of,
     compare_group,
     group_columns,
+    group_runs,
     groups_table,
+    read_medians_of_groups,
     stand_apart,
     with_groups,
 )
@@ -207,3 +211,43 @@ class TestTable:
         assert GroupComparison(self.table([0.0, 0.1, 3.0, -3.0]), tmp_path).apart == ["s2", "s3"]
         assert GroupComparison(self.table([0.0, 0.1, 0.0]), tmp_path).apart == []
         assert GroupComparison(self.table([0.0, 3.0]), tmp_path).apart is None
+
+
+class TestMediansOfGroups:
+    """Reading some groups from the file of all."""
+
+    BY = ("assay", "sex")
+    NAMES = tuple((assay, sex) for assay in ("a", "b", "c", None) for sex in ("f", None))
+
+    @pytest.fixture(scope="class")
+    def file(self, tmp_path_factory):
+        rows = [
+            {"assay": assay, "sex": sex, "gene": f"G{gene}", "n_cells": number, "median": gene + number / 10}
+            for number, (assay, sex) in enumerate(self.NAMES)
+            for gene in range(number, 7)
+        ]
+        schema = pa.schema(
+            [("assay", pa.string()), ("sex", pa.string()), ("gene", pa.string()), ("n_cells", pa.int64()),
+             ("median", pa.float64())]
+        )  # fmt: skip
+        path = tmp_path_factory.mktemp("groups") / "by_group.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=5)
+        return path, rows
+
+    @given(st.sets(st.sampled_from([*NAMES, ("d", "f"), ("(none)", "f")])))
+    def test_are_all_rows_of_the_groups_wherever_row_groups_end(self, file, groups):
+        path, rows = file
+        found = read_medians_of_groups(str(path), self.BY, groups, ["gene", "n_cells", "median"])
+        assert found.to_pylist() == [row for row in rows if (row["assay"], row["sex"]) in groups]
+        runs = group_runs(found, self.BY)
+        assert [name for name, _, _ in runs] == [name for name in self.NAMES[:7] if name in groups]
+        assert [end - begin for _, begin, end in runs] == [7 - self.NAMES.index(name) for name, _, _ in runs]
+
+    def test_without_a_column_are_rejected(self, file):
+        with pytest.raises(TableError, match="lacks the column 'mean'"):
+            read_medians_of_groups(str(file[0]), self.BY, {("a", "f")}, ["gene", "mean"])
+
+    def test_of_a_damaged_file_are_rejected(self, tmp_path):
+        (tmp_path / "by_group.parquet").write_bytes(b"PAR1")
+        with pytest.raises(TableError, match="this file of a result cannot be read"):
+            read_medians_of_groups(str(tmp_path / "by_group.parquet"), self.BY, {("a", "f")}, ["gene"])

@@ -28,10 +28,10 @@ def packed(halves, left_out, ratios, distances):
     return found.pack()
 
 
-def table_of(n_cells, halves, distances):
+def table_of(n_cells, halves, distances, buckets=16):
     genes = len(n_cells)
     figures = packed(halves, [0.1] * genes, [[1.0] * 4] * genes, distances)
-    return stability_table(medians(n_cells), {f"G{number}": each for number, each in enumerate(figures)})
+    return stability_table(medians(n_cells), {f"G{number}": each for number, each in enumerate(figures)}, buckets)
 
 
 class TestTable:
@@ -42,7 +42,7 @@ class TestTable:
             [[NAN, 1.5, 0.5, 1.0], [NAN, NAN, NAN, 2.0]],
             [[NAN, 0.5, 1.0, 0.0], [NAN, INF, INF, 1.0]],
         )
-        table = stability_table(medians([5, 0, 7]), {"G0": figures[0], "G2": figures[1]})
+        table = stability_table(medians([5, 0, 7]), {"G0": figures[0], "G2": figures[1]}, 8)
         assert table.schema == STABILITY_SCHEMA
         assert table.to_pylist() == [
             {
@@ -81,14 +81,14 @@ class TestFigures:
         assert [most for _, _, most in found.curve] == [INF, 1.2, 0.8, 0.4]
 
     def test_are_of_all_genes_where_none_has_many_cells(self):
-        found = stability_figures(table_of([1, 100], [0.02, 0.04], [[NAN, NAN, 0.2, 0.1]] * 2))
+        found = stability_figures(table_of([1, 100], [0.02, 0.04], [[NAN, NAN, 0.2, 0.1]] * 2, 4))
         assert (found.genes, found.least_cells, found.buckets) == (2, 0, 4)
         assert [share for share, _, _ in found.curve] == [0.25, 0.5]
 
     def test_are_none_of_fewer_than_four_sources(self):
-        assert stability_figures(table_of([200], [0.1], [[NAN, NAN, NAN, 0.1]])) is None
-        assert stability_figures(table_of([200], [INF], [[NAN] * 4])) is None
+        assert stability_figures(table_of([200], [0.1], [[NAN, NAN, NAN, 0.1]], 2)) is None
+        assert stability_figures(table_of([200], [INF], [[NAN] * 4], 1)) is None
 
     def test_say_so_if_most_genes_are_in_few_sources(self):
-        found = stability_figures(table_of([200] * 3, [INF, INF, 0.1], [[INF] * 4, [INF] * 4, [INF, INF, 0.2, 0.1]]))
+        found = stability_figures(table_of([200] * 3, [INF, INF, 0.1], [[INF] * 4] * 3))
         assert found.if_doubled == INF

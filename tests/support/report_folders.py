@@ -143,6 +143,6 @@ def write_stability(location, buckets=16, seed=0):
     offsets = np.append(0, np.cumsum([len(each) for each in values]))
     sketches = sketch_values(np.concatenate(values), offsets, rng.integers(0, buckets, offsets[-1]).astype(np.uint8))
     packed = dict(zip((row["gene"] for row in detected), stability_of(sketches, buckets).pack(), strict=True))
-    table = stability_table(medians, packed)
+    table = stability_table(medians, packed, buckets)
     pq.write_table(table, location / "stability.parquet")
     return table

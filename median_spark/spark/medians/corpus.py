@@ -204,7 +204,7 @@ class CorpusJob:
             pieces += [self._write_groups(universe, of_groups, works[0])] if works[0].digested.any() else []
             for work in filter(None, works[1:]):
                 pieces.append(self._more_groups(cells, universe, work, watch))
-        moves = stability_table(rows, found.stability) if stability else None
+        moves = stability_table(rows, found.stability, number_of(buckets)) if stability else None
         return CorpusMedians(rows, genes.merged, records, table.failures(), watch.stages, tuple(pieces), moves)
 
     def _more_groups(self, cells: Grouping, universe: list[str], work: GroupWork, watch: Stopwatch) -> str:

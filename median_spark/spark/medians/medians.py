@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from median_spark.errors import counted, listed
 from median_spark.expression import Grouping, group_cells, naming_changes
-from median_spark.geneformer import GeneformerDictionaries, check_group, geneformer_dictionaries, group_dictionaries
+from median_spark.geneformer import GeneformerDictionaries, check_group, geneformer_dictionaries
 from median_spark.job_options import MedianOptions, ResultOptions
 from median_spark.preparation import MediansPlan, prepare_medians
 from median_spark.progress import ProgressReporter, SilentProgress
@@ -154,5 +154,6 @@ def _dictionaries(
     options, others = outputs.geneformer, (outputs.gene_table, outputs.gene_map)
     if options.dictionary_of is None or comparison is None:
         return geneformer_dictionaries(table, options, *others)
-    group = [options.dictionary_of[column] for column in outputs.by]
-    return group_dictionaries(read_medians_of_groups(str(comparison.by_group), outputs.by, [group]), options, *others)
+    group = tuple(options.dictionary_of[column] for column in outputs.by)
+    rows = read_medians_of_groups(str(comparison.by_group), outputs.by, {group}, ["gene", "n_cells", options.factor])
+    return geneformer_dictionaries(rows, options, *others)

@@ -52,7 +52,7 @@ def test_the_command_line_says_the_sentence(spark, expression, tmp_path, capsys)
     assert main(command) == 0
     said = " ".join(capsys.readouterr().out.split())
     figures = stability_figures(pq.read_table(tmp_path / "r" / "stability.parquet"))
-    moves = percent(figures.if_doubled).replace("\u00a0", " ")
+    moves = percent(figures.if_doubled).replace("\u00a0", "")
     assert f"half of the genes would move by less than {moves} if as many cells" in said
 
 
