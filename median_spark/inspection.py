@@ -129,10 +129,12 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     matrix = matrix_at(location, held)
     if matrix is not None:
         return _examine_matrix(matrix, of_location(matrix, options or ReadOptions()))
+    what = "name a matrix, a folder of matrices, an expression table, a result, or the folder of a run"
+    if kind == "nothing":  # a pattern names several files, and is not looked at
+        return Inspection((), InputError(f"{location}: there is no such file or folder: {what}"))
     try:
         found = find_sources([location])
     except InputError as error:
-        what = "name a matrix, a folder of matrices, an expression table, a result, or the folder of a run"
         return Inspection((), InputError(f"{error.text}: {what}"))
     return _examine_corpus(location, found, options or ReadOptions())
 
