@@ -10,7 +10,14 @@ from median_spark.demo import write_demo
 
 # Helpers that assert: pytest explains what failed there, too.
 pytest.register_assert_rewrite(
-    "browser", "connect_server", "processes", "reading", "report_folders", "s3_server", "standalone_cluster"
+    "browser",
+    "connect_server",
+    "hadoop_cluster",
+    "processes",
+    "reading",
+    "report_folders",
+    "standalone_cluster",
+    "store_servers",
 )
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
