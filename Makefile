@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+STORES ?= gs or abfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-notebook test-matrix \
+.PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-stores test-yarn test-notebook test-matrix \
   package docs lint bench bench-full clean
 
 help:  ## List the targets
@@ -40,8 +41,8 @@ test-seeds: setup  ## Run tests without Spark on five new seeds, in random order
 fuzz: setup  ## Read damaged matrices and hostile pickles for ten minutes (FUZZ='--seed N --minutes 10', '--seed N --case K')
 	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
-test-cluster: java setup  ## Run the tests on real engines, the next four, two at a time
-	$(BIN)/python -m pytest tests/cluster -m "cluster and not matrix" --numprocesses 2 --dist loadfile --durations 12
+test-cluster: java setup  ## Run the tests on real engines, test-standalone to test-notebook, two at a time
+	$(BIN)/python -m pytest tests/cluster -m "cluster and not (matrix or gs or abfs or yarn)" --numprocesses 2 --dist loadfile --durations 12
 
 test-standalone: java setup  ## A Spark standalone cluster, spark-submit, killed workers
 	$(BIN)/python -m pytest tests/cluster -m standalone
@@ -51,6 +52,12 @@ test-connect: java setup  ## A Spark Connect server
 
 test-s3: java setup  ## Object storage
 	$(BIN)/python -m pytest tests/cluster -m s3
+
+test-stores: java setup  ## Servers like Google's and Azure's object stores, from pip and npm (STORES=gs for one)
+	$(BIN)/python -m pytest tests/cluster -m "$(STORES)" --durations 5
+
+test-yarn: java setup  ## YARN and HDFS, with Hadoop's own daemons from Maven
+	$(BIN)/python -m pytest tests/cluster -m yarn --durations 5
 
 test-notebook: java setup  ## The notebook, and the configurations of platforms
 	$(BIN)/python -m pytest tests/cluster -m notebook

@@ -11,7 +11,14 @@ from median_spark.demo import write_demo
 
 # Helpers that assert: pytest explains what failed there, too.
 pytest.register_assert_rewrite(
-    "browser", "connect_server", "processes", "reading", "report_folders", "s3_server", "standalone_cluster"
+    "browser",
+    "connect_server",
+    "hadoop_cluster",
+    "processes",
+    "reading",
+    "report_folders",
+    "standalone_cluster",
+    "store_servers",
 )
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")

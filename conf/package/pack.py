@@ -24,8 +24,8 @@ CHECKOUT = HERE.parents[1]
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-EXTRAS = "h5ad"
-"""What cannot be installed later on a worker: the filters of compressed h5ad files."""
+EXTRAS = "azure,h5ad,hdfs"
+"""What cannot be installed later on a worker: the filters of compressed h5ad files, the clients of Azure and HDFS."""
 
 _NEVER_INSIDE = frozenset({"pyspark", "py4j", "databricks-connect"})
 """A platform's Spark and its pyspark are of one version; another one on the path would break both."""

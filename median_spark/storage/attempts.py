@@ -22,7 +22,8 @@ _WAITS = (0.3, 2.0, 8.0, 20.0)
 _TRANSIENT = re.compile(
     r"slow.?down|service.?unavailable|internal.?(failure|error)|throttl|request.?time(d.?)?out|timed out|curlcode|"
     r"network.?connection|connection (was )?(reset|refused|closed)|http status 5\d\d|response code 5\d\d|"
-    r"unexpected end|expected \d+ bytes",
+    r"unexpected end|expected \d+ bytes|retry policy exhausted|error sending request|server.?busy|"
+    r"status\((unavailable|internal|deadline_exceeded|resource_exhausted|aborted)",
     re.IGNORECASE,
 )
 """Words of AWS, Google and Azure for trouble that passes."""
@@ -58,7 +59,31 @@ def with_retries(location: str, action: Callable[[], Result]) -> Result:
 
 def unreachable(location: str, error: BaseException) -> StorageError:
     """Return the error for a store that goes on failing."""
+    reached, _ = _variables(location)
     return StorageError(
-        f"{location}: this location does not answer as it should ({error}): see to the network, the endpoint "
-        "(AWS_ENDPOINT_URL), the region (AWS_REGION) and the bucket's name, and run this again: it resumes"
+        f"{location}: this location does not answer as it should ({error}): see to the network, {reached} and the "
+        "bucket's name, and run this again: it resumes"
     )
+
+
+def refused(location: str, error: BaseException) -> StorageError:
+    """Return the error for a store that does not let this user."""
+    _, credentials = _variables(location)
+    return StorageError(
+        f"{location}: this location is refused to this user ({error}): see to the credentials, in the environment "
+        f"({credentials}) or the machine's role, and to what they permit"
+    )
+
+
+def _variables(location: str) -> tuple[str, str]:
+    """Return which settings in the environment say how a store is reached, and by whom."""
+    scheme = location.split("://", 1)[0]
+    if scheme == "s3":
+        keys = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE"
+        return "the endpoint (AWS_ENDPOINT_URL), the region (AWS_REGION)", keys
+    if scheme == "gs":
+        return "the endpoint (STORAGE_EMULATOR_HOST)", "GOOGLE_APPLICATION_CREDENTIALS"
+    if scheme in {"abfs", "abfss"}:
+        keys = "AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID"
+        return "the account, the endpoint (AZURE_STORAGE_ENDPOINT)", keys
+    return "the address", "HADOOP_USER_NAME"

@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -10,21 +11,32 @@ from pyarrow import fs
 
 from median_spark.errors import UsageError
 from median_spark.guard import fork_no_more
+from median_spark.storage.buckets import azure, google_requester_pays, s3_requester_pays
+from median_spark.storage.hdfs import hdfs
 from median_spark.storage.locations import Uri, is_local, split, without_secrets
-from median_spark.storage.requester_pays import google_requester_pays, s3_requester_pays
 
 _ATTEMPTS = 10
 """Tries per request: the waits between them double and add up to about 25 seconds."""
 
 _CONNECT_SECONDS = 5.0
 
+_GOOGLE_RETRIES = timedelta(seconds=30)
+"""How long Google's client goes on with a request; it would for a quarter of an hour."""
+
+_GOOGLE_ENDPOINTS = ("STORAGE_EMULATOR_HOST", "CLOUD_STORAGE_EMULATOR_ENDPOINT")
+
 _VARIABLES = (
     "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REQUEST_PAYER", "GS_USER_PROJECT",
+    "GOOGLE_APPLICATION_CREDENTIALS", *_GOOGLE_ENDPOINTS,
+    "GS_NO_SIGN_REQUEST", "AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_USE_AZURE_CLI",
+    "HADOOP_CONF_DIR", "HADOOP_HOME", "HADOOP_USER_NAME",
 )  # fmt: skip
 """They decide how stores are reached: where keys in the environment are renewed, the new ones are used.
 
-`AWS_REQUEST_PAYER` and `GS_USER_PROJECT` say who is billed for requests, under the names that GDAL gave them.
+`AWS_REQUEST_PAYER`, `GS_USER_PROJECT` and `GS_NO_SIGN_REQUEST` have the names that GDAL gave them, Google's endpoint
+those of Google's own clients, and Azure's keys those of `az`.
 """
 
 _Made = dict[tuple[str | None, ...], tuple[fs.FileSystem, str]]
@@ -77,12 +89,50 @@ def resolve(location: str) -> tuple[fs.FileSystem, str]:
 def _make(uri: Uri) -> tuple[fs.FileSystem, str]:
     if uri.scheme == "s3":
         return _make_s3(uri.authority), uri.authority
-    project = os.environ.get("GS_USER_PROJECT")
-    if uri.scheme == "gs" and project:
-        endpoint = os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT")  # as for Google's own clients
-        options = {"base_url": endpoint, "skip_signature": True} if endpoint else {}
-        return google_requester_pays(uri.authority, project, options), uri.authority
+    if uri.scheme == "gs":
+        return _make_google(uri.authority), uri.authority
+    if uri.scheme in {"abfs", "abfss"}:
+        container, _, host = uri.authority.partition("@")
+        return _make_azure(container, host), container
+    if uri.scheme == "hdfs":
+        return hdfs(uri.authority), "/"
     return cast("tuple[fs.FileSystem, str]", fs.FileSystem.from_uri(f"{uri.scheme}://{uri.authority}/"))
+
+
+def _make_google(bucket: str) -> fs.FileSystem:
+    """Set up Google's store, with application default credentials unless there is another endpoint."""
+    if not bucket:
+        message = "a location on Google Cloud Storage needs a bucket: gs://bucket/key"
+        raise ValueError(message)
+    endpoint = next(filter(None, map(os.environ.get, _GOOGLE_ENDPOINTS)), None)
+    project = os.environ.get("GS_USER_PROJECT")
+    if project:
+        options = {"base_url": endpoint, "skip_signature": True} if endpoint else {}
+        return google_requester_pays(bucket, project, options)
+    anonymous = endpoint is not None or os.environ.get("GS_NO_SIGN_REQUEST", "").upper() in {"YES", "TRUE", "1"}
+    scheme, host = _endpoint(endpoint, "STORAGE_EMULATOR_HOST") if endpoint else (None, None)
+    return fs.GcsFileSystem(
+        anonymous=anonymous, scheme=scheme, endpoint_override=host, retry_time_limit=_GOOGLE_RETRIES
+    )
+
+
+def _make_azure(container: str, host: str) -> fs.FileSystem:
+    """Set up Azure's store, with credentials from where obstore finds them: the environment, the machine's identity."""
+    account, _, domain = host.partition(".")
+    service, _, cloud = domain.partition(".")  # "dfs" or "blob", and "core.windows.net" or another cloud's
+    if not container or not account or service not in {"dfs", "blob"}:
+        message = "a location on Azure is like abfs://container@account.dfs.core.windows.net/key"
+        raise ValueError(message)
+    options = {}
+    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT")
+    if endpoint:
+        _endpoint(endpoint, "AZURE_STORAGE_ENDPOINT")
+    elif cloud != "core.windows.net":
+        options["endpoint"] = f"https://{account}.blob.{cloud}"
+    for name, variable in (("account_key", "AZURE_STORAGE_KEY"), ("sas_key", "AZURE_STORAGE_SAS_TOKEN")):
+        if os.environ.get(variable):  # az knows them by these names
+            options[name] = os.environ[variable]
+    return azure(container, account, options)
 
 
 def _make_s3(bucket: str) -> fs.FileSystem:
@@ -101,7 +151,7 @@ def _make_s3(bucket: str) -> fs.FileSystem:
     }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
-        options |= _endpoint_options(endpoint)
+        options["scheme"], options["endpoint_override"] = _endpoint(endpoint, "AWS_ENDPOINT_URL")
         options["region"] = options["region"] or "us-east-1"  # else asked of a machine that may not exist
     elif not options["region"]:
         options["region"] = _region_of(bucket)
@@ -118,17 +168,18 @@ def _make_billed_s3(bucket: str, payer: str) -> fs.FileSystem:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint:
-        _endpoint_options(endpoint)
+        _endpoint(endpoint, "AWS_ENDPOINT_URL")
         return s3_requester_pays(bucket, {"endpoint": endpoint, "region": region or "us-east-1"})
     return s3_requester_pays(bucket, {"region": region or _region_of(bucket) or "us-east-1"})
 
 
-def _endpoint_options(endpoint: str) -> dict[str, str]:
+def _endpoint(endpoint: str, variable: str) -> tuple[str, str]:
+    """Return scheme and the rest of a URL, which may lack its scheme; ValueError naming the variable that has it."""
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     if parts.scheme not in {"http", "https"} or not parts.netloc:
-        message = f"AWS_ENDPOINT_URL is '{without_secrets(endpoint)}'; it must be like https://host:port"
+        message = f"{variable} is '{without_secrets(endpoint)}'; it must be like https://host:port"
         raise ValueError(message)
-    return {"scheme": parts.scheme, "endpoint_override": f"{parts.netloc}{parts.path}".rstrip("/")}
+    return parts.scheme, f"{parts.netloc}{parts.path}".rstrip("/")
 
 
 def _region_of(bucket: str) -> str | None:

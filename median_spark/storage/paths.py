@@ -14,8 +14,8 @@ from typing import cast
 import pyarrow as pa
 from pyarrow import fs
 
-from median_spark.errors import InputError, OutputError, StorageError
-from median_spark.storage.attempts import with_retries
+from median_spark.errors import InputError, OutputError
+from median_spark.storage.attempts import refused, with_retries
 from median_spark.storage.filesystems import resolve
 from median_spark.storage.listing import list_local
 from median_spark.storage.locations import has_folders, is_local, shown
@@ -73,7 +73,11 @@ def names_in(folder: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             return sorted(map(shown, os.listdir(folder)))  # noqa: PTH208 (names of any bytes, which pyarrow cannot read)
         return []
+    filesystem, path = resolve(folder)
     with _explained(folder):
+        if _is_google(filesystem):  # pyarrow's list of one level lacks the folders
+            below = (info.path[len(path.rstrip("/")) + 1 :] for info in _list(folder, recursive=True))
+            return sorted({name.split("/", 1)[0] for name in below})
         return sorted(info.base_name for info in _list(folder, recursive=False))
 
 
@@ -210,10 +214,31 @@ def remove(location: str) -> None:
         if file_type == fs.FileType.File:
             filesystem.delete_file(path)
         elif file_type == fs.FileType.Directory:
+            if _is_google(filesystem) and not _delete_objects(filesystem, path, _list(location, recursive=True)):
+                return
             filesystem.delete_dir(path)
 
     with contextlib.suppress(FileNotFoundError), _explained(location):  # it went while it was looked at
         with_retries(location, delete)
+
+
+def _is_google(filesystem: fs.FileSystem) -> bool:
+    return bool(filesystem.type_name == "gcs")
+
+
+def _delete_objects(filesystem: fs.FileSystem, folder: str, infos: Sequence[fs.FileInfo]) -> bool:
+    """Delete the files in a folder of Google's, and say whether a marker of the folder is left.
+
+    pyarrow ends with an error where it finds no marker, or another process has deleted one of the files.
+    """
+
+    def delete(path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.delete_file(path)
+
+    with ThreadPoolExecutor(_REQUESTS) as deleters:
+        list(deleters.map(delete, [info.path for info in infos if info.type == fs.FileType.File]))
+    return bool(filesystem.get_file_info(folder).type == fs.FileType.Directory)
 
 
 def _remove_local(path: str) -> None:
@@ -251,9 +276,4 @@ def _explained(location: str) -> Iterator[None]:
     except PermissionError as error:
         if is_local(location):
             raise
-        message = (
-            f"{location}: this location is refused to this user ({error}): see to the credentials, in the environment "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE) or the machine's role, and to "
-            "what they permit"
-        )
-        raise StorageError(message) from error
+        raise refused(location, error) from error

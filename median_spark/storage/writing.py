@@ -91,6 +91,9 @@ def upload(content: pa.Buffer, location: str) -> None:
         try:
             for start in range(0, content.size, _SLICE_BYTES):
                 sink.write(content.slice(start, min(_SLICE_BYTES, content.size - start)))
+                if sink.closed:  # by Google's client, which says nothing when a part has failed
+                    message = "the connection was closed during an upload"
+                    raise OSError(message)
                 if start + _SLICE_BYTES < content.size:
                     sink.flush()  # waits for the parts under way: they are copies
             sink.close()

@@ -19,9 +19,9 @@ CONTENT = bytes(range(256)) * 5_000
 
 
 @pytest.fixture
-def billed(server, monkeypatch):
+def billed(s3, monkeypatch):
     monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
-    return server
+    return s3
 
 
 def test_files_of_s3_are_found_read_written_and_removed(billed):
@@ -45,8 +45,8 @@ def test_files_of_s3_are_found_read_written_and_removed(billed):
     assert {each["payer"] for each in asked} == {"requester"}
 
 
-def test_state_of_a_file_is_that_of_pyarrows_client(server, monkeypatch):
-    location = f"{server.bucket}/state.bin"
+def test_state_of_a_file_is_that_of_pyarrows_client(s3, monkeypatch):
+    location = f"{s3.bucket}/state.bin"
     storage.write_bytes(location, CONTENT)
     by_pyarrow = storage.stat(location)
     monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
@@ -60,16 +60,16 @@ def test_a_matrix_of_s3_is_looked_at(billed, tmp_path):
     assert outline_of(source.file.path, ReadOptions()).cells == 40
 
 
-def test_nobody_pays_unasked(server):
-    server.asked()
-    storage.names_in(server.bucket)
-    assert {each["payer"] for each in server.asked()} == {None}
+def test_nobody_pays_unasked(s3):
+    s3.asked()
+    storage.names_in(s3.bucket)
+    assert {each["payer"] for each in s3.asked()} == {None}
 
 
-def test_another_payer_is_refused(server, monkeypatch):
+def test_another_payer_is_refused(s3, monkeypatch):
     monkeypatch.setenv("AWS_REQUEST_PAYER", "me")
     with pytest.raises(UsageError, match="AWS_REQUEST_PAYER is 'me'; it must be 'requester'"):
-        storage.stat(f"{server.bucket}/a")
+        storage.stat(f"{s3.bucket}/a")
 
 
 def test_without_the_package_one_sentence_names_the_extra():

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from median_spark import storage
 from median_spark.digests import digest_values, sort_values
 from median_spark.digests.moments import packed_moments, unpack_moments
 from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_cells, write_part
@@ -35,6 +36,19 @@ SAME_BYTES = (
     "geneformer/ensembl_mapping_dict.json",
 )
 """Files of a result that are the same whatever has made it."""
+
+SAME_ANYWHERE = (*SAME_BYTES, "groups.csv", "detection_counts.png")
+"""The same, and what must not tell where sources and result are."""
+
+
+def content_anywhere(location):
+    """Return what must be the same wherever a result is, on disk or on a store."""
+    found = {name: storage.read_bytes(storage.join(str(location), name)) for name in SAME_ANYWHERE}
+    for name in ("digests.parquet", "by_group.parquet", "medians.parquet"):
+        filesystem, path = storage.resolve(storage.join(str(location), name))
+        found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)
+    return found
+
 
 ROW_COUNTS = RowCounts(
     rows=10, selected_rows=6, genes=5, summed_rows=1, other_type_rows=1, unknown_rows=3, known_rows=7, disputed_rows=0,

@@ -1,4 +1,4 @@
-"""An expression table on an S3 server: what a commit that is killed leaves, what resumes, what is swept."""
+"""An expression table on servers of stores: what a commit that is killed leaves, what resumes, what is swept."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tables import stage_source
 from median_spark import storage
 from median_spark.expression import create_table, open_table, read_cells
 
-pytestmark = [pytest.mark.cluster, pytest.mark.s3]
+pytestmark = pytest.mark.cluster
 
 
 class KilledError(Exception):
@@ -101,7 +101,7 @@ def test_many_conversions_under_way_are_looked_at_by_one_listing(table, server):
     known = {f"c{number}": {0} if number % 2 else set() for number in range(20)}
     server.asked()
     found = table.staging.records(known)
-    listings = [each for each in server.asked() if "list-type=2" in each["asked"]]
+    listings = [each for each in server.asked() if server.list_request in each["asked"]]
     assert len(listings) == 1
     assert {name: sorted(units) for name, units in found.items()} == {
         f"c{number}": [1] if number % 2 else [0, 1] for number in range(12)
@@ -117,7 +117,7 @@ def test_leftovers_are_found_by_few_listings(table, server):
     storage.write_bytes(storage.join(table.values, "source=gone", "part-00000-stray.parquet"), b"1")
     server.asked()
     table.discard_leftovers(keep=set(), records=table.sources())
-    assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 16
+    assert len([each for each in server.asked() if server.list_request in each["asked"]]) < 16
     assert visible(open_table(table.location)) == [1.0] * 16
     assert table.staging.records({"c99": set()}) == {}
     assert len(storage.names_in(table.values)) == 8

@@ -1,4 +1,4 @@
-"""Whole runs on an S3 server: every command by URIs, requests that fail, workers and drivers that are killed."""
+"""Whole runs on object stores: every command by URIs, requests that fail, workers and drivers that are killed."""
 
 import json
 import subprocess
@@ -7,22 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
 from processes import children, kill_group, python_workers, start, wait_for
-from tables import SAME_BYTES
+from tables import content_anywhere
 
 from median_spark import remove_sources, storage
 from median_spark.errors import BusyError
 from median_spark.expression import open_table
 from median_spark.storage import leases
 
-pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 SOURCES = 6
-
-COMPARED = (*SAME_BYTES, "groups.csv", "detection_counts.png")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def made(server, corpus):
     ran = command(*arguments(f"{server.bucket}/corpus", out))
     server.fail(0)
     assert ran.returncode == 0, ran.stderr
-    assert sum(each["failed"] for each in server.asked()) > 50
+    assert sum(each["failed"] for each in server.asked()) > 15
     return out
 
 
@@ -77,17 +74,8 @@ def command(*given):
     )
 
 
-def result(folder):
-    """Return what must be the same wherever a result lies."""
-    found = {name: storage.read_bytes(storage.join(str(folder), name)) for name in COMPARED}
-    for name in ("digests.parquet", "by_group.parquet", "medians.parquet"):
-        filesystem, path = storage.resolve(storage.join(str(folder), name))
-        found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)
-    return found
-
-
 def test_the_result_is_that_of_a_local_run_to_the_byte(made, expected):
-    assert result(f"{made}/medians") == result(expected / "medians")
+    assert content_anywhere(f"{made}/medians") == content_anywhere(expected / "medians")
     ours = {file.path.removeprefix(f"{made}-digests"): file.path for file in storage.files_below(f"{made}-digests")}
     assert len(ours) == SOURCES
     for name, location in ours.items():
@@ -130,7 +118,7 @@ class TestCommands:
         storage.remove(f"{made}/page.html")
 
     def test_merge(self, made, expected, server, place):
-        ours, local = f"{server.bucket}/merged", str(place / "merged")
+        ours, local = f"{server.bucket}/merged", str(place / f"merged-{server.kind}")
         for digests, out in ((f"{made}-digests", ours), (f"{expected}-digests", local)):
             ran = command("merge", digests, "--out", out)
             assert ran.returncode == 0, ran.stderr
@@ -164,7 +152,7 @@ class TestCommands:
 
 def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(server, place, corpus):
     large, scratch = place / "large", place / "scratch"
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     # Large enough to be read for seconds: what is small is looked at and converted in no time.
     write_loom(large / "study.loom", random_counts(np.random.default_rng(22), 2_000, 12_000, 0.2))
     (large / "genes.csv").write_bytes((corpus / "genes.csv").read_bytes())
@@ -184,7 +172,7 @@ def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(serv
         kill_group(process)
     assert process.returncode == 0, said
     assert [path for path in scratch.rglob("*") if path.is_file()] == []
-    assert result(f"{out}/medians") == result(place / "large-out" / "medians")
+    assert content_anywhere(f"{out}/medians") == content_anywhere(place / "large-out" / "medians")
 
 
 def holding_scratch(pid, scratch):
@@ -221,4 +209,4 @@ def test_a_run_that_is_killed_has_kept_others_out_and_is_resumed(server, corpus,
     assert ran.returncode == 0, ran.stderr
     resumed = {record.source: record.parts for record in table.sources()}
     assert {source: resumed[source] for source in committed} == committed
-    assert result(f"{out}/medians") == result(expected / "medians")
+    assert content_anywhere(f"{out}/medians") == content_anywhere(expected / "medians")
