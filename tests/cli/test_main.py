@@ -182,7 +182,7 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-types", "tRNA"], "no gene is of a chosen type"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--n-counts-attr", "total"], "'total' is missing; it has"),
         (["medians", "{tmp}/corpus", "--out", "{tmp}/out"], "this is no expression table"),
-        (["inspect", "{tmp}/empty"], "name a matrix, an expression table"),
+        (["inspect", "{tmp}/empty"], "name a matrix, a folder of matrices, an expression table"),
         (["demo", "--out", "{tmp}/corpus"], "needs a new or empty folder"),
     ],
 )
