@@ -125,6 +125,7 @@ class TestAConversionWithASparkToBeStarted:
         done = self.converted(spark, corpus, str(tmp_path / "y"), starts_in)
         assert done.converted == expected.converted
         assert [one.source for one in done.failures] == ["no"]
+        assert len(self.parts(tmp_path / "y")) == 2
         assert self.parts(tmp_path / "y") == self.parts(tmp_path / "x")
 
     def parts(self, table):
