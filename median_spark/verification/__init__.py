@@ -12,6 +12,7 @@ from median_spark.errors import UsageError
 from median_spark.options import CELL_LIST, GENE_MAP, INPUTS
 from median_spark.verification.cells import Cells
 from median_spark.verification.documents import document, read
+from median_spark.verification.groups import CellsOfResult, check_groups
 from median_spark.verification.inputs import check_inputs
 from median_spark.verification.kept import check_kept
 from median_spark.verification.naming import namings_of
@@ -90,10 +91,14 @@ def verify(
     sources = [StoredSource(expression, recorded, records, folders) for recorded in provenance["sources"]]
     namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
     cells = Cells({source.name: source.record["parameters"] for source in sources}, cell_list) if inputs else None
+    parameters = provenance["parameters"]
+    taken = CellsOfResult(sources, parameters)
     check_files(done, result, medians)
-    check_totals(done, sources, medians)
-    chosen = np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False))
-    check_genes(done, sources, medians.take(chosen), exact=provenance["parameters"]["exact"])
+    check_totals(done, sources, medians, taken)
+    chosen = medians.take(np.sort(rng.choice(len(medians), min(genes, len(medians)), replace=False)))
+    check_genes(done, sources, chosen, taken, exact=parameters["exact"])
+    if taken.by:
+        check_groups(done, result, sources, taken, chosen["gene"].to_pylist(), exact=parameters["exact"])
     check_kept(done, sources)
     if cells is not None:
         check_inputs(done, sources, namings, cells, medians["gene"].to_pylist(), rng, rows)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from median_spark.errors import counted
 from median_spark.verification.documents import plain_pickle, read
+from median_spark.verification.groups import CellsOfResult, check_moments
 from median_spark.verification.outcome import Verification
 from median_spark.verification.stored import StoredSource
 
@@ -39,23 +40,24 @@ def _unmarked(cell: str) -> str:
     return re.sub(r"^'(?='*[=+\-@\t\r\n＝＋－＠])", "", cell)
 
 
-def check_totals(done: Verification, sources: list[StoredSource], medians: pa.Table) -> None:
+def check_totals(done: Verification, sources: list[StoredSource], medians: pa.Table, taken: CellsOfResult) -> None:
     """Compare how many values there are by the parts, by the records and by the medians."""
     for source in sources:
         recorded = source.record["values"]
         done.check(f"source '{source.name}'", "number of values recorded", recorded, source.stored_rows())
-    total = sum(source.record["values"] for source in sources)
+    total = sum(taken.values_of(source) for source in sources)
     done.check("medians.parquet", "the sum of n_cells", int(np.sum(medians["n_cells"].to_numpy())), total)
     done.compared.append(f"the number of values of {counted(len(sources), 'source')} and of the result: {total:,}")
 
 
-def check_genes(done: Verification, sources: list[StoredSource], medians: pa.Table, *, exact: bool) -> None:
+def check_genes(
+    done: Verification, sources: list[StoredSource], medians: pa.Table, taken: CellsOfResult, *, exact: bool
+) -> None:
     """Recompute everything of some genes that does not come from a digest."""
     genes = medians["gene"].to_pylist()
     by_gene: dict[str, list[npt.NDArray[np.float64]]] = {gene: [] for gene in genes}
     for source in sources:
-        rows = source.rows(genes, ["gene", "value"]).to_pandas()
-        for gene, part in rows.groupby("gene", observed=True)["value"]:
+        for gene, part in taken.rows(source, genes).groupby("gene", observed=True)["value"]:
             by_gene[str(gene)].append(part.to_numpy())
     values_read = 0
     for row in medians.to_pylist():
@@ -66,6 +68,8 @@ def check_genes(done: Verification, sources: list[StoredSource], medians: pa.Tab
         done.check(place, "n_sources", row["n_sources"], len(parts))
         done.check(place, "min", row["min"], float(values.min()) if len(values) else None)
         done.check(place, "max", row["max"], float(values.max()) if len(values) else None)
+        if len(values) and row.get("mean") is not None:
+            check_moments(done, place, row, values)
         if exact:
             done.check(place, "median", row["median"], float(np.median(values)) if len(values) else None)
             if len(values):

@@ -131,6 +131,9 @@ def test_the_expression_tables_hold_the_same_rows(local, done):
         tables = [pq.read_table(f"{out}/expression/values/source={folder(record.source)}") for out in (local, done)]
         assert tables[0].num_rows == record.values
         assert tables[0].equals(tables[1])
+        cells = [pq.read_table(f"{out}/expression/cells/source={folder(record.source)}") for out in (local, done)]
+        assert cells[0].num_rows == record.cells_passed
+        assert cells[0].equals(cells[1])
 
 
 def folder(source):

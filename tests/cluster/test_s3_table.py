@@ -7,7 +7,7 @@ import pytest
 from tables import stage_source
 
 from median_spark import storage
-from median_spark.expression import create_table, open_table
+from median_spark.expression import create_table, open_table, read_cells
 
 pytestmark = [pytest.mark.cluster, pytest.mark.s3]
 
@@ -24,6 +24,19 @@ def table(server, request):
 def visible(table):
     filesystem, path = storage.resolve(table.values)
     return sorted(ds.dataset(path, filesystem=filesystem, partitioning="hive").to_table()["value"].to_pylist())
+
+
+def kept(table):
+    """Return the names of the files of cells, and check that records list all of them and they can be read."""
+    names = set(below(table.cells))
+    listed = {
+        f"source={storage.encode_name(record.source)}/{entry.name}"
+        for record in table.sources()
+        for entry, cells in read_cells(table, record, ["cell"])
+        if entry.rows == len(cells)
+    }
+    assert names == listed
+    return names
 
 
 def below(folder):
@@ -51,6 +64,7 @@ def test_a_commit_replaces_a_source_and_clears_the_staging(table):
     assert [record.conversion for record in table.sources()] == ["c2", "c1"]
     assert below(storage.join(table.location, "staging")) == []
     assert storage.names_in(table.values) == ["source=a%2Fx", "source=b"]
+    assert len(kept(table)) == 4
 
 
 @pytest.mark.parametrize("step", ["write_bytes", "remove"])
@@ -71,11 +85,14 @@ def test_a_commit_that_is_killed_loses_no_unit_and_can_be_done_again(table, monk
     }
     table.discard_leftovers(keep={"c1"}, records=table.sources())
     assert visible(table) == ([1.0, 1.0] if step == "write_bytes" else [2.0, 2.0])
-    table.commit(
-        replace(record, parts=tuple(replace(part, name=part.name.replace("c1", "cx")) for part in record.parts))
-    )
+    assert len(kept(table)) == 2
+    again = {
+        field: tuple(replace(entry, name=entry.name.replace("c1", "cx")) for entry in getattr(record, field))
+        for field in ("parts", "cells_parts")
+    }
+    table.commit(replace(record, **again))
     assert visible(table) == [2.0, 2.0]
-    assert len(below(table.values)) == 2
+    assert len(below(table.values)) == len(kept(table)) == 2
 
 
 def test_many_conversions_under_way_are_looked_at_by_one_listing(table, server):
@@ -96,10 +113,12 @@ def test_leftovers_are_found_by_few_listings(table, server):
         table.commit(stage_source(table, f"s{number}", f"c{number}", [1.0]))
     stage_source(table, "stale", "c99", [1.0])
     storage.write_bytes(storage.join(table.values, "source=s0", "part-00007-stray.parquet"), b"1")
+    storage.write_bytes(storage.join(table.cells, "source=gone", "part-00000-stray.parquet"), b"1")
     storage.write_bytes(storage.join(table.values, "source=gone", "part-00000-stray.parquet"), b"1")
     server.asked()
     table.discard_leftovers(keep=set(), records=table.sources())
-    assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 12
+    assert len([each for each in server.asked() if "list-type=2" in each["asked"]]) < 16
     assert visible(open_table(table.location)) == [1.0] * 16
     assert table.staging.records({"c99": set()}) == {}
     assert len(storage.names_in(table.values)) == 8
+    assert len(kept(table)) == 16

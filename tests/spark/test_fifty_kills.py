@@ -48,6 +48,9 @@ def assert_no_half(out):
         for record in open_table(str(out / "expression")).sources():
             folder = out / "expression" / "values" / f"source={record.source}"
             assert sum(pq.read_metadata(folder / part.name).num_rows for part in record.parts) == record.values
+            folder = out / "expression" / "cells" / f"source={record.source}"
+            kept = sum(pq.read_metadata(folder / entry.name).num_rows for entry in record.cells_parts)
+            assert kept == record.cells_passed
     if (out / "medians").exists():
         assert pq.read_metadata(out / "medians" / "medians.parquet").num_rows == 1_500
         assert (out / "medians" / "summary.json").exists()

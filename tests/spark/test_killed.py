@@ -35,6 +35,10 @@ def rows(expression):
     return table.select(["source", "gene", "cell", "value"]).to_pandas()
 
 
+def cells(expression):
+    return ds.dataset(f"{expression}/cells", partitioning="hive").to_table().to_pandas()
+
+
 @pytest.mark.slow
 def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, corpus, tmp_path):
     expression = tmp_path / "x"
@@ -53,10 +57,14 @@ def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spar
         for part in record.parts:
             path = expression / "values" / f"source={record.source}" / part.name
             assert pq.read_metadata(path).num_rows == part.rows
+        for entry in record.cells_parts:
+            path = expression / "cells" / f"source={record.source}" / entry.name
+            assert pq.read_metadata(path).num_rows == entry.rows
     resumed = convert(str(corpus), str(expression), spark=spark)
     assert set(resumed.unchanged) == {record.source for record in committed}
     convert(str(corpus), str(tmp_path / "fresh"), spark=spark)
     assert rows(expression).equals(rows(tmp_path / "fresh"))
+    assert cells(expression).equals(cells(tmp_path / "fresh"))
     assert not (expression / "staging").exists() or not list((expression / "staging").iterdir())
 
 
@@ -96,6 +104,7 @@ def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
         staged = staging / f"part-{unit:05d}.parquet"
         committed.rename(staged)
         kept[unit] = staged.stat().st_mtime_ns
+        (expression / "cells" / "source=s" / part.name).rename(staging / f"cells-{unit:05d}.parquet")
         (staging / f"part-{unit:05d}.json").write_text(unit_record(record, unit))
     record_file(expression).unlink()
     convert(path, str(expression), spark=spark, options=ConvertOptions(unit_entries=10_000))
@@ -103,6 +112,7 @@ def test_units_of_a_source_that_were_done_are_not_read_again(spark, tmp_path):
     assert {unit: again[unit].stat().st_mtime_ns for unit in kept} == kept
     assert len(again) == len(record.parts)
     assert rows(expression).equals(rows(tmp_path / "fresh"))
+    assert cells(expression).equals(cells(tmp_path / "fresh"))
 
 
 def unit_record(record, unit):
@@ -110,6 +120,13 @@ def unit_record(record, unit):
     width = 64 * -(-640 // (64 * len(record.parts)))
     cells = [unit * width, min(640, (unit + 1) * width)]
     values = sum(group[0] for group in part["row_groups"])
+    _, size, rows = record.as_json()["cells_parts"][unit]
     return json.dumps(
-        {"cells": cells, "values": values, "part": {**part, "name": f"part-{unit:05d}.parquet"}, "error": None}
+        {
+            "cells": cells,
+            "values": values,
+            "part": {**part, "name": f"part-{unit:05d}.parquet"},
+            "error": None,
+            "cells_part": [f"cells-{unit:05d}.parquet", size, rows],
+        }
     )

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import signal
 import sys
 import tempfile
 import threading
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from types import FrameType
 
 from pyspark.sql import SparkSession
 
@@ -20,6 +18,7 @@ from median_spark.errors import EngineError
 from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.spark.engine.class_archive import ClassArchive, class_archive
 from median_spark.spark.engine.connect import check_reachable, connect_address
+from median_spark.spark.engine.interrupts import interrupts_as_such, interrupts_kept
 from median_spark.spark.engine.java import Java, JavaError, usable_java
 from median_spark.spark.engine.processor import worker_environment
 from median_spark.spark.engine.surroundings import (
@@ -119,7 +118,8 @@ def session_with_classes(
     elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(master)
     (progress or SilentProgress()).note("starting Spark")
-    with _jvm_output_to_file(wanted=not (debug or remote or _provided())) as log:
+    quietly = _jvm_output_to_file(wanted=not (debug or remote or _provided()))
+    with quietly as log, interrupts_kept() as interrupted:
         try:
             spark = builder.getOrCreate()
         except ImportError as error:  # pyspark tells which of gRPC's packages it lacks
@@ -129,8 +129,10 @@ def session_with_classes(
             said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
             message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
             raise EngineError(message) from error
-    with _interrupts_as_such():
+    with interrupts_as_such():
         try:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             yield spark
             if started_here:
                 _end_accumulators(spark)
@@ -286,38 +288,6 @@ def _jvm_output_to_file(*, wanted: bool) -> Iterator[str | None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-@contextlib.contextmanager
-def _interrupts_as_such() -> Iterator[None]:
-    """While the block runs, let Ctrl-C raise KeyboardInterrupt even where pyspark fails to cancel its jobs.
-
-    py4j may be sending a command at that moment: it then raises an error of its own, at once or when Spark is stopped.
-    """
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield
-        return
-
-    came = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        try:
-            previous(number, frame)
-        except Exception as error:  # py4j's: its connection is busy with what is being interrupted
-            raise KeyboardInterrupt from error
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except Exception as error:
-        if came:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _reason_in(log: str) -> str:

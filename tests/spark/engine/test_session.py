@@ -1,12 +1,16 @@
 """The properties of a Spark that is started here, and its end."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from looms import random_counts, write_loom
 
 from median_spark.spark.engine import session
 from median_spark.spark.engine.processor import DISABLED
@@ -82,3 +86,19 @@ def test_one_session_after_another_in_one_process():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3", "3"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.spark
+def test_an_interrupt_while_spark_starts_leaves_no_jvm(tmp_path):
+    write_loom(tmp_path / "corpus" / "study.loom", random_counts(np.random.default_rng(3), 30, 20))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-m", "median_spark", "run", "corpus", "--out", "result"]
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr.readline() == "starting Spark\n"
+    time.sleep(1)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=300)  # a JVM that is left would keep standard output open
+    assert run.returncode == 130
+    assert said.startswith("Interrupted.")

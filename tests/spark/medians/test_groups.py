@@ -2,12 +2,15 @@
 
 import json
 import pickle
+import re
+import shutil
 from pathlib import Path
 
 import anndata
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
@@ -27,6 +30,7 @@ from median_spark import (
     read_gene_table,
     run,
     table_medians,
+    verify,
 )
 from median_spark.cli import main
 from median_spark.errors import OutputError, TableError, UsageError
@@ -412,6 +416,15 @@ def table_of_cells(spark, cells, tmp_path_factory):
     return str(out)
 
 
+@pytest.fixture(scope="module")
+def grouped_result(spark, table_of_cells, tmp_path_factory):
+    out = tmp_path_factory.mktemp("grouped") / "r"
+    options = MedianOptions(cells=CellQuery("n_genes >= 10"))
+    medians(table_of_cells, str(out), spark=spark, options=options, outputs=ResultOptions(by=("age",)))
+    assert verify(table_of_cells, str(out)).differences == []
+    return out
+
+
 def grouped(known, by):
     """Return the expected rows of by_group.parquet without means, from a row per cell."""
     rows = []
@@ -448,6 +461,7 @@ def test_groups_of_cells_have_numpys_medians_in_one_bundle_and_in_several(
         row["gene"]: row["median"] for row in grouped(known.assign(one="one"), ("one",))
     }
     assert (summary.cells_passed, summary.values) == (len(known), int(np.sum(np.stack(known["values"]) > 0)))
+    assert verify(table_of_cells, str(tmp_path / "r")).differences == []
     for row in pq.read_table(tmp_path / "r" / "groups.parquet").to_pylist():
         own = known
         for name in by:
@@ -455,6 +469,29 @@ def test_groups_of_cells_have_numpys_medians_in_one_bundle_and_in_several(
             own = own[text.isna() if row[name] is None else text == row[name]]
         assert (row["cells"], row["sources"]) == (len(own), own["source"].nunique())
         assert row["median_n_counts"] == own["n_counts"].median()
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "told"),
+    [
+        ("by_group", "median", "gene ENSG.* in group .*: median is"),
+        ("by_group", "n_cells", "gene ENSG.* in group .*: n_cells is"),
+        ("by_group", "mean", "gene ENSG.* in group .*: mean is"),
+        ("by_group", "sd", "gene ENSG.* in group .*: sd is"),
+        ("groups", "cells", r"group \('1',\): its sources, cells and values is"),
+        ("medians", "mean", "gene ENSG.*: mean is"),
+    ],
+)
+def test_verify_finds_what_is_wrong_with_groups(spark, table_of_cells, grouped_result, tmp_path, name, column, told):
+    shutil.copytree(grouped_result, tmp_path / "r")
+    path = tmp_path / "r" / f"{name}.parquet"
+    table = pq.read_table(path)
+    values = [None if value is None else value + 1 for value in table[column].to_pylist()]
+    place = table.column_names.index(column)
+    changed = table.set_column(place, table.schema.field(column), pa.array(values, table.schema.field(column).type))
+    pq.write_table(changed, path)
+    differences = verify(table_of_cells, str(tmp_path / "r")).differences
+    assert any(re.match(told, difference) for difference in differences)
 
 
 @pytest.mark.parametrize("query", ["assay == 'Smart-seq2'", "age > 0 and n_counts > 620", "source == 's1'"])
