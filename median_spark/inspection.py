@@ -20,6 +20,9 @@ from median_spark.matrices.suggestions import check, find_suggestions
 from median_spark.options import Style, worded
 from median_spark.results import ResultSummary, layout, read_provenance, read_summary
 
+_OWN_COLUMNS = ("cell", "n_values")
+"""Columns of the tables of cells that say nothing about a cell."""
+
 _LISTED = 50
 Findings = tuple[tuple[str, str], ...]
 
@@ -269,8 +272,8 @@ def _table(location: str) -> Iterator[tuple[str, str]]:
 
 
 def _known_of_cells(records: list[SourceRecord]) -> str:
-    """Return the columns of the tables of cells but for the ids, and how many sources have them if not all do."""
-    sources = Counter(name for record in records for name, _ in record.cell_columns[1:])
+    """Return what can be asked of cells by its name, and how many sources have it if not all do."""
+    sources = Counter(name for record in records for name, _ in record.cell_columns if name not in _OWN_COLUMNS)
     names = dict.fromkeys([*COMPUTED, *sorted(sources)])
     shown = [
         brief(name)

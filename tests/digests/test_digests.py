@@ -31,6 +31,7 @@ from median_spark.digests import (
     to_cricks,
 )
 from median_spark.digests.build import cluster_ends, sorted_medians
+from median_spark.digests.moments import Moments, unpack_moments
 from median_spark.digests.packed import pack, unpack
 from median_spark.errors import DigestError
 from median_spark.expression import plan_sweeps, write_part
@@ -387,12 +388,18 @@ class TestSortedMedians:
     def test_are_numpys_bit_for_bit(self, values):
         runs = sorted_runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
         with np.errstate(over="ignore"):  # numpy's own mean of two huge values is infinite
-            assert sorted_medians(runs).tobytes() == np.array([np.median(found) for found in values]).tobytes()
+            assert (
+                sorted_medians(runs.values, runs.offsets).tobytes()
+                == np.array([np.median(found) for found in values]).tobytes()
+            )
 
     @given(st.lists(samples(2_000), min_size=1, max_size=4))
     def test_of_many_values_are_numpys_bit_for_bit(self, values):
         runs = sorted_runs_of(**{f"GENE{number}": found for number, found in enumerate(values)})
-        assert sorted_medians(runs).tobytes() == np.array([np.median(found) for found in values]).tobytes()
+        assert (
+            sorted_medians(runs.values, runs.offsets).tobytes()
+            == np.array([np.median(found) for found in values]).tobytes()
+        )
 
 
 class TestSortRuns:
@@ -536,6 +543,7 @@ def packed_row(gene, bundle, digest, sources=(0,)):
         "max": digest.max,
         "centroids": pack(digest),
         "sources": np.array(sources, dtype="<i4").tobytes(),
+        "moments": Moments(3 * digest.n, 5 * digest.n).pack(),
     }
 
 
@@ -566,6 +574,7 @@ class TestMergeBatches:
         assert [row["gene"] for row in merged] == ["A", "B", "C"]
         for row in merged:
             assert_equal(digest_in(row), merge_digests(parts[row["gene"]], 100))
+            assert unpack_moments(row["moments"]) == Moments(3 * row["n"], 5 * row["n"])
 
     def test_counts_each_source_once(self):
         one = digest_of([1.0])

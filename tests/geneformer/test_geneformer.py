@@ -458,7 +458,9 @@ class TestInAPipeline:
         assert list(tokens) == ["<pad>", "<mask>", *frequent]
         assert mapping == {gene: gene for gene in frequent} | {f"NAME{int(gene[4:])}": gene for gene in frequent}
         provenance = json.loads((out / "medians" / "provenance.json").read_text())
-        assert provenance["parameters"]["geneformer"] == {"tokens": ["pad", "mask"], "min_cells": 5}
+        assert provenance["parameters"]["geneformer"] == {
+            "tokens": ["pad", "mask"], "min_cells": 5, "factor": "median", "dictionary_of": None
+        }  # fmt: skip
 
     @pytest.mark.spark
     def test_medians_takes_names_and_the_gene_map_of_the_conversion(self, spark, corpus, tmp_path, capsys):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
+    SMALL_BYTES,
     ExpressionTable,
     FailureRecord,
     LookedAt,
@@ -108,7 +109,8 @@ class Conversion:
             options.entries_per_unit,
             universe,
             uuid.uuid4().hex,
-            cell_columns=options.cell_columns,
+            SMALL_BYTES,
+            options.cell_columns,
         )
         if self._session.pending and self._left and storage.is_local(self._table.location):
             with looking_ahead(self._looking, self._left, self._software, options.limits) as self._ahead:

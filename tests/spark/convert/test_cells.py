@@ -115,7 +115,7 @@ def test_another_choice_of_columns_brings_them(spark, corpus, tmp_path):
 
     def names(columns):
         done = convert(loom, target, spark=spark, options=ConvertOptions(cell_columns=columns))
-        return bool(done.converted), [name for name, _ in done.records[0].cell_columns[3:]]
+        return bool(done.converted), [name for name, _ in done.records[0].cell_columns[4:]]
 
     assert names("all") == (True, ["cell_id", "filter_pass", "n", "tissue"])
     assert names("all") == (False, ["cell_id", "filter_pass", "n", "tissue"])

@@ -31,11 +31,11 @@ def stage(loom, table):
 def test_a_unit_that_is_staged_is_not_read_again(loom, tmp_path):
     table = create_table(str(tmp_path / "x"))
     first = stage(loom, table)
-    assert sorted(first) == ["part-00000.json", "part-00000.parquet"]
+    assert sorted(first) == ["cells-00000.parquet", "part-00000.json", "part-00000.parquet"]
     assert stage(loom, table) == first
 
 
-@pytest.mark.parametrize("lost", ["part-00000.json", "part-00000.parquet"])
+@pytest.mark.parametrize("lost", ["part-00000.json", "part-00000.parquet", "cells-00000.parquet"])
 def test_a_unit_that_is_half_staged_is_read_again_to_the_same_bytes(loom, tmp_path, lost):
     table = create_table(str(tmp_path / "x"))
     first = stage(loom, table)

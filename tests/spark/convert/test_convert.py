@@ -119,8 +119,8 @@ def test_many_units_hold_what_one_unit_holds(spark, tmp_path):
     path = write_loom(tmp_path / "big.loom", random_counts(np.random.default_rng(2), 120, 700))
     convert(path, str(tmp_path / "one"), spark=spark)
     convert(path, str(tmp_path / "many"), spark=spark, options=ConvertOptions(unit_entries=3_000))
-    assert len(list((tmp_path / "one").rglob("part-*.parquet"))) == 1
-    assert len(list((tmp_path / "many").rglob("part-*.parquet"))) > 3
+    assert len(list((tmp_path / "one" / "values").rglob("part-*.parquet"))) == 1
+    assert len(list((tmp_path / "many" / "values").rglob("part-*.parquet"))) > 3
     order = ["gene", "cell"]
     one, many = (rows(tmp_path / name).sort_values(order, ignore_index=True) for name in ("one", "many"))
     assert one.equals(many)
