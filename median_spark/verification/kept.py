@@ -14,9 +14,6 @@ from median_spark.verification.cells import Matrix
 from median_spark.verification.outcome import Verification
 from median_spark.verification.stored import StoredSource
 
-_COMPUTED = "int32"
-"""Type of n_genes where it was counted; an attribute of this name has another one."""
-
 _ATTRIBUTES = 8
 """Attributes of a source that are compared with its matrix."""
 
@@ -24,19 +21,18 @@ Columns = dict[str, list[Any]]
 
 
 def check_kept(done: Verification, sources: list[StoredSource]) -> None:
-    """Compare how many cells and genes there are by the files of cells, and by the records."""
+    """Compare how many cells and values there are by the files of cells, and by the records."""
     cells = 0
     for source in sources:
         if source.cells is None:
             continue
-        place, computed = f"source '{source.name}'", dict(source.cell_columns).get("n_genes") == _COMPUTED
-        tables = [_read(location, ["n_genes"] if computed else []) for location, _ in source.cells]
+        place = f"source '{source.name}'"
+        tables = [_read(location, ["n_values"]) for location, _ in source.cells]
         held = [rows for _, rows in tables]
         done.check(place, "number of cells in each file", held, [rows for _, rows in source.cells])
         done.check(place, "number of cells that pass", sum(held), source.record["cells_passed"])
-        if computed:
-            genes = sum(int(np.sum(table["n_genes"].to_numpy(), dtype=np.int64)) for table, _ in tables)
-            done.check(place, "sum of n_genes", genes, source.record["values"])
+        values = sum(int(np.sum(table["n_values"].to_numpy(), dtype=np.int64)) for table, _ in tables)
+        done.check(place, "sum of n_values", values, source.record["values"])
         cells += sum(held)
     if cells:
         done.compared.append(f"what is kept of {counted(cells, 'cell')} against the records and the number of values")
@@ -46,7 +42,7 @@ def wanted_attributes(record: dict[str, Any], rng: np.random.Generator) -> list[
     """Return the columns of a source that are compared with its matrix; some of the attributes."""
     if record.get("cells_parts") is None:
         return []
-    names = [name for name, _ in record["cell_columns"] if name not in ("cell", "n_counts", "n_genes")]
+    names = [name for name, _ in record["cell_columns"] if name not in ("cell", "n_counts", "n_genes", "n_values")]
     chosen = rng.choice(np.array(names), _ATTRIBUTES, replace=False).tolist() if len(names) > _ATTRIBUTES else names
     return ["cell", "n_counts", *sorted(chosen)]
 

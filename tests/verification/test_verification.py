@@ -114,10 +114,10 @@ def test_corrupted_cells_are_caught(done, column):
     assert f"'{column}' of its cells differs from that in" in found
 
 
-def test_a_corrupted_number_of_genes_is_caught(done):
-    spoil_cells(done, "n_genes", lambda value: value + 1)
+def test_a_corrupted_number_of_values_is_caught(done):
+    spoil_cells(done, "n_values", lambda value: value + 1)
     (found,) = differences(done)
-    assert "sum of n_genes is " in found
+    assert "sum of n_values is " in found
 
 
 def test_cells_that_are_missing_are_caught(done):
