@@ -133,8 +133,6 @@ def examine(path: str, options: ReadOptions | None = None) -> Inspection:
     if matrix is not None:
         return _examine_matrix(matrix, of_location(matrix, options or ReadOptions()))
     what = "name a matrix, a folder of matrices, an expression table, a result, or the folder of a run"
-    if kind == "nothing":  # a pattern names several files, and is not looked at
-        return Inspection((), InputError(f"{location}: there is no such file or folder: {what}"))
     try:
         found = find_sources([location])
     except InputError as error:

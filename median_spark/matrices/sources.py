@@ -280,10 +280,12 @@ class _Search:
         if storage.is_local(folder):
             candidates = self._matching_locally(folder, wanted)
         else:
-            candidates = [one for one in self._in_folder(folder) if _matches(one.source.file.path[below:], wanted)]
+            candidates = [
+                one for one in self._in_folder(folder, folder) if _matches(one.source.file.path[below:], wanted)
+            ]
         if not candidates:
-            held = [one.source.file.path[below:] for one in _Search(self.formats)._in_folder(folder)]
-            message = f"{pattern}: no {self._endings} file matches; {folder} holds {listed(held, 3)}"
+            held = [one.source.file.path[below:] for one in _Search(self.formats)._in_folder(folder, folder)]
+            message = f"{pattern}: no {self._endings} file matches; {folder} holds {listed(held, 3) or 'none'}"
             raise InputError(message)
         return candidates
 
