@@ -58,3 +58,9 @@ def test_a_pattern_without_a_match_says_what_there_is(corpus):
         find_sources([f"{corpus}/a/*/z"])
     with pytest.raises(InputError, match=r"there is no folder .*/corpus/z in which to look"):
         find_sources([f"{corpus}/z/*/one.loom"])
+
+
+def test_a_pattern_in_a_folder_without_matrices_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty/a\[1\]\*: no .* file matches; .*/empty holds none$"):
+        find_sources([f"{tmp_path}/empty/a[1]*"])

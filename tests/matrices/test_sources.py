@@ -98,11 +98,6 @@ class TestLinks:
         with pytest.raises(UsageError, match=r"y\.loom and .*/x\.loom are one file, given twice"):
             find_sources([f"{tmp_path}/y.loom", f"{tmp_path}/x.loom"])
 
-    def test_a_pattern_in_a_folder_without_matrices_is_named(self, tmp_path):
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match=r"empty/a\[1\]\*: no .* file matches; .*/empty holds none$"):
-            find_sources([f"{tmp_path}/empty/a[1]*"])
-
     def test_a_pattern_goes_through_a_link_to_a_folder_beside(self, tmp_path):
         touch(tmp_path, "v1/x.loom", "v2/x.loom")
         (tmp_path / "latest").symlink_to("v2")

@@ -72,8 +72,8 @@ def test_numbers_of_genes_are_those_of_the_values(table):
         for part in record.parts:
             for cell in pq.ParquetFile(folder / part.name).read(["cell"])["cell"].to_pylist():
                 counted[cell] = counted.get(cell, 0) + 1
-        for row in read(table, record, ["cell", "n_genes"]):
-            assert row["n_genes"] == counted.get(row["cell"], 0)
+        for row in read(table, record, ["cell", "n_genes", "n_values"]):
+            assert row["n_genes"] == row["n_values"] == counted.get(row["cell"], 0)
 
 
 def test_a_source_without_values_has_its_cells(table):
@@ -123,4 +123,11 @@ def test_another_choice_of_columns_brings_them(spark, corpus, tmp_path):
     assert names("none") == (False, [])
     assert names(("tissue", "absent")) == (True, ["tissue"])
     assert names(("tissue", "absent")) == (False, ["tissue"])
-    assert pq.read_table(f"{target}/cells").schema.names == ["cell", "n_counts", "n_genes", "tissue", "source"]
+    assert pq.read_table(f"{target}/cells").schema.names == [
+        "cell",
+        "n_counts",
+        "n_genes",
+        "n_values",
+        "tissue",
+        "source",
+    ]
