@@ -46,7 +46,8 @@ def texts(found):
 
 
 def test_every_job_of_a_run_is_described(spark, corpus, jobs, tmp_path):
-    run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS, outputs=ResultOptions(by=("source",)))
+    outputs = ResultOptions(by=("source",), digest_pickles=str(tmp_path / "pickles"))
+    run(corpus, str(tmp_path / "out"), spark=spark, conversion=IN_UNITS, outputs=outputs)
     assert texts(jobs()) == [
         "median_spark: look at 3 sources",
         "median_spark: convert 3 sources, 6 units",
