@@ -94,7 +94,7 @@ class TestResult:
 
     def test_it_can_be_inspected(self, stored):
         found = dict(inspect(str(stored / "result")))
-        assert (found["sources"], found["values"], found["medians are"]) == ("2", "420", "exact")
+        assert (found["sources"], found["values"], found["medians"].partition(";")[0]) == ("2", "420", "exact")
 
     def test_it_can_be_merged(self, stored, tmp_path):
         summary = merge([str(stored / "result")], str(tmp_path / "merged"))

@@ -19,7 +19,7 @@ from median_spark.matrices import (
     outline_of,
     values_of,
 )
-from median_spark.matrices.cell_columns import MOST_COLUMNS, kept_columns
+from median_spark.matrices.cell_columns import CELL_SCHEMA, MOST_COLUMNS, kept_columns
 from median_spark.matrices.loom import LoomMatrix
 from median_spark.options import Style
 
@@ -63,6 +63,7 @@ def test_attributes_come_in_one_type_each_for_the_cells_that_pass(loom):
         ("cell", "string"),
         ("n_counts", "double"),
         ("n_genes", "int32"),
+        ("n_values", "int32"),
         ("age", "int64"),
         ("cell_id", "string"),
         ("doublet", "bool"),
@@ -126,7 +127,7 @@ def test_names_that_engines_confuse_are_left_out_and_said(tmp_path):
         col_tissue=TISSUES, col_N_Counts=np.ones(CELLS),
     )  # fmt: skip
     found = kept(path)
-    assert found.schema.names == ["cell", "n_counts", "n_genes", "Tissue", "cell_id", "filter_pass"]
+    assert found.schema.names == [*CELL_SCHEMA.names, "Tissue", "cell_id", "filter_pass"]
     (warning,) = found.warnings
     assert warning == (
         "not kept with the cells: column attribute 'Cell', 'N_Counts', 'source', 'tissue', which engines do not tell "
@@ -152,12 +153,12 @@ def test_at_most_256_attributes_are_kept_unless_named(tmp_path):
     assert "23 attributes of the cells not kept, beyond the first 256 by name" in warning
     wanted = tuple(f"x{number:03d}" for number in range(MOST_COLUMNS + 20))
     found = kept(path, wanted)
-    assert (found.schema.names[3:], found.warnings) == (list(wanted), ())
+    assert (found.schema.names[len(CELL_SCHEMA) :], found.warnings) == (list(wanted), ())
 
 
 def test_named_attributes_are_kept_and_missing_ones_are_just_not_there(loom):
     found = kept(loom, ("tissue", "absent"))
-    assert (found.schema.names, found.warnings) == (["cell", "n_counts", "n_genes", "tissue"], ())
+    assert (found.schema.names, found.warnings) == ([*CELL_SCHEMA.names, "tissue"], ())
 
 
 def test_a_named_attribute_of_another_kind_is_said_to_be_left_out(loom):

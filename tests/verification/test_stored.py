@@ -36,8 +36,10 @@ def test_parts_are_found_under_every_name(tmp_path, name):
 def test_every_name_leads_to_the_folder_that_it_is_written_to(tmp_path_factory, name):
     expression = tmp_path_factory.getbasetemp() / "e"
     folders = SourceFolders(str(expression))
-    folders._decoded = {storage.decode_name(folder): folder for folder in [f"source={storage.encode_name(name)}"]}
-    assert folders.of(name) == f"{expression}/values/source={storage.encode_name(name)}"
+    written = f"source={storage.encode_name(name)}"
+    folders._decoded = {above: {storage.decode_name(written): written} for above in ("values", "cells")}
+    for above in ("values", "cells"):
+        assert folders.of(above, name) == f"{expression}/{above}/{written}"
 
 
 def test_a_source_that_is_not_there_is_sought_under_its_whole_name(tmp_path):

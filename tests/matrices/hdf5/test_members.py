@@ -43,7 +43,7 @@ def read_to_verify(path):
     options = ReadOptions()
     record = {"input": {"path": path}, "parameters": options.as_json()}
     genes = [f"ENSG{number:011d}" for number in range(GENES)]
-    found = _matrix_rows(record, Naming("s", record["parameters"], None), None, genes)
+    found, _ = _matrix_rows(record, Naming("s", record["parameters"], None), None, genes, [])
     return [(gene, cells, values.tolist()) for gene, cells, values in found]
 
 
