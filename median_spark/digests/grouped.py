@@ -34,7 +34,7 @@ GROUP_MEDIANS_SCHEMA = pa.schema(
 )
 """What is known of the genes that groups have values of, both by their numbers, ascending by gene and then group."""
 
-_KEY = "\t"
+_KEY = "\0"  # comes before all that ids have
 _DIGITS = 9
 
 _MOST_KEYS = 2_000_000
@@ -205,5 +205,5 @@ def key_of(gene: str, group: int) -> str:
 
 def gene_and_group(key: str) -> tuple[str, int | None]:
     """Return the gene and the group of a key; a gene by itself has no group."""
-    gene, _, group = key.partition(_KEY)
-    return gene, int(group) if group else None
+    gene, mark, group = key.rpartition(_KEY)
+    return (gene, int(group)) if mark and len(group) == _DIGITS and group.isdigit() else (key, None)

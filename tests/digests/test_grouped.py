@@ -166,4 +166,6 @@ def test_keys_ascend_as_genes_and_groups_do():
     assert keys == sorted(keys)
     assert np.array(keys)[np.argsort(np.array(keys))].tolist() == keys
     assert gene_and_group(keys[3]) == ("ENSG1", 123_456_789)
-    assert gene_and_group("ENSG1") == ("ENSG1", None)
+    for gene in ("ENSG1", "a\tb", "a\0b", "123456789", ""):
+        assert gene_and_group(gene) == (gene, None)
+        assert gene_and_group(key_of(gene, 7)) == (gene, 7)

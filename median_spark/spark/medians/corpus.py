@@ -147,10 +147,6 @@ class CorpusJob:
     options: MedianOptions
     progress: ProgressReporter
 
-    def exactly(self) -> "CorpusJob":
-        """Return the same job with exact medians."""
-        return replace(self, options=replace(self.options, exact=True))
-
     def plan(
         self,
         cells: Grouping,
@@ -180,11 +176,12 @@ class CorpusJob:
             message = f"{table.location}: the sources hold no value at all: every count of a chosen gene is 0"
             raise TableError(message)
         buckets = _buckets(records) if stability else None
-        works = group_works(plan, len(cells.groups), folder) if folder is not None else [None]
+        works = group_works(plan, len(cells.groups), folder) if folder is not None else []
+        work = works[0] if works else None
         values = sum(record.values for record in records)
         digesting = self.progress.working(f"digesting {counted(values, 'value')} in {counted(plan.sweeps, 'sweep')}")
         with naming_changes(table, records), digesting:
-            found, packed_bytes = self._digest(plan, universe, works[0], buckets)
+            found, packed_bytes = self._digest(plan, universe, work, buckets)
         genes, of_groups = found.split()
         digested = sum(digest.n for digest in genes.merged.digests.values())
         if digested != values:
@@ -194,16 +191,15 @@ class CorpusJob:
         watch.lap("digest", tasks=plan.sweeps, bytes_in=part_bytes, bytes_out=packed_bytes)
         if exact and plan.bundles > 1:
             with naming_changes(table, records):
-                genes, of_groups = self._refined(cells, plan, found, works[0], watch).split()
+                genes, of_groups = self._refined(cells, plan, found, work, watch).split()
         rows = median_table(
             genes.merged, genes.exact if exact else None, sum(record.cells_passed for record in records)
         )
-        pieces = []
-        if works[0] is not None:
-            pieces = [works[0].piece(number) for number in range(plan.sweeps)] if works[0].whole.any() else []
-            pieces += [self._write_groups(universe, of_groups, works[0])] if works[0].digested.any() else []
-            for work in filter(None, works[1:]):
-                pieces.append(self._more_groups(cells, universe, work, watch))
+        pieces: list[str] = []
+        if work is not None:
+            pieces += [work.piece(number) for number in range(plan.sweeps)] if work.whole.any() else []
+            pieces += [self._write_groups(universe, of_groups, work)] if work.digested.any() else []
+            pieces += [self._more_groups(cells, universe, more, watch) for more in works[1:]]
         moves = stability_table(rows, found.stability, number_of(buckets)) if stability else None
         return CorpusMedians(rows, genes.merged, records, table.failures(), watch.stages, tuple(pieces), moves)
 
