@@ -34,7 +34,7 @@ GROUP_MEDIANS_SCHEMA = pa.schema(
 )
 """What is known of the genes that groups have values of, both by their numbers, ascending by gene and then group."""
 
-_KEY = "\0"  # comes before all that ids have
+_KEY = "\t"  # comes before all that ids have; Arrow ends texts of numpy at a NUL
 _DIGITS = 9
 
 _MOST_KEYS = 2_000_000
