@@ -2,9 +2,9 @@
 
 import sys
 
-from median_spark.cli import main
-from median_spark.job_options import MedianOptions
+from windows import take_windows
 
-defaults = MedianOptions.__init__.__defaults__
-MedianOptions.__init__.__defaults__ = (*defaults[:-1], int(sys.argv.pop(1)))
+from median_spark.cli import main
+
+take_windows(int(sys.argv.pop(1)))
 sys.exit(main(sys.argv[1:]))

@@ -3,9 +3,10 @@
 import sys
 import time
 
+from windows import take_windows
+
 from median_spark.cli import main
 from median_spark.digests import digest_sweep
-from median_spark.job_options import MedianOptions
 from median_spark.spark.medians import corpus
 
 
@@ -15,6 +16,5 @@ def slowly(*arguments, **options):
 
 
 corpus.digest_sweep = slowly
-defaults = MedianOptions.__init__.__defaults__
-MedianOptions.__init__.__defaults__ = (*defaults[:-1], int(sys.argv.pop(1)))
+take_windows(int(sys.argv.pop(1)))
 sys.exit(main(sys.argv[1:]))
