@@ -15,19 +15,23 @@ from tables import record_file, stored_records
 
 from median_spark import ConvertOptions, convert
 from median_spark.errors import BusyError
-from median_spark.expression import open_table
+from median_spark.expression import SMALL_BYTES, open_table
 
 pytestmark = pytest.mark.spark
 
 SOURCES = 10
 
 
-@pytest.fixture
-def corpus(tmp_path):
+def write_sources(folder, cells):
     rng = np.random.default_rng(11)
     for number in range(SOURCES):
-        write_loom(tmp_path / "corpus" / f"study{number}.loom", random_counts(rng, 2_000, 1_000, density=0.15))
-    return tmp_path / "corpus"
+        write_loom(folder / f"study{number}.loom", random_counts(rng, 2_000, cells, density=0.15))
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_sources(tmp_path / "corpus", 1_000)
 
 
 def rows(expression):
@@ -40,10 +44,11 @@ def cells(expression):
 
 
 @pytest.mark.slow
-def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, corpus, tmp_path):
+def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spark, tmp_path):
+    corpus = write_sources(tmp_path / "corpus", 6_000)  # too large to be converted while Spark starts
+    assert all(path.stat().st_size > SMALL_BYTES for path in corpus.iterdir())
     expression = tmp_path / "x"
-    # With skip, small sources are committed while others are looked at.
-    given = ("--out", expression, "--on-error", "skip", "--master", "local[2]", "--quiet")
+    given = ("--out", expression, "--master", "local[2]", "--quiet")
     process = start("convert", corpus, *given)
     try:
         wait_for(lambda: stored_records(expression), process)
