@@ -281,6 +281,8 @@ def comparison_lines(result: str, compare_with: Sequence[str]) -> Iterator[str]:
         done = compare(table["gene"].to_pylist(), medians, table["n_cells"].to_numpy(), read_medians(location))
         correlation = "none" if done.spearman is None else f"{done.spearman:.3f}"
         text = f"beside {location}: {counted(done.shared, 'shared gene')}, rank correlation (Spearman) {correlation}"
+        if done.spearman_many is not None:
+            text += f", of genes in more than {done.least_cells:,} cells {done.spearman_many:.3f}"
         if done.typical_ratio is not None:
             near = "; ".join(f"{share:.0%} within a factor of {factor:g}" for factor, share in done.near)
             text += f", typical ratio here / there {done.typical_ratio:.3g}; {near} of it"

@@ -48,12 +48,13 @@ class Comparison:
     only_here: int
     only_there: int
     spearman: float | None  # of the shared genes' medians; None where it has no meaning
+    spearman_many: float | None  # the same of genes with values in more than `least_cells` cells; None if that is 0
     typical_ratio: float | None  # median over shared genes of here / there; None if no gene is shared
     near: tuple[
         tuple[float, float], ...
     ]  # a factor, and the share of shared genes that are within it of the typical ratio
     moved: tuple[Moved, ...]  # the genes whose ratio is farthest from the typical one, farthest first
-    least_cells: int  # `moved` was chosen among genes with values in more cells than this
+    least_cells: int  # genes that `moved` names have values in more cells than this
 
 
 def compare(
@@ -77,6 +78,7 @@ def compare(
         only_here=int(np.sum(~np.isnan(medians))) - len(places),
         only_there=len(other.medians) - len(places),
         spearman=_rank_correlation(medians[places], there[places]),
+        spearman_many=_rank_correlation(medians[places[candidates]], there[places[candidates]]) if least else None,
         typical_ratio=typical,
         near=tuple((factor, float(np.mean(distance <= np.log(factor)))) for factor in _NEAR) if len(places) else (),
         moved=tuple(Moved(*row) for row in zip(*(column[farthest].tolist() for column in columns), strict=True)),

@@ -176,6 +176,18 @@ MEDIANS = st.dictionaries(st.sampled_from([f"G{number}" for number in range(30)]
 
 
 class TestCompare:
+    def test_genes_in_many_cells_have_a_correlation_of_their_own(self):
+        rng = np.random.default_rng(2)
+        genes = [f"G{number:03d}" for number in range(200)]
+        medians, there = rng.lognormal(size=200), rng.lognormal(size=200)
+        there[:100] = medians[:100] ** 2  # as alike as can be where there are many cells
+        n_cells = np.where(np.arange(200) < 100, 101, 100)
+        found = compare(genes, medians, n_cells, OtherMedians("o", dict(zip(genes, there, strict=True)), 0))
+        assert (found.least_cells, found.spearman_many) == (100, pytest.approx(1.0))
+        assert found.spearman < 0.8
+        few = compare(genes, medians, n_cells - 1, OtherMedians("o", dict(zip(genes, there, strict=True)), 0))
+        assert (few.least_cells, few.spearman_many) == (0, None)
+
     @given(MEDIANS, MEDIANS)
     def test_counts_and_correlations_are_those_of_pandas(self, here, there):
         genes = sorted({*here, "X"})
