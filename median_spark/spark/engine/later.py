@@ -38,7 +38,7 @@ class LaterSession:
 
 
 def started(spark: SparkSession) -> LaterSession:
-    """Return a session that is there already."""
+    """Return a session that is running already."""
     return LaterSession(lambda: spark, pending=False)
 
 
