@@ -21,11 +21,13 @@ from median_spark.digests.files import DigestFiles as DigestFiles
 from median_spark.digests.files import check_digest_folder as check_digest_folder
 from median_spark.digests.files import digest_sources as digest_sources
 from median_spark.digests.files import tasks_of_sources as tasks_of_sources
+from median_spark.digests.grouped import GROUP_MEDIANS_SCHEMA as GROUP_MEDIANS_SCHEMA
 from median_spark.digests.grouped import GroupsOfSweep as GroupsOfSweep
 from median_spark.digests.grouped import GroupWork as GroupWork
 from median_spark.digests.grouped import gene_and_group as gene_and_group
 from median_spark.digests.grouped import group_medians as group_medians
 from median_spark.digests.grouped import group_works as group_works
+from median_spark.digests.grouped import in_order_of_groups as in_order_of_groups
 from median_spark.digests.grouped import read_group_medians as read_group_medians
 from median_spark.digests.grouped import write_group_medians as write_group_medians
 from median_spark.digests.moments import Moments as Moments

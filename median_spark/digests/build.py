@@ -85,6 +85,6 @@ def sorted_medians(values: Floats, offsets: Ints) -> Floats:
     Run i has ``values[offsets[i]:offsets[i + 1]]``, at least one value.
     """
     first, lengths = offsets[:-1], np.diff(offsets)
-    lower, upper = values[first + (lengths - 1) // 2], values[first + lengths // 2]
-    medians: Floats = np.where(lengths % 2 == 1, lower, (lower + upper) / 2)
+    lower, upper = values[first + (lengths - 1 >> 1)], values[first + (lengths >> 1)]
+    medians: Floats = np.where(lengths & 1, lower, (lower + upper) / 2)
     return medians

@@ -5,14 +5,14 @@ of its genes; it writes their medians to a file. Values of other groups are dige
 key that is made of the gene and the group.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from median_spark import storage
@@ -32,7 +32,10 @@ GROUP_MEDIANS_SCHEMA = pa.schema(
         pa.field("sd", pa.float64()),
     ]
 )
-"""What is known of the genes that groups have values of, both by their numbers, ascending by gene and then group."""
+"""What is known of the genes that groups have values of, both by their numbers; files ascend by group and gene."""
+
+_ROW_GROUP_ROWS = 1 << 18
+"""Rows per row group of a file: few enough that a reader of some groups reads little else."""
 
 _KEY = "\t"  # comes before all that ids have; Arrow ends texts of numpy at a NUL
 _DIGITS = 9
@@ -175,27 +178,51 @@ def group_medians(genes: Ints, groups: Int32s, n_cells: Ints, medians: Floats, m
     return pa.table([*map(pa.array, columns), pa.array(sd, from_pandas=True)], schema=GROUP_MEDIANS_SCHEMA)
 
 
+def in_order_of_groups(medians: pa.Table) -> pa.Table:
+    """Return rows of `GROUP_MEDIANS_SCHEMA`, whose genes ascend within each group, by group and gene."""
+    groups = medians["group"].to_numpy().astype(np.uint32)
+    order = np.argsort((groups & 0xFFFF).astype(np.uint16), kind="stable")  # by radix, for 16 bits
+    if len(groups) and groups.max() > 0xFFFF:
+        order = order[np.argsort((groups >> 16).astype(np.uint16)[order], kind="stable")]
+    return medians.combine_chunks().take(pa.array(order))
+
+
 def write_group_medians(location: str, tables: Sequence[pa.Table]) -> None:
-    """Write tables of `GROUP_MEDIANS_SCHEMA` as one file that appears whole."""
-    with storage.atomic_write(location) as sink, pq.ParquetWriter(sink, GROUP_MEDIANS_SCHEMA) as writer:
-        for table in tables:
-            writer.write_table(table, row_group_size=max(1, len(table)))
+    """Write tables of `GROUP_MEDIANS_SCHEMA`, with genes that ascend within a group, as one file that appears whole."""
+    medians = in_order_of_groups(pa.concat_tables(tables or [GROUP_MEDIANS_SCHEMA.empty_table()]))
+    with storage.atomic_write(location) as sink:
+        pq.write_table(
+            medians,
+            sink,
+            row_group_size=_ROW_GROUP_ROWS,
+            compression="lz4",
+            use_dictionary=["group"],
+            write_statistics=["group"],
+        )
 
 
-def read_group_medians(location: str) -> Iterator[pa.Table]:
-    """Read back a file, some rows at a time; raise `EngineError` if it is missing."""
+def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple[int, int] | None = None) -> pa.Table:
+    """Read back a file, or some of its columns, or its rows of groups from a first one up to before a last one.
+
+    Raises `EngineError` if the file is missing.
+    """
     filesystem, path = storage.resolve(location)
+    chosen = None if groups is None else (pc.field("group") >= groups[0]) & (pc.field("group") < groups[1])
+
+    def read() -> pa.Table:
+        with filesystem.open_input_file(path) as stream:
+            return pq.read_table(
+                stream, columns=list(columns) or None, filters=chosen, partitioning=None, use_threads=False
+            )
+
     try:
-        stream = storage.with_retries(location, partial(filesystem.open_input_file, path))
+        return storage.with_retries(location, read)
     except FileNotFoundError as error:
         message = (
             f"{location}: a worker wrote this file, and it is not to be seen from here: where workers are on other "
             "machines, the result must go to storage that all of them share"
         )
         raise EngineError(message) from error
-    with stream, pq.ParquetFile(stream) as file:
-        for number in range(file.num_row_groups):
-            yield storage.with_retries(location, partial(file.read_row_group, number, use_threads=False))
 
 
 def key_of(gene: str, group: int) -> str:

@@ -1,7 +1,9 @@
 """Loops over single values, compiled by numba: exact sums of values and squares, and values by group.
 
-Only tasks that digest import this, for numba takes half a second to import.
+Imported where values are digested or merged only, for numba takes half a second to import.
 """
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,13 @@ _DIGIT = 32
 _LOW = (1 << _DIGIT) - 1
 _FRACTION = (1 << 52) - 1
 _HALF = (1 << 27) - 1
+_SPLIT = 2.0**27 + 1
+_UNIT = -1074
+_MOST_DIGITS = 72
+"""Digits that the sum of any values may need, with room for `_add`; that of squares needs twice as many at most."""
+
+TOP = 5
+"""Digits that are rounded: the highest one has at least 1 bit, the others have 128."""
 
 
 @compiled
@@ -40,56 +49,201 @@ def _carry(digits: Ints, first: int, last: int) -> None:
 
 
 @compiled
+def _sum_run(bits: Ints, at: int, end: int, sums: Ints, first_sum: int, squares: Ints, first_square: int) -> None:
+    """Add ascending positive values, and their squares, to digits that begin where the smallest value does."""
+    lowest = max(bits[at] >> 52, 1) - 1
+    base, square_base = lowest & ~31, (2 * lowest) & ~31
+    while at < end:
+        exponent = bits[at] >> 52
+        stop = end  # of the values with this exponent, found by bisection
+        limit = (exponent + 1) << 52
+        if bits[end - 1] >= limit:
+            low, stop = at, end - 1
+            while low + 1 < stop:
+                middle = (low + stop) // 2
+                if bits[middle] < limit:
+                    low = middle
+                else:
+                    stop = middle
+        hidden = 0 if exponent == 0 else 1 << 52
+        sum_low = sum_high = low_low = low_high = cross_low = cross_high = high_low = high_high = 0
+        alike = bits[at:stop]  # indexed from 0, which compiles to vector instructions
+        for place in range(len(alike)):
+            number = (alike[place] & _FRACTION) | hidden
+            lower, upper = number & _HALF, number >> 27
+            of_lower, cross, of_upper = lower * lower, lower * upper, upper * upper
+            sum_low += number & _LOW
+            sum_high += number >> _DIGIT
+            low_low += of_lower & _LOW
+            low_high += of_lower >> _DIGIT
+            cross_low += cross & _LOW
+            cross_high += cross >> _DIGIT
+            high_low += of_upper & _LOW
+            high_high += of_upper >> _DIGIT
+        position = max(exponent, 1) - 1
+        shift, square_shift = position - base, 2 * position - square_base
+        _add(sums, first_sum, shift, sum_low)
+        _add(sums, first_sum, shift + 32, sum_high)
+        for part, number in (
+            (0, low_low), (32, low_high), (28, cross_low), (60, cross_high), (54, high_low), (86, high_high)
+        ):  # fmt: skip
+            _add(squares, first_square, square_shift + part, number)
+        at = stop
+
+
+@compiled
+def digits_of(bits: Ints, at: int, end: int, factor: int) -> tuple[int, int]:
+    """Return the first digit that a sum of ascending values needs, counted from 2**0, and how many it needs at most.
+
+    `factor` is 1 for values and 2 for their squares.
+    """
+    first = factor * (max(bits[at] >> 52, 1) - 1) >> 5
+    # A number of 53 or 106 bits, as many again as count 2**31 values, and where `_add` may write.
+    return first, (factor * (max(bits[end - 1] >> 52, 1) + 52) + 31 >> 5) - first + 3
+
+
+@compiled
+def room_for_sums(bits: Ints, offsets: Ints, first: Ints, ends: Ints, factor: int) -> None:
+    """Fill in, for each run of values, the first digit of its sum, and where the digits end that it needs."""
+    for run in range(len(offsets) - 1):
+        first[run], needed = digits_of(bits, offsets[run], offsets[run + 1], factor)
+        ends[run + 1] = ends[run] + needed
+
+
+@compiled
 def sum_exactly(bits: Ints, offsets: Ints, first_sum: Ints, first_square: Ints, sums: Ints, squares: Ints) -> None:
     """Sum ascending positive values, and their squares, without rounding.
 
     Run i has the values whose bits are ``bits[offsets[i]:offsets[i + 1]]``, at least one. Its sum in units of 2**-1074
     goes to the digits ``sums[first_sum[i]:first_sum[i + 1]]``, the lowest first, and that of its squares in units of
     2**-2148 to ``squares[first_square[i]:first_square[i + 1]]``; both begin where the smallest value does, see
-    `median_spark.digests.moments`, and are 0 before.
+    `room_for_sums`, and are 0 before.
     """
     for run in range(len(offsets) - 1):
-        at, end = offsets[run], offsets[run + 1]
-        lowest = max(bits[at] >> 52, 1) - 1
-        base, square_base = lowest & ~31, (2 * lowest) & ~31
-        while at < end:
-            exponent = bits[at] >> 52
-            stop = end  # of the values with this exponent, found by bisection
-            limit = (exponent + 1) << 52
-            if bits[end - 1] >= limit:
-                low, stop = at, end - 1
-                while low + 1 < stop:
-                    middle = (low + stop) // 2
-                    if bits[middle] < limit:
-                        low = middle
-                    else:
-                        stop = middle
-            hidden = 0 if exponent == 0 else 1 << 52
-            sum_low = sum_high = low_low = low_high = cross_low = cross_high = high_low = high_high = 0
-            alike = bits[at:stop]  # indexed from 0, which compiles to vector instructions
-            for place in range(len(alike)):
-                number = (alike[place] & _FRACTION) | hidden
-                lower, upper = number & _HALF, number >> 27
-                of_lower, cross, of_upper = lower * lower, lower * upper, upper * upper
-                sum_low += number & _LOW
-                sum_high += number >> _DIGIT
-                low_low += of_lower & _LOW
-                low_high += of_lower >> _DIGIT
-                cross_low += cross & _LOW
-                cross_high += cross >> _DIGIT
-                high_low += of_upper & _LOW
-                high_high += of_upper >> _DIGIT
-            position = max(exponent, 1) - 1
-            shift, square_shift = position - base, 2 * position - square_base
-            _add(sums, first_sum[run], shift, sum_low)
-            _add(sums, first_sum[run], shift + 32, sum_high)
-            for part, number in (
-                (0, low_low), (32, low_high), (28, cross_low), (60, cross_high), (54, high_low), (86, high_high)
-            ):  # fmt: skip
-                _add(squares, first_square[run], square_shift + part, number)
-            at = stop
+        _sum_run(bits, offsets[run], offsets[run + 1], sums, first_sum[run], squares, first_square[run])
         _carry(sums, first_sum[run], first_sum[run + 1])
         _carry(squares, first_square[run], first_square[run + 1])
+
+
+@compiled
+def _take_top(digits: Ints, needed: int, top: Floats) -> int:
+    """Take the highest digits of a number above 0, the highest first; return the place of the lowest of them."""
+    last = needed - 1
+    while digits[last] == 0:
+        last -= 1
+    for place in range(len(top)):
+        top[place] = digits[last - place] if place <= last else 0.0
+    return last - (len(top) - 1)
+
+
+@compiled
+def _pair(top: Floats) -> tuple[float, float]:
+    """Return digits, the highest first, as the unevaluated sum of two floats."""
+    scale = 2.0 ** (_DIGIT * (len(top) - 1))
+    high, low = 0.0, 0.0
+    for digit in top:
+        scaled = digit * scale
+        total = high + scaled  # `high` is not smaller, or 0
+        low += scaled - (total - high)
+        high = total
+        scale /= 1 << _DIGIT
+    total = high + low
+    return total, low - (total - high)
+
+
+@compiled
+def _halves(number: float) -> tuple[float, float]:
+    scaled = _SPLIT * number
+    high = scaled - (scaled - number)
+    return high, number - high
+
+
+@compiled
+def _product(left: float, right: float) -> tuple[float, float]:
+    """Return a product as the sum of two floats, exactly."""
+    product = left * right
+    left_high, left_low = _halves(left)
+    right_high, right_low = _halves(right)
+    error = ((left_high * right_high - product) + left_high * right_low + left_low * right_high) + left_low * right_low
+    return product, error
+
+
+@compiled
+def _rounded(
+    n: int, constant: np.bool_, top: Floats, place: int, square_top: Floats, square_place: int
+) -> tuple[float, float]:
+    """Return mean and standard deviation from the highest digits of the sum of n values and of that of their squares.
+
+    Every step is an elementary operation on pairs of float64, whose sum has about 106 bits (Dekker, "A floating-point
+    technique for extending the available precision", 1971), so that all machines get the same bits.
+    """
+    number = float(n)
+    high, low = _pair(top)
+    mean = high / number
+    product, error = _product(mean, number)
+    mean += ((high - product) - error + low) / number
+    deviation = 0.0
+    if n == 1:
+        deviation = np.nan
+    elif not constant:
+        square_high, square_low = _pair(square_top)
+        # n * squares - total**2, in units of the lowest digit of total squared
+        shift = _DIGIT * (square_place - 2 * place)
+        left, left_low = _product(square_high, number)
+        left, left_low = math.ldexp(left, shift), math.ldexp(left_low + square_low * number, shift)
+        right, right_low = _product(high, high)
+        right_low += 2 * high * low
+        difference = (left - right) + (left_low - right_low)
+        deviation = math.sqrt(max(difference, 0.0) / (number * (number - 1)))
+    unit = _DIGIT * place + _UNIT
+    return math.ldexp(mean, unit), math.ldexp(deviation, unit)
+
+
+@compiled
+def round_sums(
+    n: Ints,
+    constant: npt.NDArray[np.bool_],
+    top: Floats,
+    place: Ints,
+    square_top: Floats,
+    square_place: Ints,
+    means: Floats,
+    deviations: Floats,
+) -> None:
+    """Fill in means and standard deviations from the `TOP` highest digits of sums, and of sums of squares.
+
+    The digits have shape (sums, TOP), the highest first; the places are those of the lowest of them.
+    """
+    for run in range(len(n)):
+        means[run], deviations[run] = _rounded(
+            n[run], constant[run], top[run], place[run], square_top[run], square_place[run]
+        )
+
+
+@compiled
+def describe_runs(values: Floats, bits: Ints, offsets: Ints, means: Floats, deviations: Floats) -> None:
+    """Fill in mean and standard deviation of runs of ascending positive values; `bits` are those of the values.
+
+    They are what `sum_exactly` and `round_sums` give.
+    """
+    sums, squares = np.zeros(_MOST_DIGITS, dtype=np.int64), np.zeros(2 * _MOST_DIGITS, dtype=np.int64)
+    top, square_top = np.empty(TOP), np.empty(TOP)
+    for run in range(len(offsets) - 1):
+        at, end = offsets[run], offsets[run + 1]
+        if end - at == 1:
+            means[run], deviations[run] = values[at], np.nan
+            continue
+        first, needed = digits_of(bits, at, end, 1)
+        square_first, square_needed = digits_of(bits, at, end, 2)
+        _sum_run(bits, at, end, sums, 0, squares, 0)
+        _carry(sums, 0, needed)
+        _carry(squares, 0, square_needed)
+        place = first + _take_top(sums, needed, top)
+        square_place = square_first + _take_top(squares, square_needed, square_top)
+        constant = bits[at] == bits[end - 1]
+        means[run], deviations[run] = _rounded(end - at, constant, top, place, square_top, square_place)
+        sums[:needed] = 0
+        squares[:square_needed] = 0
 
 
 @compiled

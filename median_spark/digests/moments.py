@@ -15,13 +15,6 @@ from median_spark.gene_values import Floats, Ints
 
 Digits = npt.NDArray[np.uint32]
 
-_RUNS_AT_ONCE = 200_000
-_TOP = 5
-"""Digits that are rounded: the highest one has at least 1 bit, the others have 128."""
-
-_UNIT = -1074
-_SPLIT = 2.0**27 + 1
-
 
 @dataclass(frozen=True)
 class Moments:
@@ -72,14 +65,6 @@ class _Sums:
     offsets: Ints  # run i has digits[offsets[i]:offsets[i + 1]]
     first: Ints
 
-    def top(self) -> tuple[Floats, Ints]:
-        """Return the highest digits of each run as floats, shape (_TOP, runs), and the place of the lowest of them."""
-        filled = np.flatnonzero(self.digits)
-        last = filled[np.searchsorted(filled, self.offsets[1:]) - 1]  # every run has a digit above 0
-        places = last - np.arange(_TOP)[:, np.newaxis]
-        top = np.where(places >= self.offsets[:-1], self.digits[np.maximum(places, 0)], 0).astype(np.float64)
-        return top, last - self.offsets[:-1] + self.first - (_TOP - 1)
-
     def packed(self) -> list[bytes]:
         """Return each run's number as `_packed` does, perhaps with zeros at the ends."""
         words = self.digits.astype("<u4").tobytes()
@@ -91,16 +76,13 @@ class _Sums:
 
 def _exact_sums(values: Floats, offsets: Ints) -> tuple[_Sums, _Sums]:
     """Sum runs of ascending positive values, at least one each, and their squares."""
-    from median_spark.digests.loops import sum_exactly  # numba takes half a second: only who sums waits
+    from median_spark.digests.loops import room_for_sums, sum_exactly  # numba takes half a second: only who sums waits
 
-    bits = values.view(np.int64)
-    lowest, highest = (np.maximum(bits[places] >> 52, 1) - 1 for places in (offsets[:-1], offsets[1:] - 1))
+    bits, runs = values.view(np.int64), len(offsets) - 1
     sums = []
     for factor in (1, 2):
-        first = factor * lowest >> 5
-        # A number of 53 or 106 bits, as many again as count 2**31 values, and where `_add` may write.
-        needed = (factor * (highest + 53) + 31 >> 5) - first + 3
-        ends = np.append(0, np.cumsum(needed))
+        first, ends = np.empty(runs, dtype=np.int64), np.zeros(runs + 1, dtype=np.int64)
+        room_for_sums(bits, offsets, first, ends, factor)
         sums.append(_Sums(np.zeros(ends[-1], dtype=np.int64), ends, first))
     total, squares = sums
     sum_exactly(bits, offsets, total.offsets, squares.offsets, total.digits, squares.digits)
@@ -123,82 +105,31 @@ def mean_and_sd(values: Floats, offsets: Ints) -> tuple[Floats, Floats]:
 
     The standard deviation of one value is NaN.
     """
+    from median_spark.digests.loops import describe_runs
+
     means, deviations = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1)
-    for begin in range(0, len(means), _RUNS_AT_ONCE):
-        bounds = offsets[begin : begin + _RUNS_AT_ONCE + 1]
-        run = slice(begin, begin + len(bounds) - 1)
-        total, squares = _exact_sums(values, bounds)
-        constant = values[bounds[:-1]] == values[bounds[1:] - 1]
-        means[run], deviations[run] = _rounded(np.diff(bounds), constant, *total.top(), *squares.top())
+    describe_runs(values, values.view(np.int64), offsets, means, deviations)
     return means, deviations
 
 
 def mean_and_sd_of(moments: Sequence[Moments], n: Ints, constant: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return the same as `mean_and_sd` from moments; `constant` says of which all n values are equal."""
-    if not moments:
-        return np.zeros(0), np.zeros(0)
-    return _rounded(n, constant, *_top_of([m.total for m in moments]), *_top_of([m.squares for m in moments]))
+    from median_spark.digests.loops import round_sums
+
+    means, deviations = np.empty(len(n)), np.empty(len(n))
+    totals, squares = (_top_of(numbers) for numbers in ([m.total for m in moments], [m.squares for m in moments]))
+    round_sums(n, constant, *totals, *squares, means, deviations)
+    return means, deviations
 
 
 def _top_of(numbers: list[int]) -> tuple[Floats, Ints]:
-    top, places = np.empty((_TOP, len(numbers))), np.empty(len(numbers), dtype=np.int64)
+    """Return the highest digits of each number, shape (numbers, TOP), and the place of the lowest of them."""
+    from median_spark.digests.loops import TOP
+
+    top, places = np.empty((len(numbers), TOP)), np.empty(len(numbers), dtype=np.int64)
     for run, number in enumerate(numbers):
-        place = -(-number.bit_length() // 32) - _TOP
+        place = -(-number.bit_length() // 32) - TOP
         highest = number >> (32 * place) if place >= 0 else number << (-32 * place)
-        top[:, run] = [highest >> (32 * digit) & 0xFFFFFFFF for digit in reversed(range(_TOP))]
+        top[run] = [highest >> (32 * digit) & 0xFFFFFFFF for digit in reversed(range(TOP))]
         places[run] = place
     return top, places
-
-
-def _rounded(
-    n: Ints, constant: npt.NDArray[np.bool_], top: Floats, place: Ints, square_top: Floats, square_place: Ints
-) -> tuple[Floats, Floats]:
-    """Return means and standard deviations from the highest digits of sums and of sums of squares.
-
-    Every step is an elementary operation on pairs of float64, whose sum has about 106 bits (Dekker, "A floating-point
-    technique for extending the available precision", 1971), so that all machines get the same bits.
-    """
-    number = n.astype(np.float64)
-    high, low = _pair(top)
-    mean = high / number
-    product, error = _product(mean, number)
-    mean = mean + ((high - product) - error + low) / number
-    square_high, square_low = _pair(square_top)
-    # n * squares - total**2, in units of the lowest digit of total squared
-    shift = 32 * (square_place - 2 * place)
-    left, left_low = _product(square_high, number)
-    left, left_low = np.ldexp(left, shift), np.ldexp(left_low + square_low * number, shift)
-    right, right_low = _product(high, high)
-    right_low = right_low + 2 * high * low
-    difference = (left - right) + (left_low - right_low)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = np.sqrt(np.maximum(difference, 0) / (number * (number - 1)))
-    deviation = np.where(n == 1, np.nan, np.where(constant, 0.0, deviation))
-    unit = 32 * place + _UNIT
-    return np.ldexp(mean, unit), np.ldexp(deviation, unit)
-
-
-def _pair(top: Floats) -> tuple[Floats, Floats]:
-    """Return digits, the highest first, as the unevaluated sum of two floats."""
-    high, low = top[0] * 2.0 ** (32 * (_TOP - 1)), np.zeros(top.shape[1])
-    for digit in range(1, _TOP):
-        scaled = top[digit] * 2.0 ** (32 * (_TOP - 1 - digit))
-        total = high + scaled  # `high` is not smaller, or 0
-        low = low + (scaled - (total - high))
-        high = total
-    total = high + low
-    return total, low - (total - high)
-
-
-def _product(left: Floats, right: Floats) -> tuple[Floats, Floats]:
-    """Return a product as the sum of two floats, exactly."""
-    product = left * right
-    (left_high, left_low), (right_high, right_low) = _halves(left), _halves(right)
-    error = ((left_high * right_high - product) + left_high * right_low + left_low * right_high) + left_low * right_low
-    return product, error
-
-
-def _halves(number: Floats) -> tuple[Floats, Floats]:
-    scaled = _SPLIT * number
-    high = scaled - (scaled - number)
-    return high, number - high

@@ -57,7 +57,7 @@ class CellGroups:
         try:
             with pa.BufferReader(storage.read_buffer(self.cells)) as stream:
                 ids = pq.read_table(stream, columns=["cell"])["cell"].combine_chunks().cast(pa.string())
-        except (OSError, pa.ArrowException) as error:
+        except storage.UNREADABLE as error:
             message = f"{self.cells}: this file of cells cannot be read ({error}): convert its source again"
             raise TableError(message) from error
         if _fingerprint(ids) != self.ids:

@@ -54,7 +54,7 @@ def _read(location: str, entry: CellsEntry, wanted: list[str], texts: list[str],
     except FileNotFoundError as error:
         message = f"{location}: this file is listed by its source's record but not there: convert the source again"
         raise TableError(message) from error
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: this file cannot be read ({error}): convert its source again"
         raise TableError(message) from error
     if read is None:

@@ -241,7 +241,7 @@ class PartReader(contextlib.AbstractContextManager["PartReader"]):
                 f"{self.location}: this part is listed by its source's record but not there: convert the source again"
             )
             raise TableError(message) from error
-        except (OSError, pa.ArrowException, IndexError, KeyError) as error:
+        except (*storage.UNREADABLE, IndexError, KeyError) as error:
             message = f"{self.location}: this part cannot be read ({error}): convert its source again"
             raise TableError(message) from error
 

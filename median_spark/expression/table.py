@@ -118,7 +118,7 @@ class ExpressionTable:
         try:
             with pa.BufferReader(storage.read_buffer(location)) as stream:
                 genes: list[str] = pq.read_table(stream).column("gene").to_pylist()
-        except (OSError, pa.ArrowException, KeyError) as error:
+        except (*storage.UNREADABLE, KeyError) as error:
             message = f"{location}: this list of genes cannot be read ({error}): convert its sources again"
             raise TableError(message) from error
         return sorted(genes)

@@ -80,7 +80,7 @@ def _head(location: str) -> bytes:
 
     try:
         return storage.with_retries(location, read)
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: the gene table cannot be read ({error})"
         raise GeneTableError(message) from error
 

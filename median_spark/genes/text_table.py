@@ -25,7 +25,7 @@ def read_content(location: str, what: str, refusal: type[MedianSparkError]) -> b
     """Return a file's bytes; `what` it must be and the error class are for the case that it cannot be read."""
     try:
         return storage.read_bytes(location)
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: the {what} cannot be read ({error})"
         raise refusal(message) from error
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from median_spark.digests import read_group_medians
+from median_spark.digests import GROUP_MEDIANS_SCHEMA, in_order_of_groups, read_group_medians
 from median_spark.errors import TableError
 from median_spark.expression import Group, Grouping
 from median_spark.gene_values import Ints
@@ -50,7 +50,7 @@ _DICTIONARY_BYTES = 8 << 20
 """Room for the names of all genes; above it, Parquet writes each name out."""
 
 _ROWS_AT_ONCE = 8_000_000
-"""Rows that are put in order at once, 40 bytes each; where there are more, files are read more than once."""
+"""Rows that are put in order at once, 40 bytes each."""
 
 NO_VALUE = "(none)"
 """Stands for the value of cells that have none."""
@@ -117,7 +117,8 @@ def assemble_by_group(locations: Sequence[str], grouping: Grouping, table: pa.Ta
     Parameters
     ----------
     locations
-        Files of `median_spark.digests.GROUP_MEDIANS_SCHEMA`, in any order; each gene and group is in one of them.
+        Files of `median_spark.digests.GROUP_MEDIANS_SCHEMA`. Each gene and group is in one of them; where files share a
+        group, its genes ascend from file to file.
     grouping
         The groups.
     table
@@ -136,8 +137,8 @@ def assemble_by_group(locations: Sequence[str], grouping: Grouping, table: pa.Ta
     corpus_cells, corpus_medians = (table[name].to_numpy() for name in ("n_cells", "median"))
     ratios = [GroupRatio(0, 0, (np.nan, np.nan, np.nan))] * len(grouping.groups)
     rows = np.zeros(len(grouping.groups), dtype=np.int64)
-    for piece in _pieces(locations):
-        rows += np.bincount(piece["group"].to_numpy(), minlength=len(rows))
+    for location in locations:
+        rows += np.bincount(read_group_medians(location, ["group"])["group"].to_numpy(), minlength=len(rows))
     texts = [
         pa.array([group[place] for group in grouping.groups], pa.string()) for place in range(len(grouping.columns))
     ]
@@ -146,7 +147,12 @@ def assemble_by_group(locations: Sequence[str], grouping: Grouping, table: pa.Ta
         for each in with_groups(grouping.columns, BY_GROUP_SCHEMA)
     ])  # fmt: skip  # numbers are less work for the writer than names
     with pq.ParquetWriter(
-        target, schema, store_schema=False, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
+        target,
+        schema,
+        store_schema=False,
+        compression="zstd",
+        use_dictionary=[*grouping.columns, "gene", "n_cells"],
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
     ) as writer:
         for first, last in _ranges(rows):
             held = _of_groups(locations, first, last)
@@ -187,11 +193,6 @@ def name_of(group: Group) -> str:
     return ", ".join(NO_VALUE if value is None else value for value in group)
 
 
-def _pieces(locations: Sequence[str]) -> Iterator[pa.Table]:
-    for location in locations:
-        yield from read_group_medians(location)
-
-
 def _ranges(rows: Ints) -> Iterator[tuple[int, int]]:
     """Cut groups into ranges of at most a few million rows, or of one group."""
     begin, held = 0, 0
@@ -205,8 +206,8 @@ def _ranges(rows: Ints) -> Iterator[tuple[int, int]]:
 
 def _of_groups(locations: Sequence[str], first: int, last: int) -> pa.Table:
     """Return the rows of a range of groups, by group and gene."""
-    chosen = [piece.filter((pc.field("group") >= first) & (pc.field("group") < last)) for piece in _pieces(locations)]
-    return pa.concat_tables(chosen).sort_by([("group", "ascending"), ("gene", "ascending")])
+    held = [read_group_medians(location, groups=(first, last)) for location in locations]
+    return in_order_of_groups(pa.concat_tables(held or [GROUP_MEDIANS_SCHEMA.empty_table()]))
 
 
 def compare_group(

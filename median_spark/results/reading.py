@@ -131,7 +131,7 @@ def read_columns(
         missing = sorted({*(columns or ()), *required} - {*held, *may_lack})
         wanted = held if columns is None else [name for name in columns if name in held]
         table = None if missing else file.read(columns=wanted).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
     if missing:
@@ -165,7 +165,7 @@ def read_medians_of_groups(
                     chosen = pa.concat_tables([rows.slice(begin, end - begin) for _, begin, end in runs])
                     found.append(chosen.combine_chunks())  # a copy, so that the row group is freed
             return pa.concat_tables(found).unify_dictionaries().combine_chunks()
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
 

@@ -4,6 +4,7 @@ Knows nothing of genes or matrices. Every function takes a plain path or a URI a
 a Spark worker as it is.
 """
 
+from median_spark.storage.attempts import UNREADABLE as UNREADABLE
 from median_spark.storage.attempts import with_retries as with_retries
 from median_spark.storage.converted import ScratchWriter as ScratchWriter
 from median_spark.storage.converted import open_converted as open_converted

@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import pyarrow as pa
+
 from median_spark.errors import StorageError
 from median_spark.storage.locations import is_local
 
 Result = TypeVar("Result")
+
+UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What pyarrow raises over files that it cannot read; the last where its message quotes bytes that are no UTF-8."""
 
 _WAITS = (0.3, 2.0, 8.0, 20.0)
 """Seconds between the attempts, on top of those that the SDK makes."""

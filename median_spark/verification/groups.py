@@ -100,7 +100,7 @@ def _cells(location: str, columns: list[str]) -> pa.Table:
 
     try:
         return pq.read_table(pa.BufferReader(storage.read_buffer(location)), columns=columns)
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: this file of cells cannot be read ({error})"
         raise TableError(message) from error
 

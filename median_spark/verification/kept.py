@@ -90,6 +90,6 @@ def _read(location: str, columns: list[str]) -> tuple[pa.Table, int]:
         with storage.with_retries(location, lambda: filesystem.open_input_file(path)) as stream:
             file = pq.ParquetFile(stream)
             return storage.with_retries(location, lambda: file.read(columns)), file.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
+    except storage.UNREADABLE as error:
         message = f"{location}: this file of cells cannot be read ({error})"
         raise TableError(message) from error

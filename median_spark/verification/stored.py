@@ -109,7 +109,7 @@ class StoredSource:
                 self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem)
             )
             return storage.with_retries(self.parts[0], lambda: parts.to_table(columns=columns, filter=chosen))
-        except (OSError, pa.ArrowException) as error:
+        except storage.UNREADABLE as error:
             message = f"source '{self.name}': its parts cannot be read ({error})"
             raise TableError(message) from error
 
@@ -120,7 +120,7 @@ class StoredSource:
             filesystem, path = storage.resolve(part)
             try:
                 total += storage.with_retries(part, partial(pq.read_metadata, path, filesystem=filesystem)).num_rows
-            except (OSError, pa.ArrowException) as error:
+            except storage.UNREADABLE as error:
                 message = f"{part}: this part cannot be read ({error})"
                 raise TableError(message) from error
         return total

@@ -1,6 +1,7 @@
 """Values by group of cells, without Spark: medians of groups that a sweep sees whole, and what it digests of others."""
 
 from collections import defaultdict
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from examples import examples
 from median_spark.digests import (
+    GROUP_MEDIANS_SCHEMA,
     PACKED_SCHEMA,
     digest_sweep,
     gene_and_group,
@@ -18,6 +20,7 @@ from median_spark.digests import (
     merge_batches,
     read_group_medians,
     unpack_table,
+    write_group_medians,
 )
 from median_spark.digests.moments import mean_and_sd_of
 from median_spark.errors import EngineError
@@ -95,11 +98,12 @@ def swept(plan, works):
                 assert (group, gene) not in found
                 found[group, gene] = row
         for number in range(plan.sweeps) if work.whole.any() else ():
-            for piece in read_group_medians(work.piece(number)):
-                for row in piece.to_pylist():
-                    key = (row["group"], GENES[row["gene"]])
-                    assert key not in found
-                    found[key] = (row["n_cells"], row["median"], row["mean"], row["sd"])
+            rows = read_group_medians(work.piece(number)).to_pylist()
+            assert rows == sorted(rows, key=itemgetter("group", "gene"))
+            for row in rows:
+                key = (row["group"], GENES[row["gene"]])
+                assert key not in found
+                found[key] = (row["n_cells"], row["median"], row["mean"], row["sd"])
     return found, corpus
 
 
@@ -156,7 +160,7 @@ def test_the_bits_of_means_do_not_depend_on_bundles(tmp_path_factory, drawn):
 
 def test_a_file_that_is_not_visible_is_named(tmp_path):
     with pytest.raises(EngineError, match=r"piece-7.parquet: a worker wrote .* storage that all of them share"):
-        list(read_group_medians(f"{tmp_path}/piece-7.parquet"))
+        read_group_medians(f"{tmp_path}/piece-7.parquet")
 
 
 def test_keys_ascend_as_genes_and_groups_do():
@@ -169,3 +173,17 @@ def test_keys_ascend_as_genes_and_groups_do():
     for gene in ("ENSG1", "a\tb", "a\0b", "123456789", ""):
         assert gene_and_group(gene) == (gene, None)
         assert gene_and_group(key_of(gene, 7)) == (gene, 7)
+
+
+@given(st.lists(st.integers(0, 200_000) | st.integers(0, 3), max_size=60))
+def test_rows_of_any_groups_are_put_in_order_and_those_of_some_are_read_back(tmp_path_factory, groups):
+    medians = pa.table(
+        [range(len(groups)), groups, [1] * len(groups), *[[1.0] * len(groups)] * 3], schema=GROUP_MEDIANS_SCHEMA
+    )
+    location = str(tmp_path_factory.mktemp("medians") / "piece.parquet")
+    write_group_medians(location, [medians.slice(0, 7), medians.slice(7)])
+    wanted = sorted(medians.to_pylist(), key=itemgetter("group", "gene"))
+    assert read_group_medians(location).to_pylist() == wanted
+    assert read_group_medians(location, groups=(2, 70_000)).to_pylist() == [
+        row for row in wanted if 2 <= row["group"] < 70_000
+    ]

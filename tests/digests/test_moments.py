@@ -80,15 +80,6 @@ def test_the_bits_do_not_depend_on_who_adds_what(runs, seed, parts):
     assert np.array_equal(merged[1], whole[1], equal_nan=True)
 
 
-def test_many_runs_are_taken_some_at_a_time(monkeypatch):
-    rng = np.random.default_rng(0)
-    values, offsets = joined([rng.lognormal(size=rng.integers(1, 5)) for _ in range(500)])
-    at_once = mean_and_sd(values, offsets)
-    monkeypatch.setattr("median_spark.digests.moments._RUNS_AT_ONCE", 7)
-    for one, other in zip(at_once, mean_and_sd(values, offsets), strict=True):
-        assert np.array_equal(one, other, equal_nan=True)
-
-
 def test_numpys_are_close():
     rng = np.random.default_rng(1)
     runs = [rng.integers(1, 30, size) / rng.integers(500, 40_000, size) * 10_000 for size in (2, 50, 3_000, 100_000)]

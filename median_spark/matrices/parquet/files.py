@@ -64,7 +64,7 @@ class ParquetTable:
         except PermissionError as error:
             message = f"{location}: this file may not be read by this user"
             raise InputError(message) from error
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        except storage.UNREADABLE as error:
             reason = brief((str(error).splitlines() or [""])[0])
             state = "is empty (0 bytes)" if stat.size == 0 else f"is not a Parquet file, or it is cut off ({reason})"
             message = f"{location}: this file {state}"

@@ -151,7 +151,7 @@ def _batches(location: str, text: io.BufferedReader, header: Header, separator: 
 def _naming_line(location: str) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         message = (
             f"{location}: an entry cannot be read ({str(error).splitlines()[0]}): each line must have a row, a column "
             "and a count, with one space or tab between them"

@@ -106,7 +106,7 @@ def _read(location: str, reading: csv.ReadOptions, parsing: csv.ParseOptions) ->
         names = csv.open_csv(pa.BufferReader(content), reading, parsing, converting).schema.names
         converting.column_types = {name: pa.binary() for name in names}
         return csv.read_csv(pa.BufferReader(content), reading, parsing, converting)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         message = f"{location}: this list cannot be read ({str(error).splitlines()[0]})"
         raise InputError(message) from error
 

@@ -37,7 +37,7 @@ _INDEX_ENTRY = 16
 
 _DAMAGE = (
     OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, EOFError,
-    lzma.LZMAError, zlib.error,
+    SystemError, lzma.LZMAError, zlib.error,
 )  # fmt: skip
 """What zarr and its codecs raise over damaged stores."""
 

@@ -221,6 +221,18 @@ class TestDamage:
             "'data' of X from .* cannot be read; the store is damaged", refusal(path, ReadOptions(layer="X"))
         )
 
+    @pytest.mark.parametrize("length", [0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_texts_of_any_declared_length(self, tmp_path, counts, version, length):
+        path = tmp_path / "a.zarr"
+        write_zarr(path, counts, version=version, how={"compressors": None})
+        file = chunk_files(path, "var/ensembl_id")[0]
+        content = bytearray(file.read_bytes())
+        assert int.from_bytes(content[4:8], "little") == len("ENSG00000000000")
+        content[4:8] = length.to_bytes(4, "little")
+        file.write_bytes(content)
+        assert "cannot be read; the store is damaged" in refusal(path)
+
     def test_lists_of_different_lengths(self, tmp_path, counts):
         path = tmp_path / "a.zarr"
         write_zarr(path, counts)
