@@ -14,6 +14,9 @@ from sizes import Sizes, short
 _VERSION = 1
 """Part of the folders' names: another one where what is drawn has changed."""
 
+_TABLE_VERSION = 2
+"""The same for tables."""
+
 H5ADS = {"gzip": {"compression": "gzip"}, "uncompressed": {}}
 """What `anndata.write_h5ad` is most often told about compression, and what it does when told nothing."""
 
@@ -76,7 +79,7 @@ class Corpus:
     @property
     def warm_up_table(self) -> Path:
         """A table that takes a second."""
-        return self.scratch / f"table-v{_VERSION}-warm-up"
+        return self.scratch / f"table-v{_TABLE_VERSION}-warm-up"
 
     @property
     def logs(self) -> Path:
@@ -85,7 +88,7 @@ class Corpus:
 
     def table(self, rows: int) -> Path:
         """The table of so many rows."""
-        return self.scratch / f"table-v{_VERSION}-{short(rows)}-of-{short(self.sizes.source_rows)}"
+        return self.scratch / f"table-v{_TABLE_VERSION}-{short(rows)}-of-{short(self.sizes.source_rows)}"
 
     def write(self) -> dict[str, Any]:
         """Write what is not there yet, on two processes; return what there is, as figures.

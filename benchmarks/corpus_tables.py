@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from drawing import draw_bands, draw_barcodes, draw_expected, draw_shares
 
 from median_spark.expression import (
+    CellsEntry,
     ExpressionTable,
     PartEntry,
     SourceRecord,
     committed_name,
     create_table,
+    write_cells,
     write_part,
 )
 from median_spark.gene_values import GeneValues
@@ -25,6 +28,8 @@ from median_spark.storage import FileStat
 
 _GENES = 20_000
 _CELLS = 10_000
+ASSAYS, DONORS = 5, 2_000
+"""Groups that the cells of every source are dealt to at random."""
 
 
 def write_table(location: Path, *, rows: int, rows_a_source: int) -> ExpressionTable:
@@ -36,8 +41,8 @@ def write_table(location: Path, *, rows: int, rows_a_source: int) -> ExpressionT
     missing = [n for n in range(sources) if _source(n) not in held]
     with ProcessPoolExecutor(2) as processes:
         staged = [processes.submit(_stage, table.location, number, rows_a_source) for number in missing]
-        for number, part in zip(missing, staged, strict=True):
-            table.commit(_record(number, part.result(), gene_list))
+        for number, entries in zip(missing, staged, strict=True):
+            table.commit(_record(number, *entries.result(), gene_list))
     return table
 
 
@@ -50,11 +55,16 @@ def link_table(location: Path, whole: ExpressionTable, *, rows: int) -> Expressi
         if above - record.values / 2 > rows:
             break
         table.store_genes(whole.universe([record]))
-        part = replace(record.parts[0], name=committed_name(0, "linked"))
-        staged = Path(table.staging.unit(record.conversion, 0)[0])
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        os.link(next((Path(whole.values) / f"source={record.source}").glob("*.parquet")), staged)
-        table.commit(replace(record, parts=(part,)))
+        name = committed_name(0, "linked")
+        staged = (table.staging.unit(record.conversion, 0)[0], table.staging.unit_cells(record.conversion, 0))
+        for folder, target in zip((whole.values, whole.cells), map(Path, staged), strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(next((Path(folder) / f"source={record.source}").glob("*.parquet")), target)
+        parts, cells_parts = (
+            tuple(replace(entry, name=name) for entry in entries)
+            for entries in (record.parts, record.cells_parts or ())
+        )
+        table.commit(replace(record, parts=parts, cells_parts=cells_parts))
     return table
 
 
@@ -67,14 +77,17 @@ def _source(number: int) -> str:
     return f"study{number:04d}"
 
 
-def _stage(location: str, number: int, rows: int) -> PartEntry:
-    runs, barcodes = _draw_runs(number, rows)
-    staged, _ = ExpressionTable(location).staging.unit(_source(number), 0)
-    return write_part(staged, runs, barcodes)
+def _stage(location: str, number: int, rows: int) -> tuple[PartEntry, CellsEntry]:
+    staging = ExpressionTable(location).staging
+    staged, _ = staging.unit(_source(number), 0)
+    runs, cells = _draw(number, rows)
+    return write_part(staged, runs, cells["cell"].to_numpy()), write_cells(
+        staging.unit_cells(_source(number), 0), cells
+    )
 
 
-def _draw_runs(number: int, rows: int) -> tuple[GeneValues, npt.NDArray[np.str_]]:
-    """Draw a source: counts above 0, over their cell's total; and its barcodes."""
+def _draw(number: int, rows: int) -> tuple[GeneValues, pa.Table]:
+    """Draw a source: counts above 0, over their cell's total; and its cells with their attributes."""
     rng = np.random.default_rng([2, number])
     shares = draw_shares(np.random.default_rng(0), _GENES)
     drawn = list(draw_bands(rng, draw_expected(rng, shares, _CELLS, rows / _GENES / _CELLS)))
@@ -82,14 +95,28 @@ def _draw_runs(number: int, rows: int) -> tuple[GeneValues, npt.NDArray[np.str_]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     totals = np.bincount(cells, weights=counts, minlength=_CELLS)
     values = counts / totals[cells] * 10_000
-    return GeneValues(np.array(_gene_ids()), offsets, values, cells), draw_barcodes(rng, _CELLS)
+    n_genes = np.bincount(cells, minlength=_CELLS).astype(np.int32)
+    described = {
+        "cell": draw_barcodes(rng, _CELLS),
+        "n_counts": totals.astype(np.float64),
+        "n_genes": n_genes,
+        "n_values": n_genes,
+        "assay": _dealt(rng, "assay", ASSAYS),
+        "donor": _dealt(rng, "donor", DONORS),
+        "is_primary_data": rng.random(_CELLS) < 0.5,
+    }
+    return GeneValues(np.array(_gene_ids()), offsets, values, cells), pa.table(described)
+
+
+def _dealt(rng: np.random.Generator, name: str, groups: int) -> npt.NDArray[np.str_]:
+    return np.char.add(f"{name} ", rng.integers(0, groups, _CELLS).astype(str))
 
 
 def _gene_ids() -> list[str]:
     return [f"ENSG{number:011d}" for number in range(_GENES)]
 
 
-def _record(number: int, part: PartEntry, gene_list: str) -> SourceRecord:
+def _record(number: int, part: PartEntry, cells: CellsEntry, gene_list: str) -> SourceRecord:
     source = _source(number)
     return SourceRecord(
         source=source,
@@ -116,4 +143,14 @@ def _record(number: int, part: PartEntry, gene_list: str) -> SourceRecord:
         parameters=ReadOptions().as_json(),
         software={},
         parts=(replace(part, name=committed_name(0, "drawn")),),
+        cells_parts=(replace(cells, name=committed_name(0, "drawn")),),
+        cell_columns=(
+            ("cell", "string"),
+            ("n_counts", "double"),
+            ("n_genes", "int32"),
+            ("n_values", "int32"),
+            ("assay", "string"),
+            ("donor", "string"),
+            ("is_primary_data", "bool"),
+        ),
     )

@@ -40,6 +40,7 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_zarr(measured, case) for case in measured.cases("zarr")]
     found += [_tenx(measured, case) for case in measured.cases("tenx")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
+    found += [_groups(measured, case) for case in measured.cases("groups")]
     found += [_profile(measured, case) for case in measured.cases("profile")]
     found += [_rows(measured), _memory(measured), _bytes(measured)]
     return [table for table in found if table.rows]
@@ -137,6 +138,16 @@ def _medians(measured: Measurements, case: str) -> Table:
             ],
         ),
         _agreement(measured, case),
+    )
+
+
+def _groups(measured: Measurements, case: str) -> Table:
+    written = measured.sizes["tables_written"][case]
+    return Table(
+        f"Groups and subsets of the cells of {written['rows']:,} rows",
+        ["", "runs", "median s", "least s", "ratio to the corpus alone", "memory GB"],
+        _lines(measured.of("groups", case), [_ratio_to(measured, "groups", case, "ours.medians_exact")]),
+        "DuckDB joins the values with their cells by source and cell id, and computes no medians of the corpus.",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corpus import H5ADS, TENX, ZARRS, Corpus
+from corpus_tables import ASSAYS, DONORS
 from measure import Way
 from sizes import short
 
@@ -70,6 +71,8 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
     yield Piece("plan", "30,000 parts", [Way("plan.listing", "planning", {"parts": 30_000, **scratch}, discard=False)])
     for rows in corpus.sizes.tables:
         yield Piece("medians", short(rows), _medians_ways(corpus, rows, memory))
+    largest = max(rows for rows in corpus.sizes.tables if rows <= corpus.sizes.slow_rows)
+    yield Piece("groups", short(largest), _groups_ways(corpus, largest))
     yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))  # the longest by far: last
 
 
@@ -186,4 +189,18 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
         *(frames if smallest else []),
         Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, few, slow),
         Way("table.spark_median", "Spark median", spark, heap + _GIB, False, few, slow),
+    ]
+
+
+def _groups_ways(corpus: Corpus, rows: int) -> list[Way]:
+    table = str(corpus.table(rows))
+    ours = {"table": table, "warm_up": str(corpus.warm_up_table), "scratch": str(corpus.scratch)}
+    joined = _GIB + 24 * rows
+    return [
+        Way("ours.medians_exact", "median_spark, the corpus alone", ours, OURS_MEMORY),
+        Way("ours.medians_by_assay", f"median_spark, and by assay, {ASSAYS} groups", ours, OURS_MEMORY),
+        Way("table.duckdb_by_assay", "DuckDB median by gene and assay", {"table": table}, joined),
+        Way("ours.medians_of_cells", "median_spark, half of the cells", ours, OURS_MEMORY),
+        Way("table.duckdb_of_cells", "DuckDB median of the same cells", {"table": table}, joined),
+        Way("ours.medians_by_donor", f"median_spark, and by donor, {DONORS:,} groups", ours, OURS_MEMORY),
     ]

@@ -124,6 +124,10 @@ def _of_medians(measured: Measurements) -> Iterator[Verdict]:
     ):
         case, ratio = against(_EXACT, peer)
         yield _faster(f"`medians`, exact, {case} rows", name, 1 / ratio if ratio else None, limit)
+    for case in measured.cases("groups"):
+        for way, what, limit in (("by_assay", "by 5 groups, too", 1.5), ("of_cells", "of half of the cells", 1)):
+            ratio = _ratio(measured, "groups", case, f"ours.medians_{way}", _EXACT)
+            yield _within(f"`medians` {what}, {case} rows", "the corpus alone", ratio, limit)
     costs = cost_per_row(measured)
     spread = max(costs.values()) / min(costs.values()) if len(costs) > 1 else None
     found = ", ".join(f"{cost:.1f} ns at {case}" for case, cost in costs.items())

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ways_table import COUNTS, notebook_session
 from work import Found, Work, figures
 
-from median_spark import MedianOptions
+from median_spark import CellQuery, MedianOptions, ResultOptions
 from median_spark.expression import WINDOW_ROWS
 
 
@@ -59,16 +59,47 @@ def medians_bundles(table: str, warm_up: str, scratch: str, window_rows: int) ->
 
 
 @contextlib.contextmanager
+def medians_by_assay(table: str, warm_up: str, scratch: str) -> Iterator[Work]:
+    """Give exact medians of the corpus and of a few large groups of cells."""
+    with _medians_warm(table, warm_up, scratch, exact=True, by="assay") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def medians_by_donor(table: str, warm_up: str, scratch: str) -> Iterator[Work]:
+    """Give exact medians of the corpus and of many small groups of cells."""
+    with _medians_warm(table, warm_up, scratch, exact=True, by="donor") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def medians_of_cells(table: str, warm_up: str, scratch: str) -> Iterator[Work]:
+    """Give exact medians of half of the cells."""
+    with _medians_warm(table, warm_up, scratch, exact=True, cells=CellQuery("is_primary_data")) as work:
+        yield work
+
+
+@contextlib.contextmanager
 def _medians_warm(
-    table: str, warm_up: str, scratch: str, *, exact: bool, window_rows: int = WINDOW_ROWS
+    table: str,
+    warm_up: str,
+    scratch: str,
+    *,
+    exact: bool,
+    window_rows: int = WINDOW_ROWS,
+    cells: CellQuery | None = None,
+    by: str = "",
 ) -> Iterator[Work]:
     """Give `median_spark.medians` in a session that has run once on a small table."""
     from median_spark import medians, spark_session
 
-    def once(out: str, location: str = table) -> None:
-        medians(location, out, spark=spark, options=MedianOptions(exact=exact, window_rows=window_rows))
+    options = MedianOptions(exact=exact, window_rows=window_rows, cells=cells)
+    outputs = ResultOptions(by=(by,) if by else ())
 
-    with spark_session() as spark, _fresh_folders(scratch, once, _median_figures) as work:
+    def once(out: str, location: str = table) -> None:
+        medians(location, out, spark=spark, options=options, outputs=outputs)
+
+    with spark_session() as spark, _fresh_folders(scratch, once, _group_figures if by else _median_figures) as work:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             once(f"{folder}/out", warm_up)
         yield work
@@ -169,6 +200,10 @@ def _run(out: Path) -> Found:
 def _median_figures(out: Path) -> Found:
     medians = pq.read_table(out / "medians.parquet", columns=["median"]).column(0).to_numpy()
     return figures(medians[medians == medians].tolist())  # NaN where a gene is undetected
+
+
+def _group_figures(out: Path) -> Found:
+    return figures(pq.read_table(out / "by_group.parquet", columns=["median"]).column(0).to_numpy().tolist())
 
 
 def _stored(values: Path) -> dict[str, int]:

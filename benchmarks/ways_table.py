@@ -38,6 +38,32 @@ def _duckdb(values: str, aggregate: str) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
+def duckdb_by_assay(table: str) -> Iterator[Work]:
+    """Give each group's medians: values are joined with their cells."""
+    with _duckdb_with_cells(table, "SELECT gene, assay, median(value) FROM rows GROUP BY gene, assay") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def duckdb_of_cells(table: str) -> Iterator[Work]:
+    """Give the medians of half of the cells."""
+    with _duckdb_with_cells(table, "SELECT gene, median(value) FROM rows WHERE is_primary_data GROUP BY gene") as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _duckdb_with_cells(table: str, query: str) -> Iterator[Work]:
+    import duckdb
+
+    values, cells = (
+        f"read_parquet('{table}/{name}/*/*.parquet', hive_partitioning = true)" for name in ("values", "cells")
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW rows AS SELECT * FROM {values} AS v JOIN {cells} AS c USING (source, cell)")
+        yield lambda: figures(row[-1] for row in connection.execute(query).fetchall())
+
+
+@contextlib.contextmanager
 def polars_in_memory(values: str) -> Iterator[Work]:
     yield lambda: _polars(values, "in-memory")
 
