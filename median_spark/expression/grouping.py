@@ -1,7 +1,8 @@
 """Which cells of an expression table are taken, and which group each belongs to, by what is known of each cell."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -315,7 +316,11 @@ class _Collected:
     def grouping(self, notes: tuple[str, ...]) -> Grouping:
         """Return the groups in order."""
         groups = list(self._numbers)
-        order = sorted(range(len(groups)), key=lambda place: [(value is None, value or "") for value in groups[place]])
+        ranks = [_ranks(name, values) for name, values in zip(self._by, zip(*groups, strict=True), strict=True)]
+        order = sorted(
+            range(len(groups)),
+            key=lambda place: [rank[value] for rank, value in zip(ranks, groups[place], strict=True)],
+        )
         places = np.full(len(groups) + 1, -1, dtype=np.int32)  # the last one is that of cells which are not taken
         places[order] = np.arange(len(order))
         medians = self._totals.medians(len(groups))
@@ -329,6 +334,21 @@ class _Collected:
         return Grouping(
             self._by, tuple(groups[number] for number in order), tuple(figures), tuple(self.records), cells, notes
         )
+
+
+def _ranks(name: str, values: Iterable[str | None]) -> dict[str | None, int]:
+    """Return the place of each value of a column: by size if all are numbers, else as texts; none comes last."""
+    texts = sorted({value for value in values if value is not None})
+    if name != SOURCE and all(map(_is_number, texts)):
+        texts.sort(key=float)
+    return {value: place for place, value in enumerate([*texts, None])}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _codes(record: SourceRecord, unit: pa.Table, name: str) -> tuple[Ints, list[str | None]]:

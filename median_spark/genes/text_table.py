@@ -9,8 +9,6 @@ import gzip
 import io
 import zlib
 
-import pyarrow as pa
-
 from median_spark import storage
 from median_spark.errors import MedianSparkError, listed
 

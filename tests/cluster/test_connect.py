@@ -73,7 +73,7 @@ def local(demo, tmp_path_factory):
     """The folder of a run in local mode, with a result in several bundles beside it."""
     out = tmp_path_factory.mktemp("local") / "run"
     table = ["--gene-table", str(demo / "gene_info_table.csv"), "--master", "local[2]", "--quiet"]
-    more = ["--by", "source", "--digest-pickles", str(out.parent / "pickles")]
+    more = ["--by", "source,tissue", "--digest-pickles", str(out.parent / "pickles")]
     finish(LOCAL, "run", demo, "--out", out, *table, *more)
     finish(IN_WINDOWS, "medians", out / "expression", "--out", out.parent / "windows", *table)
     return out
@@ -88,7 +88,7 @@ def done(remote, demo, options, tmp_path_factory):
         str(out),
         spark=remote,
         reading=options,
-        outputs=ResultOptions(by=("source",), digest_pickles=str(out.parent / "pickles")),
+        outputs=ResultOptions(by=("source", "tissue"), digest_pickles=str(out.parent / "pickles")),
     )
     medians(
         str(out / "expression"),

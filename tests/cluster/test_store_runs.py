@@ -32,7 +32,10 @@ def corpus(place, server):
     """Looms of two depths in a folder, a gene table, and the same in the store; returns the folder."""
     rng = np.random.default_rng(21)
     for number in range(SOURCES):
-        write_loom(place / "corpus" / f"lab{number % 2}/study{number}.loom", random_counts(rng, 2_000, 1_200, 0.2))
+        path = place / "corpus" / f"lab{number % 2}/study{number}.loom"
+        write_loom(
+            path, random_counts(rng, 2_000, 1_200, 0.2), col_tissue=rng.choice(["liver", "lung"], 1_200).tolist()
+        )
     lines = [f"ENSG{number:011d},protein_coding" for number in range(0, 2_000, 2)]
     (place / "corpus" / "genes.csv").write_text("\n".join(["ensembl_id,gene_type", *lines]) + "\n")
     for path in (place / "corpus").rglob("*.*"):
@@ -61,7 +64,7 @@ def made(server, corpus):
 
 def arguments(corpus, out, *more):
     pickles = ("--digest-pickles", f"{out}-digests")
-    by = ("--by", "source")
+    by = ("--by", "source,tissue")
     return ("run", corpus, "--gene-table", f"{corpus}/genes.csv", "--out", out, *by, *pickles, *LOCAL, *more)
 
 

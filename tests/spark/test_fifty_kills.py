@@ -16,6 +16,7 @@ from looms import random_counts, write_loom
 from processes import SUPPORT, kill_group, python_workers, start
 from tables import fingerprint
 
+from median_spark import ResultOptions
 from median_spark.expression import open_table
 from median_spark.spark.run import run
 
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 WHOLE_GROUPS, DRIVERS, WORKERS = 10, 8, 32
 SOURCES = 8
+BY_TISSUE = ResultOptions(by=("tissue",))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills") / "corpus"
     rng = np.random.default_rng(12)
     for number in range(SOURCES):
-        write_loom(folder / f"study{number}.loom", random_counts(rng, 1_500, 700, density=0.15))
+        tissues = rng.choice(["liver", "lung", "skin"], 700).tolist()
+        write_loom(folder / f"study{number}.loom", random_counts(rng, 1_500, 700, density=0.15), col_tissue=tissues)
     return folder
 
 
@@ -38,7 +41,7 @@ def corpus(tmp_path_factory):
 def reference(spark, corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("reference")
     begin = time.monotonic()
-    run(str(corpus), str(out), spark=spark)
+    run(str(corpus), str(out), spark=spark, outputs=BY_TISSUE)
     return fingerprint(out / "medians"), time.monotonic() - begin
 
 
@@ -54,6 +57,7 @@ def assert_no_half(out):
     if (out / "medians").exists():
         assert pq.read_metadata(out / "medians" / "medians.parquet").num_rows == 1_500
         assert (out / "medians" / "summary.json").exists()
+        assert pq.read_metadata(out / "medians" / "groups.parquet").num_rows == 3
 
 
 @pytest.mark.parametrize(("whole", "times"), [(True, WHOLE_GROUPS), (False, DRIVERS)], ids=["group", "driver"])
@@ -61,7 +65,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(spark, corpus, tmp_path, referen
     """Killed again and again at random moments, with a finished resumption after some of them."""
     moments, out = random.Random(20 + whole), tmp_path / "out"
     for number in range(times):
-        process = start("run", corpus, "--out", out, "--master", "local[2]", "--quiet")
+        process = start("run", corpus, "--out", out, "--by", "tissue", "--master", "local[2]", "--quiet")
         try:
             deadline = time.monotonic() + 60
             while not (out / "lock").exists() and time.monotonic() < deadline:
@@ -76,7 +80,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(spark, corpus, tmp_path, referen
         finally:
             kill_group(process)
         if number % 3 == 2 or number == times - 1:
-            run(str(corpus), str(out), spark=spark)
+            run(str(corpus), str(out), spark=spark, outputs=BY_TISSUE)
             assert fingerprint(out / "medians") == reference[0]
             assert not [path.name for path in out.iterdir() if path.name not in {"expression", "lock", "medians"}]
             shutil.rmtree(out)

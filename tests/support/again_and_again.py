@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from median_spark import ResultOptions
 from median_spark.spark.engine.session import spark_session
 from median_spark.spark.run import run
 
@@ -10,5 +11,5 @@ corpus, folder = sys.argv[1], Path(sys.argv[2])
 with spark_session("local[2,1000]") as spark:
     number = 0
     while not (folder / "enough").exists():
-        run(corpus, str(folder / f"out{number}"), spark=spark)
+        run(corpus, str(folder / f"out{number}"), spark=spark, outputs=ResultOptions(by=("tissue",)))
         number += 1

@@ -62,14 +62,6 @@ class TestHeader:
         assert "declares 9,999,999,999 rows" in refused(tmp_path, header="9999999999 3 4")
 
 
-class TestEntries:
-    @pytest.mark.parametrize("line", [b"\x98 1 1", b"1 \xff 1", b"1 1 \x80", b"1 1 1 \xc3", b"\xf0\x28"])
-    def test_bytes_that_are_no_text(self, tmp_path, line):
-        path = Path(write_tenx(tmp_path, COUNTS, gz=False))
-        path.write_bytes(b"%%MatrixMarket matrix coordinate integer general\n2 3 1\n" + line + b"\n")
-        assert refusal(path).startswith("an entry cannot be read (")
-
-
 class TestLists:
     @pytest.mark.parametrize("name", ["genes.tsv", "barcodes.tsv"])
     def test_a_missing_list(self, tmp_path, name):
@@ -152,6 +144,12 @@ class TestLists:
 
 
 class TestEntries:
+    @pytest.mark.parametrize("line", [b"\x98 1 1", b"1 \xff 1", b"1 1 \x80", b"1 1 1 \xc3", b"\xf0\x28"])
+    def test_bytes_that_are_no_text(self, tmp_path, line):
+        path = Path(write_tenx(tmp_path, COUNTS, gz=False))
+        path.write_bytes(b"%%MatrixMarket matrix coordinate integer general\n2 3 1\n" + line + b"\n")
+        assert refusal(path, EVERY_CELL).startswith("an entry cannot be read (")
+
     @pytest.mark.parametrize(
         ("entries", "problem"),
         [
