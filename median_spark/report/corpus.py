@@ -11,7 +11,7 @@ from median_spark.options import Style, worded
 from median_spark.results import Provenance, RecordedSource
 
 MOST_LISTED = 200
-"""Sources, and warnings, that a page shows; all are in ``provenance.json``."""
+"""Sources, and warnings, that a page shows; all are in ``sources.parquet`` and ``provenance.json``."""
 
 _LEFT_OUT = {
     "other_type_rows": "of another gene type",
