@@ -247,7 +247,8 @@ class ExpressionTable:
     def _write_records(self, entries: Sequence[SourceRecord | Removal]) -> None:
         """Write records as one file, which commits them; then merge the newest files if there are many small ones.
 
-        If this is killed on the way, files are left that were merged; they do not count, and the next call removes them.
+        If this is killed on the way, files that were merged may be left; they do not count, and the next call removes
+        them.
         """
         folder = storage.join(self.location, "sources")
         names = storage.names_in(folder)

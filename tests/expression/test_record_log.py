@@ -197,9 +197,10 @@ class TestMerging:
     def test_killed_twice_while_files_are_removed_no_source_comes_back(self, tmp_path, monkeypatch):
         table, expected = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
         for steps in (5, 4):
-            with monkeypatch.context() as patched, pytest.raises(Killed):
+            with monkeypatch.context() as patched:
                 Kills(patched, steps)
-                table._write_records([record_of("new", "n")])
+                with pytest.raises(Killed):
+                    table._write_records([record_of("new", "n")])
             assert held(table) == {**expected, "new": "n"}
 
     def test_files_that_are_merged_while_they_are_read_are_listed_again(self, tmp_path, monkeypatch):
