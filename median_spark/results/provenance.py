@@ -68,6 +68,7 @@ class Provenance:
     merge: MergeRecord | None = None
     sources: Sequence[RecordedSource] = ()
     failed_sources: Sequence[FailureRecord] = ()
+    source_warnings: Sequence[str] = ()  # about several sources at once; those about one source are with it
 
     def as_json(self, stored: StoredSources) -> dict[str, Any]:
         """Return the record as plain JSON, for its sources as they are stored beside it."""
@@ -83,6 +84,7 @@ class Provenance:
             **origin,
             **stored.as_json(),
             "failed_sources": [failure.as_json() for failure in self.failed_sources],
+            "source_warnings": list(self.source_warnings),
         }
 
     @classmethod
@@ -107,6 +109,7 @@ class Provenance:
                 if sources is not None
                 else [RecordedSource.from_json(source) for source in document.get("sources") or ()],
                 failed_sources=[FailureRecord.from_json(failure) for failure in document.get("failed_sources") or ()],
+                source_warnings=document.get("source_warnings") or (),
             )
         except (KeyError, TypeError, AttributeError) as error:
             message = f"{name} is damaged ({type(error).__name__}: {error})"
@@ -119,8 +122,9 @@ def provenance_of(
     failures: Sequence[FailureRecord],
     parameters: Mapping[str, Any],
     spark_version: str,
+    source_warnings: Sequence[str] = (),
 ) -> Provenance:
-    """Return the provenance of medians of an expression table."""
+    """Return the provenance of medians of an expression table; `source_warnings` are about several sources at once."""
     state = sorted((record.source, record.conversion) for record in records)
     return Provenance(
         written=time_now(),
@@ -130,6 +134,7 @@ def provenance_of(
         expression_state=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
         sources=[RecordedSource.of(record) for record in records],
         failed_sources=failures,
+        source_warnings=source_warnings,
     )
 
 
