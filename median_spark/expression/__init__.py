@@ -42,6 +42,7 @@ from median_spark.expression.plan import plan_source as plan_source
 from median_spark.expression.plan import plan_sweeps as plan_sweeps
 from median_spark.expression.plan import rows_at_once as rows_at_once
 from median_spark.expression.pooling import naming_changes as naming_changes
+from median_spark.expression.pooling import repeated_cells as repeated_cells
 from median_spark.expression.pooling import require_uniform as require_uniform
 from median_spark.expression.records import FORMAT_VERSION as FORMAT_VERSION
 from median_spark.expression.records import FailureRecord as FailureRecord

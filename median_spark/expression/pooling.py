@@ -38,6 +38,36 @@ def require_uniform(location: str, records: Sequence[SourceRecord]) -> None:
             raise TableError(message)
 
 
+_TELLING_VALUES = 10_000
+"""Fewer values than these may agree by chance."""
+
+
+def repeated_cells(records: Sequence[SourceRecord]) -> list[str]:
+    """Return a sentence per group of sources that seem to hold the same cells, as one study in two formats does.
+
+    Only records are compared: the cells that pass, their median total where it is known, genes, and values.
+    """
+    alike: dict[tuple[int, int, int], list[SourceRecord]] = {}
+    for record in records:
+        if record.values >= _TELLING_VALUES:
+            alike.setdefault((record.cells_passed, record.genes, record.values), []).append(record)
+    sentences = []
+    for (cells, genes, values), some in alike.items():
+        totals = sorted({record.median_n_counts for record in some if record.median_n_counts is not None})
+        for total in totals if len(totals) > 1 else [None]:
+            names = [record.source for record in some if total in (None, record.median_n_counts)]
+            if len(names) > 1:
+                sentences.append(
+                    f"{listed(names, 3)} have equally many cells that pass ({cells:,}), genes ({genes:,}) and values "
+                    f"({values:,}): if these are the same cells, each of them counts {_times(len(names))}"
+                )
+    return sentences
+
+
+def _times(number: int) -> str:
+    return "twice" if number == 2 else f"{number:,} times"
+
+
 @contextlib.contextmanager
 def naming_changes(table: ExpressionTable, records: Sequence[SourceRecord]) -> Iterator[None]:
     """Where a block fails on parts of a table, raise another `TableError` if another run has changed their sources.

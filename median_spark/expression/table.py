@@ -14,7 +14,16 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError, listed
-from median_spark.expression.record_log import Removal, decode_records, encode_records, is_log, next_name
+from median_spark.expression.record_log import (
+    Removal,
+    current_logs,
+    decode_records,
+    encode_records,
+    level_of,
+    logs_to_merge,
+    merge_records,
+    next_name,
+)
 from median_spark.expression.records import FailureRecord, SourceRecord
 from median_spark.expression.staging import Staging
 from median_spark.storage import FileStat, decode_name, encode_name
@@ -236,22 +245,40 @@ class ExpressionTable:
         return storage.join(self.location, kind, f"{encode_name(source)}.json")
 
     def _write_records(self, entries: Sequence[SourceRecord | Removal]) -> None:
+        """Write records as one file, which commits them; then merge the newest files if there are many small ones.
+
+        If this is killed on the way, files that were merged may be left; they do not count, and the next call removes
+        them.
+        """
         folder = storage.join(self.location, "sources")
-        storage.write_bytes(storage.join(folder, next_name(storage.names_in(folder))), encode_records(entries))
+        names = storage.names_in(folder)
+        written = next_name(names)
+        storage.write_bytes(storage.join(folder, written), encode_records(entries))
+        counting, merged = current_logs([*names, written])
+        while many := logs_to_merge(counting):
+            name = next_name(counting, level_of(many[0]) + 1)
+            storage.write_bytes(storage.join(folder, name), merge_records(self._logs(many)))
+            counting, now_merged = current_logs([*counting, name])
+            merged += now_merged
+        for name in merged:
+            storage.remove(storage.join(folder, name))
 
     def _records_of(self, names: list[str]) -> list[SourceRecord]:
         """Return the records in some files of the folder of records: later files count, documents are the oldest."""
         documents = self._documents("sources", names)
         records = {record.source: record for record in starmap(SourceRecord.from_bytes, documents)}
-        folder = storage.join(self.location, "sources")
-        logs = [storage.join(folder, name) for name in sorted(filter(is_log, names))]
-        for few in (logs[at : at + _LOGS_AT_ONCE] for at in range(0, len(logs), _LOGS_AT_ONCE)):
-            for location, content in zip(few, storage.read_files(few), strict=True):
-                for entry in decode_records(location, content):
-                    records.pop(entry.source, None)
-                    if isinstance(entry, SourceRecord):
-                        records[entry.source] = entry
+        for location, content in self._logs(current_logs(names)[0]):
+            for entry in decode_records(location, content):
+                records.pop(entry.source, None)
+                if isinstance(entry, SourceRecord):
+                    records[entry.source] = entry
         return sorted(records.values(), key=lambda record: record.source)
+
+    def _logs(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the location and content of files of records, a few of which are in memory at once."""
+        logs = [storage.join(self.location, "sources", name) for name in names]
+        for few in (logs[at : at + _LOGS_AT_ONCE] for at in range(0, len(logs), _LOGS_AT_ONCE)):
+            yield from zip(few, storage.read_files(few), strict=True)
 
     def _documents(self, kind: str, names: Iterable[str]) -> list[tuple[str, bytes]]:
         """Return the location and content of the JSON documents among the files of a folder."""
@@ -263,8 +290,12 @@ class ExpressionTable:
         """Return what a function makes of the names in a folder, also while another run changes it."""
         folder = storage.join(self.location, kind)
         for _ in range(_LISTINGS):
+            names = storage.names_in(folder)
             with contextlib.suppress(FileNotFoundError):  # a missing one was removed since it was listed
-                return read(storage.names_in(folder))
+                found = read(names)
+                # A listing may lack both the files that are being merged and the file that they become.
+                if not any(map(level_of, set(storage.names_in(folder)).difference(names))):
+                    return found
         message = f"{folder}: files in this folder are listed but not there, time after time: run this again"
         raise TableError(message)
 

@@ -1,5 +1,6 @@
 """Reading one file of digests, of whichever kind, into the same shape, and rejecting what cannot be merged."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -16,7 +17,15 @@ from median_spark.digests import Digest, check_digests
 from median_spark.digests.pickled import first_compression, unpickle_digests
 from median_spark.errors import DigestError, InputError, TableError, counted, listed
 from median_spark.merging.find import DigestFile, Kind
-from median_spark.results import DIGESTS_SCHEMA, Provenance, RecordedSource, check_format_version, layout
+from median_spark.results import (
+    DIGESTS_SCHEMA,
+    Provenance,
+    RecordedSource,
+    check_format_version,
+    decode_sources,
+    is_in_file,
+    layout,
+)
 
 _BEGINNING = 2**18  # bytes of a pickle that hold its first digest, whatever its compression
 
@@ -117,7 +126,12 @@ def _provenance(path: str, metadata: dict[bytes, bytes]) -> Provenance:
         message = f"{path}: this is no digests.parquet of a result: it does not record where it comes from"
         raise TableError(message) from error
     check_format_version(version, f"{path}: this is of a result of")
-    return Provenance.from_json(document, f"{path}: its record of where it comes from")
+    sources = None
+    if is_in_file(document):
+        with _naming_faults(path):
+            content = base64.b64decode(metadata[layout.SOURCES_KEY.encode()])
+        sources = decode_sources(pa.py_buffer(content), document, f"{path}: its record of sources")
+    return Provenance.from_json(document, f"{path}: its record of where it comes from", sources)
 
 
 def _read_result(path: str, content: bytes, head: FileHead, sha256: str) -> FileDigests:

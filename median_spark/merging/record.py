@@ -84,6 +84,9 @@ def merged_provenance(
         failed_sources=[
             failure for each in inputs if each.head.provenance for failure in each.head.provenance.failed_sources
         ],
+        source_warnings=[
+            warning for each in inputs if each.head.provenance for warning in each.head.provenance.source_warnings
+        ],
     )
 
 

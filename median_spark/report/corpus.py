@@ -11,7 +11,7 @@ from median_spark.options import Style, worded
 from median_spark.results import Provenance, RecordedSource
 
 MOST_LISTED = 200
-"""Sources, and warnings, that a page shows; all are in ``provenance.json``."""
+"""Sources, and warnings, that a page shows; all are in ``sources.parquet`` and ``provenance.json``."""
 
 _LEFT_OUT = {
     "other_type_rows": "of another gene type",
@@ -39,7 +39,8 @@ def corpus_overview(provenance: Provenance) -> CorpusOverview:
     """Return what a result's provenance says of its sources."""
     sources = provenance.sources
     reasons = {field: why for field, why in _LEFT_OUT.items() if any(_rows(source, field) for source in sources)}
-    warnings = [("", warning) for warning in (provenance.merge.warnings if provenance.merge else ())]
+    about_all = [*(provenance.merge.warnings if provenance.merge else ()), *provenance.source_warnings]
+    warnings = [("", warning) for warning in about_all]
     return CorpusOverview(
         largest=tuple(sorted(sources, key=lambda source: (-(source.values or 0), source.source))[:MOST_LISTED]),
         reasons=reasons,

@@ -8,6 +8,7 @@ stability.parquet                where it was asked for: how far each median mov
 by_group.parquet, groups.parquet, groups.csv     where there are groups, see `median_spark.results.groups`
 geneformer/                      the three dictionaries that a tokenizer loads, see `median_spark.geneformer`
 metrics.parquet, metrics.csv     one row: the summary's figures, and what each stage took
+sources.parquet                  one row per source: what was read, and what was left out of it
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
@@ -43,7 +44,6 @@ from median_spark.results.provenance import (
     MergedFile,
     MergeRecord,
     Provenance,
-    RecordedSource,
     provenance_of,
     time_now,
 )
@@ -59,6 +59,7 @@ from median_spark.results.reading import (
     read_result,
     read_summary,
 )
+from median_spark.results.sources import RecordedSource, decode_sources, is_in_file
 from median_spark.results.stability import StabilityFigures, stability_figures, stability_table
 from median_spark.results.summary import CorpusFigures, ResultSummary, figures_of, summarise
 
@@ -93,11 +94,13 @@ __all__ = [
     "check_format_version",
     "check_result_target",
     "compare_group",
+    "decode_sources",
     "figures_of",
     "find_result",
     "group_columns",
     "group_runs",
     "groups_table",
+    "is_in_file",
     "means_of",
     "median_table",
     "name_of",

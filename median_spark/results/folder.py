@@ -1,5 +1,6 @@
 """Writing a result folder whole."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from median_spark.results.metrics import Stage, Stopwatch, metrics_table
 from median_spark.results.pickles import published_pickles
 from median_spark.results.provenance import Provenance
 from median_spark.results.reading import Result
+from median_spark.results.sources import encode_sources
 from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
 
 
@@ -76,8 +78,11 @@ def write_result(
     digests = digest_table(merged)
     staging = Path(storage.new_folder_for(location))
     try:
-        carried = {"median_spark": json.dumps(_versioned(provenance.as_json()))}
+        stored = encode_sources(provenance.sources)
+        recorded = provenance.as_json(stored)
+        carried = {"median_spark": json.dumps(_versioned(recorded))}
         _write_table(table, staging / layout.MEDIANS, carried)
+        carried |= {layout.SOURCES_KEY: base64.b64encode(stored.content).decode()}
         pq.write_table(digests.replace_schema_metadata(carried), staging / layout.DIGESTS, compression="zstd")
         for name, content in published_pickles(merged, table).items():
             (staging / name).write_bytes(content)
@@ -91,7 +96,8 @@ def write_result(
             (staging / layout.GENEFORMER / name).write_bytes(content)
         plot = detection_histogram(table["n_cells"].to_numpy(), corpus.gene_types)
         (staging / layout.HISTOGRAM).write_bytes(plot)
-        _write_json(staging / layout.PROVENANCE, provenance.as_json())
+        (staging / layout.SOURCES).write_bytes(stored.content)
+        _write_json(staging / layout.PROVENANCE, recorded)
         _write_json(staging / layout.SUMMARY, summary.as_json())
         if report is not None:
             groups = comparison.table if comparison else None

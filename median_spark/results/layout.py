@@ -7,8 +7,11 @@ import pyarrow as pa
 from median_spark.digests import FRACTIONS
 from median_spark.geneformer import DICTIONARY_NAMES
 
-RESULT_FORMAT_VERSION = 1
-"""Version of the result folder. Another version is rejected on reading."""
+RESULT_FORMAT_VERSION = 2
+"""Version of the result folder that is written."""
+
+READ_VERSIONS = (1, 2)
+"""Versions that are read, others are rejected: in results of version 1, ``provenance.json`` lists all sources."""
 
 MEDIANS = "medians.parquet"
 DIGESTS = "digests.parquet"
@@ -18,9 +21,13 @@ STABILITY = "stability.parquet"
 METRICS = "metrics.parquet"
 SUMMARY = "summary.json"
 PROVENANCE = "provenance.json"
+SOURCES = "sources.parquet"
 REPORT = "report.html"
 HISTOGRAM = "detection_counts.png"
 GENEFORMER = "geneformer"
+
+SOURCES_KEY = "median_spark_sources"
+"""Key in the metadata of ``digests.parquet``, so that this can be merged on its own: `SOURCES` in base 64."""
 
 TOTAL_DIGESTS = "total_gene_tdigest_dict.pickle"
 TOTAL_MEDIANS = "total_gene_median_dict.pickle"
@@ -31,8 +38,8 @@ DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
 OWN_FILES = frozenset(
     {
         MEDIANS, "medians.csv", DIGESTS, BY_GROUP, GROUPS, "groups.csv", STABILITY, METRICS, "metrics.csv", SUMMARY,
-        "by_source.parquet", "sources.parquet", "sources.csv",  # of earlier versions
-        PROVENANCE, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
+        "by_source.parquet", "sources.csv",  # of earlier versions
+        PROVENANCE, SOURCES, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
         *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),
     }
 )  # fmt: skip
@@ -40,7 +47,8 @@ OWN_FILES = frozenset(
 
 
 _TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
-          "floats": pa.list_(pa.float64()), "time": pa.timestamp("us", "UTC")}  # fmt: skip
+          "floats": pa.list_(pa.float64()), "texts": pa.list_(pa.string()),
+          "time": pa.timestamp("us", "UTC")}  # fmt: skip
 
 
 def _schema(*columns: str) -> pa.Schema:
@@ -63,6 +71,28 @@ share_detected : cells with a value over cells that pass
 
 DIGESTS_SCHEMA = _schema("gene text, n int, min float, max float, mean floats, weight floats, compression float")
 """Columns of ``digests.parquet``: one row per detected gene, ascending."""
+
+_ROW_CENSUS = _schema(
+    "rows int?, selected_rows int?, genes int?, summed_rows int?, other_type_rows int?, unknown_rows int?",
+    "known_rows int?, disputed_rows int?, unknown_examples texts?, unmapped_rows int?, unmapped_examples texts?",
+    "no_id_rows int?, no_id_examples texts?, versions_ignored bool?, respelled texts?, other_version_rows int?",
+)
+"""What became of the rows of a matrix, see `median_spark.genes.RowCounts`."""
+
+SOURCES_SCHEMA = pa.schema(
+    [
+        *_schema(
+            "source text, path text?, size int?, mtime_ns int?, sha256 text?, conversion text?, rows int?, cells int?",
+            "cells_passed int?, median_n_counts float?, genes int?, values int?, known_to_gene_table float?",
+            "warnings texts, cells_listed int?, merged_from text?, setting int",
+        ),
+        pa.field("row_census", pa.struct(list(_ROW_CENSUS))),
+    ]
+)
+"""Columns of ``sources.parquet``: one row per source; null for what is not known.
+
+setting : which of the ``settings`` of ``provenance.json`` it was converted with, counted from 0
+"""
 
 BY_GROUP_SCHEMA = _schema("gene text, n_cells int, median float, mean float, sd float?")
 """Columns of ``by_group.parquet`` after those that make the groups: the detected genes of each group, ascending."""

@@ -1,4 +1,7 @@
-"""The record of a result: what ran, on what, and what was left out. The one reader and writer of its JSON."""
+"""The record of a result: what ran, on what, and what was left out. The one reader and writer of its JSON.
+
+What is recorded of each source is in a table beside it, see `median_spark.results.sources`.
+"""
 
 import hashlib
 import json
@@ -9,73 +12,8 @@ from typing import Any, Self
 
 from median_spark.errors import TableError
 from median_spark.expression import FailureRecord, SourceRecord
-from median_spark.storage import FileStat
+from median_spark.results.sources import RecordedSource, StoredSources
 from median_spark.versions import software_versions
-
-
-@dataclass(frozen=True)
-class RecordedSource:
-    """What a result records of one source; None for what is not known, as of a source with only a pickle."""
-
-    source: str
-    input: FileStat | None = None
-    sha256: str | None = None  # of a pickle's content
-    conversion: str | None = None
-    rows: int | None = None  # None for a pickle
-    cells: int | None = None
-    cells_passed: int | None = None
-    median_n_counts: float | None = None
-    genes: int | None = None
-    values: int | None = None
-    row_counts: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.genes.RowCounts`
-    known_to_gene_table: float | None = None  # fraction of rows
-    warnings: Sequence[str] = ()
-    layout: Mapping[str, Any] | None = None  # see `median_spark.matrices.AppliedLayout.as_json`
-    cells_listed: int | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # see `median_spark.matrices.ReadOptions.as_json`
-    software: Mapping[str, str] = field(default_factory=dict)
-    merged_from: str | None = None  # the file of digests, in a merged result
-
-    @classmethod
-    def of(cls, record: SourceRecord) -> Self:
-        """Return what is recorded of a source of an expression table."""
-        return cls(
-            source=record.source,
-            input=record.input,
-            conversion=record.conversion,
-            rows=record.rows,
-            cells=record.cells,
-            cells_passed=record.cells_passed,
-            median_n_counts=record.median_n_counts,
-            genes=record.genes,
-            values=record.values,
-            row_counts=record.row_counts.as_json(),
-            known_to_gene_table=record.row_counts.known_rows / record.row_counts.rows,
-            warnings=record.warnings,
-            layout=record.layout.as_json() if record.layout else None,
-            cells_listed=record.cells_listed,
-            parameters=record.parameters,
-            software=record.software,
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON."""
-        absent = {"sha256", "merged_from", "layout", "cells_listed"}
-        if self.rows is None:
-            absent |= {"rows", "median_n_counts", "known_to_gene_table"}
-        return {
-            "row_census" if name == "row_counts" else name: value
-            for name, value in asdict(self).items()
-            if value is not None or name not in absent
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read a record; older ones lack fields."""
-        known = {name: document[name] for name in _fields(cls) if document.get(name) is not None}
-        if "input" in known:
-            known["input"] = FileStat(**known["input"])
-        return cls(**{**known, "source": document["source"], "row_counts": document.get("row_census") or {}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +68,10 @@ class Provenance:
     merge: MergeRecord | None = None
     sources: Sequence[RecordedSource] = ()
     failed_sources: Sequence[FailureRecord] = ()
+    source_warnings: Sequence[str] = ()  # about several sources at once; those about one source are with it
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON."""
+    def as_json(self, stored: StoredSources) -> dict[str, Any]:
+        """Return the record as plain JSON, for its sources as they are stored beside it."""
         origin: dict[str, Any] = {"expression_table": self.expression_table}
         if self.merge is None:
             origin["expression_state"] = self.expression_state
@@ -143,13 +82,14 @@ class Provenance:
             "software": dict(self.software),
             "parameters": dict(self.parameters),
             **origin,
-            "sources": [source.as_json() for source in self.sources],
+            **stored.as_json(),
             "failed_sources": [failure.as_json() for failure in self.failed_sources],
+            "source_warnings": list(self.source_warnings),
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any], name: str) -> Self:
-        """Read a record; documents of older versions lack fields.
+    def from_json(cls, document: Mapping[str, Any], name: str, sources: Sequence[RecordedSource] | None = None) -> Self:
+        """Read a record with the sources stored beside it; documents of older versions list them, and lack fields.
 
         Raises TableError, which begins with the document's name, if it is damaged.
         """
@@ -165,8 +105,11 @@ class Provenance:
                 expression_table=document.get("expression_table"),
                 expression_state=document.get("expression_state"),
                 merge=MergeRecord(**merge) if merge else None,
-                sources=[RecordedSource.from_json(source) for source in document.get("sources") or ()],
+                sources=sources
+                if sources is not None
+                else [RecordedSource.from_json(source) for source in document.get("sources") or ()],
                 failed_sources=[FailureRecord.from_json(failure) for failure in document.get("failed_sources") or ()],
+                source_warnings=document.get("source_warnings") or (),
             )
         except (KeyError, TypeError, AttributeError) as error:
             message = f"{name} is damaged ({type(error).__name__}: {error})"
@@ -179,8 +122,9 @@ def provenance_of(
     failures: Sequence[FailureRecord],
     parameters: Mapping[str, Any],
     spark_version: str,
+    source_warnings: Sequence[str] = (),
 ) -> Provenance:
-    """Return the provenance of medians of an expression table."""
+    """Return the provenance of medians of an expression table; `source_warnings` are about several sources at once."""
     state = sorted((record.source, record.conversion) for record in records)
     return Provenance(
         written=time_now(),
@@ -190,6 +134,7 @@ def provenance_of(
         expression_state=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
         sources=[RecordedSource.of(record) for record in records],
         failed_sources=failures,
+        source_warnings=source_warnings,
     )
 
 

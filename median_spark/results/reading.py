@@ -14,6 +14,7 @@ from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.results import layout
 from median_spark.results.provenance import Provenance
+from median_spark.results.sources import decode_sources, is_in_file
 from median_spark.results.summary import ResultSummary
 
 _DOCUMENT = "document of a result"
@@ -203,14 +204,21 @@ def read_summary(location: str) -> ResultSummary:
 
 def read_provenance(location: str) -> Provenance:
     """Read a result's provenance; raises TableError if it is missing or damaged."""
-    document = storage.read_json(storage.join(storage.canonical(location), layout.PROVENANCE), _DOCUMENT)
-    return Provenance.from_json(document, f"{location}: {layout.PROVENANCE} of this result")
+    folder = storage.canonical(location)
+    document = storage.read_json(storage.join(folder, layout.PROVENANCE), _DOCUMENT)
+    sources = None
+    if is_in_file(document):
+        path = storage.join(folder, layout.SOURCES)
+        if storage.stat(path) is None:
+            message = f"{location}: this result has no {layout.SOURCES}, which records its sources"
+            raise TableError(message)
+        sources = decode_sources(storage.read_buffer(path), document, f"{location}: {layout.SOURCES} of this result")
+    return Provenance.from_json(document, f"{location}: {layout.PROVENANCE} of this result", sources)
 
 
 def check_format_version(version: Any, beginning: str) -> None:
-    """Raise TableError, with a sentence of this beginning, if a format version is not the one that is read here."""
-    if version != layout.RESULT_FORMAT_VERSION:
-        message = (
-            f"{beginning} format version {version}; this version of median_spark reads {layout.RESULT_FORMAT_VERSION}"
-        )
+    """Raise TableError, with a sentence of this beginning, if a format version is not one that is read here."""
+    if version not in layout.READ_VERSIONS:
+        known = " and ".join(map(str, layout.READ_VERSIONS))
+        message = f"{beginning} format version {version}; this version of median_spark reads {known}"
         raise TableError(message)

@@ -18,7 +18,7 @@ from median_spark.verification.kept import check_kept
 from median_spark.verification.naming import namings_of
 from median_spark.verification.outcome import Verification
 from median_spark.verification.result import check_files, check_genes, check_totals
-from median_spark.verification.stored import SourceFolders, StoredSource, stored_records
+from median_spark.verification.stored import SourceFolders, StoredSource, recorded_sources, stored_records
 
 __all__ = ["Verification", "verify"]
 
@@ -88,7 +88,9 @@ def verify(
     medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
     records = stored_records(expression)
     folders = SourceFolders(expression)
-    sources = [StoredSource(expression, recorded, records, folders) for recorded in provenance["sources"]]
+    sources = [
+        StoredSource(expression, recorded, records, folders) for recorded in recorded_sources(result, provenance)
+    ]
     namings = namings_of({source.name: source.record for source in sources}, gene_map) if inputs else []
     cells = Cells({source.name: source.record["parameters"] for source in sources}, cell_list) if inputs else None
     parameters = provenance["parameters"]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from median_spark import storage
 from median_spark.errors import TableError
 
-_RESULT_VERSIONS = (1,)
+_RESULT_VERSIONS = (1, 2)
 TABLE_VERSIONS = (1, 2)
 """Format versions of results, and of tables, that are known here."""
 

@@ -1,5 +1,6 @@
 """The sources of a result: their records, and their rows in the Parquet parts."""
 
+import hashlib
 import json
 from functools import partial
 from typing import Any
@@ -15,6 +16,26 @@ from median_spark.verification.documents import TABLE_VERSIONS, check_version, d
 
 _LONGEST_FOLDER = 200
 """Bytes of the name of a folder that is url-encoded for certain."""
+
+
+def recorded_sources(result: str, provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the name and the conversion of each source of a result; older results list them in their provenance."""
+    if "sources_file" not in provenance:
+        listed: list[dict[str, Any]] = provenance["sources"]
+        return listed
+    content, told = read(result, "sources.parquet"), provenance["sources_file"]
+    location = storage.join(result, "sources.parquet")
+    try:
+        if hashlib.sha256(content).hexdigest() != told["sha256"]:
+            message = f"{location}: its content is not what provenance.json says: the result is damaged"
+            raise TableError(message)
+        rows: list[dict[str, Any]] = pq.read_table(
+            pa.BufferReader(content), columns=["source", "conversion"]
+        ).to_pylist()
+    except (KeyError, TypeError, pa.ArrowException) as error:
+        message = f"{location}: this file is damaged ({type(error).__name__}: {error})"
+        raise TableError(message) from error
+    return rows
 
 
 def stored_records(expression: str) -> dict[str, dict[str, Any]]:

@@ -86,6 +86,7 @@ def test_the_result_folder_holds_what_is_promised(spark, corpus, tmp_path):
         "metrics.parquet",
         "provenance.json",
         "report.html",
+        "sources.parquet",
         "summary.json",
         "total_gene_median_dict.pickle",
         "total_gene_tdigest_dict.pickle",

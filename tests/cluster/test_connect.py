@@ -47,7 +47,7 @@ WINDOW = 60_000
 LOCAL = (sys.executable, "-m", "median_spark")
 IN_WINDOWS = (sys.executable, str(SUPPORT / "in_windows.py"), str(WINDOW))
 
-TELL_OF_THE_RUN = {"provenance.json", "report.html", "metrics.parquet", "metrics.csv"}
+TELL_OF_THE_RUN = {"provenance.json", "sources.parquet", "report.html", "metrics.parquet", "metrics.csv"}
 """Files of a result that hold times and places."""
 
 

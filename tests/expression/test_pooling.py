@@ -6,7 +6,7 @@ import pytest
 from tables import PARAMETERS, record_of, stage_source
 
 from median_spark.errors import TableError
-from median_spark.expression import create_table, naming_changes, plan_sweeps, require_uniform, sweep
+from median_spark.expression import create_table, naming_changes, plan_sweeps, repeated_cells, require_uniform, sweep
 from median_spark.expression.table import part_location
 from median_spark.storage import FileStat
 
@@ -34,6 +34,45 @@ def test_one_file_under_two_names_is_refused():
 def test_a_table_without_sources_is_refused():
     with pytest.raises(TableError, match=r"^/t: .* holds no source"):
         require_uniform("/t", [])
+
+
+def study(name, **changes):
+    same = {"cells_passed": 4_000, "genes": 19_000, "values": 5_000_000, "median_n_counts": 2_500.0}
+    return record_of(name, **{**same, **changes})
+
+
+class TestRepeatedCells:
+    def test_sources_with_equal_figures_are_named_and_others_are_not(self):
+        others = [
+            study(f"{name}-{n}", **{name: n}) for name in ("cells_passed", "genes", "values") for n in (9, 99_999)
+        ]
+        (warning,) = repeated_cells([study("db/a.loom"), *others, study("db/b.h5ad")])
+        assert warning == (
+            "'db/a.loom', 'db/b.h5ad' have equally many cells that pass (4,000), genes (19,000) and values (5,000,000)"
+            ": if these are the same cells, each of them counts twice"
+        )
+
+    def test_three_count_three_times(self):
+        (warning,) = repeated_cells([study(name) for name in "abc"])
+        assert warning.endswith("each of them counts 3 times")
+
+    @pytest.mark.parametrize(
+        ("totals", "named"),
+        [
+            ([1.0, 1.0], ["ab"]),
+            ([1.0, None], ["ab"]),
+            ([None, None], ["ab"]),
+            ([1.0, 2.0], []),
+            ([1.0, 2.0, 1.0], ["ac"]),
+            ([1.0, 2.0, 1.0, None, 2.0], ["ac", "be"]),
+        ],
+    )
+    def test_known_median_totals_must_agree(self, totals, named):
+        warnings = repeated_cells([study(n, median_n_counts=total) for n, total in zip("abcde", totals, strict=False)])
+        assert [warning.split(" have ")[0] for warning in warnings] == [", ".join(map(repr, names)) for names in named]
+
+    def test_few_values_tell_nothing(self):
+        assert repeated_cells([study(name, values=9_999) for name in "ab"]) == []
 
 
 class TestNamingChanges:

@@ -8,11 +8,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import PARAMETERS, record_of, stage_source
+from tables import PARAMETERS, content, record_of, stage_source
 
+from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.expression import create_table, open_table, remove_sources
-from median_spark.expression.record_log import Removal, decode_records, encode_records, next_name
+from median_spark.expression import table as table_module
+from median_spark.expression.record_log import (
+    MERGED_AT_ONCE,
+    Removal,
+    decode_records,
+    encode_records,
+    level_of,
+    merge_records,
+    next_name,
+)
+from median_spark.verification.stored import stored_records
 
 VERSION_1 = Path(__file__).parents[1] / "data" / "version1" / "table"
 
@@ -103,3 +114,126 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     path.write_text(damage(path.read_text()))
     with pytest.raises(TableError, match=f"{path}: this record is damaged"):
         table.sources()
+
+
+class Killed(BaseException):
+    """Ends a call as a kill of the process would: nothing that it has not done is done."""
+
+
+class Kills:
+    """Counts what is written and removed in the storage of tables, and ends the call before one of these steps."""
+
+    def __init__(self, monkeypatch, at):
+        self.left = at
+        for name in ("write_bytes", "remove"):
+            monkeypatch.setattr(table_module.storage, name, self.counted(getattr(storage, name)))
+
+    def counted(self, step):
+        def run(*args):
+            if not self.left:
+                raise Killed
+            self.left -= 1
+            return step(*args)
+
+        return run
+
+
+def logs(table):
+    return [path.name for path in sorted((Path(table.location) / "sources").iterdir())]
+
+
+def filled(location, commits):
+    """Return a table of as many commits of a few sources, and the conversion that each source has then."""
+    table = create_table(str(location))
+    expected = {}
+    for number in range(commits):
+        name = f"s{number % 23}"
+        if number % 7 == 6:
+            table._write_records([Removal(name)])
+            expected.pop(name, None)
+        else:
+            table._write_records([record_of(name, f"c{number}")])
+            expected[name] = f"c{number}"
+    return table, expected
+
+
+def held(table):
+    """Return the conversion of each source, as the table and as the independent check read it."""
+    found = {record.source: record.conversion for record in table.sources()}
+    assert {name: record["conversion"] for name, record in stored_records(table.location).items()} == found
+    return found
+
+
+class TestMerging:
+    def test_many_commits_become_few_files(self, tmp_path):
+        table, expected = filled(tmp_path / "x", MERGED_AT_ONCE**2 + 2 * MERGED_AT_ONCE + 3)
+        assert [level_of(name) for name in logs(table)] == [2, 1, 1, 0, 0, 0]
+        assert held(table) == expected
+
+    def test_records_that_were_merged_come_back_as_they_were(self, tmp_path):
+        records = [record_of(f"s{n}", parameters=PARAMETERS | {"target_sum": n % 3}) for n in range(MERGED_AT_ONCE)]
+        files = [(str(n), encode_records([record])) for n, record in enumerate(records)]
+        merged = merge_records(files)
+        assert list(decode_records("x", merged)) == records
+        assert merged.count(b"target_sum") == 3
+
+    @pytest.mark.parametrize("steps", range(MERGED_AT_ONCE + 3))
+    def test_killed_at_any_step_the_table_says_the_same_and_takes_more(self, tmp_path, monkeypatch, steps):
+        table, expected = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
+        with monkeypatch.context() as patched:
+            Kills(patched, steps)
+            try:
+                table._write_records([record_of("new", "n")])
+                assert steps == MERGED_AT_ONCE + 2  # two files are written, and all that were merged are removed
+            except Killed:
+                assert steps < MERGED_AT_ONCE + 2
+        if steps:
+            expected["new"] = "n"
+        assert held(table) == expected
+        table._write_records([Removal("s0"), record_of("newer", "m")])
+        assert held(table) == {**{name: c for name, c in expected.items() if name != "s0"}, "newer": "m"}
+        assert len(logs(table)) <= 2
+
+    def test_killed_twice_while_files_are_removed_no_source_comes_back(self, tmp_path, monkeypatch):
+        table, expected = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
+        for steps in (5, 4):
+            with monkeypatch.context() as patched:
+                Kills(patched, steps)
+                with pytest.raises(Killed):
+                    table._write_records([record_of("new", "n")])
+            assert held(table) == {**expected, "new": "n"}
+
+    def test_files_that_are_merged_while_they_are_read_are_listed_again(self, tmp_path, monkeypatch):
+        table, expected = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
+        read_files, commits = storage.read_files, [record_of("new", "n")]
+
+        def read_late(locations):
+            if commits:
+                table._write_records([commits.pop()])
+            return read_files(locations)
+
+        monkeypatch.setattr(table_module.storage, "read_files", read_late)
+        assert {record.source: record.conversion for record in table.sources()} == {**expected, "new": "n"}
+
+    @pytest.mark.parametrize("seen", [0, 1, MERGED_AT_ONCE])
+    def test_a_listing_that_lacks_what_files_became_is_not_believed(self, tmp_path, monkeypatch, seen):
+        table, expected = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
+        old = content(table.location)
+        table._write_records([record_of("new", "n")])
+        kept = sorted(name for name in old if name.startswith("sources/"))[MERGED_AT_ONCE - 1 - seen :]
+        for name in kept:
+            (Path(table.location) / name).write_bytes(old[name])
+        listings = [[name.removeprefix("sources/") for name in kept]]
+        names_in = storage.names_in
+        monkeypatch.setattr(
+            table_module.storage, "names_in", lambda folder: listings.pop() if listings else names_in(folder)
+        )
+        assert {record.source: record.conversion for record in table.sources()} == {**expected, "new": "n"}
+
+    def test_a_damaged_file_is_named_and_nothing_is_removed(self, tmp_path):
+        table, _ = filled(tmp_path / "x", MERGED_AT_ONCE - 1)
+        path = Path(table.location) / "sources" / logs(table)[3]
+        path.write_text(path.read_text()[:-9])
+        with pytest.raises(TableError, match=f"{path}: this record is damaged"):
+            table._write_records([record_of("new")])
+        assert len(logs(table)) == MERGED_AT_ONCE

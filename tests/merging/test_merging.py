@@ -37,6 +37,7 @@ from median_spark.results import (
     read_provenance,
     write_result,
 )
+from median_spark.results.sources import encode_sources
 
 SUFFIX = ".gene_median_digest_dict.pickle"
 TOTAL = "total_gene_tdigest_dict.pickle"
@@ -178,7 +179,8 @@ class TestNotebook:
         assert not provenance.merge.n_sources_are_lower_bounds
         assert provenance.merge.warnings == []
         document = json.loads((tmp_path / "r" / "provenance.json").read_text())
-        assert list({"format_version": 1, **provenance.as_json()}.items()) == list(document.items())
+        expected = {"format_version": 2, **provenance.as_json(encode_sources(provenance.sources))}
+        assert list(expected.items()) == list(document.items())
 
     def test_a_merged_pickle_says_what_the_files_said_but_not_of_how_many_sources(self, corpus, tmp_path):
         merge(str(corpus / "pickles"), str(tmp_path / "r"))
@@ -318,6 +320,16 @@ class TestResults:
         merge([str(tmp_path / "1"), str(tmp_path / "2")], str(tmp_path / "r"))
         (warning,) = read_provenance(str(tmp_path / "r")).merge.warnings
         assert "gene_types" in warning
+
+    def test_a_lone_digests_parquet_whose_record_of_sources_is_damaged_is_named(self, tmp_path):
+        write_earlier(tmp_path / "1", random_sources(1, ["a"]))
+        path = tmp_path / "1" / "digests.parquet"
+        table = pq.read_table(path)
+        for damaged, words in ((b"AAAA", "its hash is not"), (b"A", "cannot be read or is damaged")):
+            metadata = table.schema.metadata | {b"median_spark_sources": damaged}
+            pq.write_table(table.replace_schema_metadata(metadata), path)
+            with pytest.raises(TableError, match=rf"digests\.parquet: .*{words}"):
+                merge(str(path), str(tmp_path / "r"))
 
     @pytest.mark.parametrize("name", ["digests.parquet", "medians.parquet"])
     def test_damaged_files_are_named(self, tmp_path, name):

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -29,7 +30,9 @@ from median_spark.report.figures import LEVELS, embedded, log_histogram, quantil
 from median_spark.report.groups import compared_groups
 from median_spark.report.other_medians import read_medians
 from median_spark.report.texts import byte_size, factor, percent, setting, value, whole
+from median_spark.results import read_provenance
 from median_spark.results.medians import digest_table
+from median_spark.results.sources import encode_sources
 
 POSITIVE = st.floats(1e-6, 1e6)
 
@@ -400,8 +403,12 @@ class TestPage:
         write(tmp_path / "r", some_values(20))
         path = tmp_path / "r" / "provenance.json"
         record = json.loads(path.read_text())
-        record["sources"][0]["parameters"]["layer"] = "raw.X"
-        path.write_text(json.dumps(record))
+        provenance = read_provenance(str(tmp_path / "r"))
+        first, *others = provenance.sources
+        changed = [replace(first, parameters={**first.parameters, "layer": "raw.X"}), *others]
+        stored = encode_sources(changed)
+        (tmp_path / "r" / "sources.parquet").write_bytes(stored.content)
+        path.write_text(json.dumps(record | stored.as_json()))
         write_report(str(tmp_path / "r"))
         words = seen(tmp_path / "r" / "report.html").words.split("How the sources were converted")[1]
         assert "target sum 10,000 gene types miRNA, protein_coding" in words
@@ -634,6 +641,14 @@ class TestWriteReport:
         write_stability(tmp_path / "r")
         (tmp_path / "r" / name).write_bytes(b"damaged")
         with pytest.raises(TableError, match=f"{name}: this (file|document) of a result cannot be read"):
+            write_report(str(tmp_path / "r"))
+
+    @pytest.mark.parametrize("damage", ["removed", "damaged"])
+    def test_without_its_table_of_sources_is_refused_by_name(self, tmp_path, damage):
+        write(tmp_path / "r", some_values(20))
+        path = tmp_path / "r" / "sources.parquet"
+        path.unlink() if damage == "removed" else path.write_bytes(b"damaged")
+        with pytest.raises(TableError, match=r"sources\.parquet(, which records| of this result is damaged)"):
             write_report(str(tmp_path / "r"))
 
     def test_of_another_format_version_is_refused(self, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from crick import TDigest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import COMPRESSION, ROW_COUNTS, digests_of, files_limited_to, record_of
+from tables import COMPRESSION, PARAMETERS, ROW_COUNTS, digests_of, files_limited_to, record_of
 
 from median_spark.digests import from_crick
 from median_spark.errors import DigestError, OutputError, TableError
@@ -38,6 +38,7 @@ from median_spark.results import (
     summarise,
     write_result,
 )
+from median_spark.results.sources import encode_sources
 
 PICKLES = (
     "total_gene_tdigest_dict.pickle",
@@ -52,6 +53,7 @@ FILES = {
     *PICKLES,
     "summary.json",
     "provenance.json",
+    "sources.parquet",
     "metrics.parquet",
     "metrics.csv",
     "detection_counts.png",
@@ -268,10 +270,15 @@ class TestFiles:
     def test_provenance_has_every_source_and_every_failure(self, result):
         found = json.loads((result / "provenance.json").read_text())
         assert found["format_version"] == RESULT_FORMAT_VERSION
-        assert [source["source"] for source in found["sources"]] == ["db/a", "db/b"]
-        assert found["sources"][0]["input"] == {"path": "/looms/db/a.loom", "size": 100, "mtime_ns": 7}
-        assert found["sources"][0]["row_census"] == json.loads(json.dumps(ROW_COUNTS.as_json()))
-        assert found["sources"][0]["warnings"] == ["few cells pass"]
+        assert (found["sources_file"]["file"], found["sources_file"]["sources"]) == ("sources.parquet", 2)
+        assert found["settings"] == [
+            {"sources": 2, "parameters": PARAMETERS, "software": {"median_spark": "0"}, "layout": None}
+        ]
+        rows = pq.read_table(result / "sources.parquet").to_pylist()
+        assert [row["source"] for row in rows] == ["db/a", "db/b"]
+        assert [rows[0][name] for name in ("path", "size", "mtime_ns")] == ["/looms/db/a.loom", 100, 7]
+        assert rows[0]["row_census"] == json.loads(json.dumps(ROW_COUNTS.as_json()))
+        assert (rows[0]["warnings"], rows[0]["setting"]) == (["few cells pass"], 0)
         assert found["failed_sources"] == [{"source": "db/c", "path": "/looms/db/c.loom", "reason": "is cut off"}]
         assert found["parameters"] == {"compression": COMPRESSION}
         assert found["software"]["spark"] == "4.0"
@@ -340,8 +347,10 @@ class TestSummary:
 class TestDocuments:
     def test_provenance_reads_back_to_the_same_document(self, result):
         document = json.loads((result / "provenance.json").read_text())
-        assert {"format_version": RESULT_FORMAT_VERSION, **read_provenance(str(result)).as_json()} == document
-        assert list(read_provenance(str(result)).as_json()) == list(document)[1:]
+        provenance = read_provenance(str(result))
+        again = provenance.as_json(encode_sources(provenance.sources))
+        assert {"format_version": RESULT_FORMAT_VERSION, **again} == document
+        assert list(again) == list(document)[1:]
 
     def test_of_older_versions_lack_fields(self, tmp_path):
         write(tmp_path / "result")
@@ -352,8 +361,9 @@ class TestDocuments:
             document = json.loads((tmp_path / "result" / name).read_text())
             for field in lacking:
                 del document[field]
-            for source in document.get("sources") or () if name == "provenance.json" else ():
-                del source["median_n_counts"], source["known_to_gene_table"], source["warnings"]
+            if name == "provenance.json":
+                del document["sources_file"], document["settings"]
+                document["sources"] = [{"source": "db/a", "cells": 20, "parameters": PARAMETERS}]
             (tmp_path / "result" / name).write_text(json.dumps(document))
         assert read_summary(str(tmp_path / "result")).geneformer is None
         provenance = read_provenance(str(tmp_path / "result"))

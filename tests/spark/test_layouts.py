@@ -1,7 +1,5 @@
 """Corpora of several layouts through a whole run: medians, records, what is said, and what verify makes of them."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +33,7 @@ from median_spark import (
 from median_spark.cli import main
 from median_spark.cli.text import conversion_summary
 from median_spark.errors import InputError, TableError, UsageError
+from median_spark.results import read_provenance
 
 pytestmark = pytest.mark.spark
 
@@ -79,8 +78,7 @@ def test_a_mixture_of_all_layouts_gives_the_medians_of_numpy(spark, corpus, tabl
     optimus_lines = [line for line in lines if line.startswith("optimus, 1 source: read as with --strip-version ")]
     assert len(optimus_lines) == 2  # with and without a filter
     assert "geneformer, 2 sources: read without further options" in lines
-    provenance = json.loads((tmp_path / "out/medians/provenance.json").read_text())
-    recorded = {source["source"]: source["layout"] for source in provenance["sources"]}
+    recorded = {source.source: source.layout for source in read_provenance(str(tmp_path / "out/medians")).sources}
     assert recorded["plate1_filt"]["implied"]["filter_value"] == ["full"]
     assert "layout tahoe" in (tmp_path / "out/medians/report.html").read_text()
     checked = verify(

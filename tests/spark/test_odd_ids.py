@@ -1,7 +1,5 @@
 """Rows without an id, and gene tables with versions, from the command line to the medians and through verify."""
 
-import json
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -9,6 +7,7 @@ import pytest
 from looms import random_counts, write_loom
 
 from median_spark.cli.main import main
+from median_spark.results import read_provenance
 
 pytestmark = pytest.mark.spark
 
@@ -55,8 +54,8 @@ def test_rows_without_an_id_are_left_out_and_said(tmp_path, capsys):
         in said
     )
     assert medians_of(tmp_path / "out") == expected_medians(paths)
-    sources = json.loads((tmp_path / "out/medians/provenance.json").read_text())["sources"]
-    assert [source["row_census"]["no_id_rows"] for source in sources] == [8, 8]
+    sources = read_provenance(str(tmp_path / "out/medians")).sources
+    assert [source.row_counts["no_id_rows"] for source in sources] == [8, 8]
     assert "16 rows whose id is none" in (tmp_path / "out/medians/report.html").read_text()
     assert verified(tmp_path / "out", capsys)
 

@@ -162,6 +162,17 @@ def test_a_table_that_was_converted_anew_is_told_apart(done):
         differences(done)
 
 
+@pytest.mark.parametrize("damage", ["removed", "changed"])
+def test_a_table_of_sources_that_is_not_the_results_is_refused(done, damage):
+    path = done / "medians" / "sources.parquet"
+    table = pq.read_table(path)
+    path.unlink()
+    if damage == "changed":
+        pq.write_table(table.slice(1), path)
+    with pytest.raises(TableError, match=r"sources\.parquet: (there is no such file|its content is not what)"):
+        differences(done)
+
+
 @pytest.mark.parametrize("name", ["medians/provenance.json", "expression/sources/*.jsonl"])
 def test_a_newer_format_is_refused(done, name):
     (path,) = done.glob(name)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from median_spark.errors import counted, listed
-from median_spark.expression import Grouping, group_cells, naming_changes
+from median_spark.expression import Grouping, group_cells, naming_changes, repeated_cells
 from median_spark.geneformer import GeneformerDictionaries, check_group, geneformer_dictionaries
 from median_spark.job_options import MedianOptions, ResultOptions
 from median_spark.preparation import MediansPlan, prepare_medians
@@ -29,6 +29,9 @@ from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.corpus import CorpusJob
 from median_spark.spark.medians.digest_pickles import write_digest_pickles
 from median_spark.spark.medians.groups import compared_groups, staged
+
+_MOST_SAID = 3
+"""Warnings about sources with the same cells on the console."""
 
 
 def medians(
@@ -102,7 +105,8 @@ def execute_medians(
             cells = group_cells(plan.table, plan.records, plan.options.cells, outputs.by, missing=outputs.missing)
         if outputs.geneformer.dictionary_of is not None:
             check_group(outputs.geneformer.dictionary_of, cells.columns, cells.groups)
-        for note in (*cells.notes, *_sources_without_cells(plan, cells)):
+        repeated = repeated_cells(cells.records)
+        for note in (*cells.notes, *_sources_without_cells(plan, cells), *_few(repeated)):
             progress.note(note)
         shared, local = stack.enter_context(staged(plan.target)) if outputs.by else (None, None)
         corpus = job.medians_of(cells, shared, stability=plan.options.stability)
@@ -122,7 +126,7 @@ def execute_medians(
         if plan.options.stability:
             parameters["stability"] = True
         records = list(cells.records)
-        provenance = provenance_of(plan.table.location, records, plan.failures, parameters, spark.version)
+        provenance = provenance_of(plan.table.location, records, plan.failures, parameters, spark.version, repeated)
         stack.enter_context(progress.working("writing the result"))
         return write_result(
             plan.target,
@@ -145,6 +149,13 @@ def _sources_without_cells(plan: MediansPlan, cells: Grouping) -> list[str]:
     if not without:
         return []
     return [f"note: {counted(len(without), 'source')} with none of the chosen cells: {listed(without, 3)}"]
+
+
+def _few(warnings: Sequence[str]) -> list[str]:
+    """Return the first warnings for the console, and how many more there are in the result."""
+    more = len(warnings) - _MOST_SAID
+    shown = [f"warning: {warning}" for warning in warnings[:_MOST_SAID]]
+    return [*shown, f"warning: {more:,} more like these, in provenance.json"] if more > 0 else shown
 
 
 def _dictionaries(

@@ -1,12 +1,11 @@
 """The coverage alarm: what is likely to be wrong with a source, and does not keep it from being converted."""
 
-import json
-
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
 
 from median_spark.cli import main
+from median_spark.results import read_provenance
 
 pytestmark = pytest.mark.spark
 
@@ -26,8 +25,8 @@ def warnings_of(tmp_path, capsys, *more):
     assert main(["run", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"), *more]) == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     said = [f"warning: {words[1]}" for words in lines if words[:1] == ["warning"]]
-    provenance = json.loads((tmp_path / "out" / "medians" / "provenance.json").read_text())
-    recorded = [f"warning: {s['source']}: {warning}" for s in provenance["sources"] for warning in s["warnings"]]
+    sources = read_provenance(str(tmp_path / "out" / "medians")).sources
+    recorded = [f"warning: {source.source}: {warning}" for source in sources for warning in source.warnings]
     assert said == recorded
     return said
 

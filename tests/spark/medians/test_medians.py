@@ -2,6 +2,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from oracle import corpus_values, read_types, universe
 from tables import change_record
@@ -13,14 +14,18 @@ from median_spark import (
     ReadOptions,
     convert,
     medians,
+    merge,
     read_gene_table,
     table_medians,
 )
+from median_spark.cli import main
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import WINDOW_ROWS, open_table
+from median_spark.results import read_provenance
 from median_spark.spark.engine import tasks
 from median_spark.spark.medians import corpus as corpus_module
 from median_spark.spark.medians import refine
+from median_spark.spark.medians.medians import _few
 
 pytestmark = pytest.mark.spark
 
@@ -240,3 +245,25 @@ def test_a_result_is_replaced_only_when_told(spark, expression, tmp_path):
     medians(expression, str(tmp_path / "r"), spark=spark, options=MedianOptions(compression=50), overwrite=True)
     assert '"compression": 50' in (tmp_path / "r" / "summary.json").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_a_study_as_loom_and_as_h5ad_is_named_everywhere(spark, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    counts, other = (random_counts(rng, 200, 400, density=0.3) for _ in range(2))
+    write_loom(tmp_path / "in/a/study.loom", counts)
+    write_h5ad(tmp_path / "in/b/study.h5ad", counts)
+    write_loom(tmp_path / "in/c/other.loom", other)
+    assert main(["run", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: 'a/study'")]
+    assert said.startswith("warning: 'a/study', 'b/study' have equally many cells that pass")
+    folder = tmp_path / "out" / "medians"
+    assert list(read_provenance(str(folder)).source_warnings) == [said.removeprefix("warning: ")]
+    assert "each of them counts twice" in (folder / "report.html").read_text()
+    merge(str(folder), str(tmp_path / "merged"))
+    assert list(read_provenance(str(tmp_path / "merged")).source_warnings) == [said.removeprefix("warning: ")]
+
+
+def test_many_warnings_of_one_kind_are_counted():
+    assert _few([]) == []
+    assert _few(["a", "b", "c"]) == ["warning: a", "warning: b", "warning: c"]
+    assert _few([*"abcde"])[3:] == ["warning: 2 more like these, in provenance.json"]
