@@ -6,7 +6,7 @@ DEMO := demo
 STORES ?= gs or abfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-stores test-yarn test-notebook test-matrix \
+.PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-stores test-yarn test-lakes test-notebook test-matrix \
   package docs lint bench bench-full clean
 
 help:  ## List the targets
@@ -42,7 +42,7 @@ fuzz: setup  ## Read damaged matrices and hostile pickles for ten minutes (FUZZ=
 	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
 test-cluster: java setup  ## Run the tests on real engines, test-standalone to test-notebook, two at a time
-	$(BIN)/python -m pytest tests/cluster -m "cluster and not (matrix or gs or abfs or yarn)" --numprocesses 2 --dist loadfile --durations 12
+	$(BIN)/python -m pytest tests/cluster -m "cluster and not (matrix or gs or abfs or yarn or lake)" --numprocesses 2 --dist loadfile --durations 12
 
 test-standalone: java setup  ## A Spark standalone cluster, spark-submit, killed workers
 	$(BIN)/python -m pytest tests/cluster -m standalone
@@ -58,6 +58,9 @@ test-stores: java setup  ## Servers like Google's and Azure's object stores, fro
 
 test-yarn: java setup  ## YARN and HDFS, with Hadoop's own daemons from Maven
 	$(BIN)/python -m pytest tests/cluster -m yarn --durations 5
+
+test-lakes: java setup  ## Tables of Delta and Iceberg, from Maven, with a Spark that both are made for
+	PYTHONPATH=$$($(BIN)/python tests/support/emulators.py) $(BIN)/python -m pytest tests/cluster -m lake --durations 5
 
 test-notebook: java setup  ## The notebook, and the configurations of platforms
 	$(BIN)/python -m pytest tests/cluster -m notebook

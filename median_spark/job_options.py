@@ -1,5 +1,6 @@
 """Options of the main jobs: how they work and what they write; `ReadOptions` has those that decide the values."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,15 @@ from median_spark.geneformer import GeneformerOptions, check_group_columns
 from median_spark.genes import GeneMap, GeneTable
 from median_spark.guard import DEFAULT_LIMITS, Limits
 from median_spark.matrices import ALL_COLUMNS, UNIT_ENTRIES, CellColumns, CellQuery, check_cell_columns
-from median_spark.options import BY
+from median_spark.options import BY, TABLE
 from median_spark.results import BY_GROUP_SCHEMA, GROUPS_SCHEMA
 from median_spark.sizes import items_of
 
 _BYTES_PER_VALUE = 8
 _BYTES_PER_ENTRY = 40
+
+_TABLE_PART = re.compile(r"[\w -]+")
+"""What a catalog, a schema or a table may be called."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,9 @@ class ResultOptions:
         Whether cells without a value of one of these are a group of their own, or an error.
     digest_pickles : str or None
         Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
+    table : str or None
+        Table of a catalog that also gets the medians, ``"catalog.schema.name"``, or ``"schema.name"`` in the current
+        catalog. It is created, or replaced if median_spark has written it; dots part names, and are part of none.
 
     Examples
     --------
@@ -145,6 +152,7 @@ class ResultOptions:
     by: tuple[str, ...] = ()
     missing: str = "group"
     digest_pickles: str | None = None
+    table: str | None = None
 
     def __post_init__(self) -> None:
         names: object = self.by  # a text would be a sequence of letters
@@ -154,6 +162,10 @@ class ResultOptions:
         reserved = sorted({*self.by} & {*GROUPS_SCHEMA.names, *BY_GROUP_SCHEMA.names})
         if reserved:
             message = f"{BY:name} cannot take {listed(reserved)}, which is a column of the tables of groups"
+            raise UsageError(message)
+        parts = [] if self.table is None else self.table.split(".")
+        if self.table is not None and (len(parts) < 2 or not all(_TABLE_PART.fullmatch(part) for part in parts)):
+            message = f"{TABLE:name} must be catalog.schema.name or schema.name, not {self.table!r}"
             raise UsageError(message)
         if self.missing not in {"group", "fail"}:
             message = f"missing must be 'group' or 'fail', not {self.missing!r}"

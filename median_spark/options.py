@@ -182,13 +182,15 @@ INPUTS = Option("inputs", Takes.NOTHING)
 MASTER = Option("master")
 MIN_CELLS = Option("min_cells", owner="GeneformerOptions")
 OVERWRITE = Option("overwrite", Takes.NOTHING)
+TABLE = Option("table", owner="ResultOptions", metavar="CATALOG.SCHEMA.NAME")
 TOKENS = Option("tokens", owner="GeneformerOptions")
 
 MENTION = "⟦"
 """How every neutral mention of an option begins."""
 
 _OTHERS = (
-    BY, CELL_COLUMNS, COMPRESSION, DICTIONARY_OF, DIGEST_PICKLES, FACTOR, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TOKENS,
+    BY, CELL_COLUMNS, COMPRESSION, DICTIONARY_OF, DIGEST_PICKLES, FACTOR, INPUTS, MASTER, MIN_CELLS, OVERWRITE, TABLE,
+    TOKENS,
 )  # fmt: skip
 _BY_NAME = {option.name: option for option in (*READING, *_OTHERS)}
 _TEXT = r'"(?:[^"\\⟦⟧\x00-\x1f]|\\(?:["\\bfnrt]|u[0-9a-f]{4}))*"'

@@ -13,7 +13,7 @@ from median_spark.job_options import ConvertOptions, MedianOptions, ResultOption
 from median_spark.matrices import ALL_COLUMNS, ENDINGS, NO_COLUMNS, CellQuery, ReadOptions
 from median_spark.matrices.known_layouts import LAYOUT_NAMES
 from median_spark.matrices.options import read_options_of
-from median_spark.options import CELL_COLUMNS, CELLS, DICTIONARY_OF, FACTOR, GENE_TABLE, READING, Takes
+from median_spark.options import CELL_COLUMNS, CELLS, DICTIONARY_OF, FACTOR, GENE_TABLE, READING, TABLE, Takes
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
@@ -67,6 +67,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _add_reading(parser)
     _add_digests(parser)
     _add_groups(parser)
+    _add_catalog(parser)
     _add_factors(_add_dictionaries(parser))
     _add_conversion(parser)
     _add_running(parser)
@@ -86,6 +87,7 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_table_cells(parser)
     _add_digests(parser)
     _add_groups(parser)
+    _add_catalog(parser)
     dictionaries = _add_factors(_add_dictionaries(parser))
     dictionaries.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
                               help="gene table with names: these lead to their genes, and are shown in the report; it "
@@ -228,6 +230,14 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
                        "DIR/SOURCE.gene_median_digest_dict.pickle; a folder outside the result")  # fmt: skip
 
 
+def _add_catalog(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a table of a catalog")
+    group.add_argument(TABLE.flag, metavar=TABLE.metavar,
+                       help="also write the medians to this table, such as one of Delta or Iceberg: it is created, or "
+                       "replaced if median_spark has written it, and its properties say where the medians come "
+                       "from")  # fmt: skip
+
+
 def _add_table_cells(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(CELLS.flag, metavar="QUERY",
                         help="take the cells for which this is true, in the syntax of pandas' query without @ and "
@@ -311,7 +321,9 @@ def result_options(
 ) -> ResultOptions:
     """Return what a result holds besides the medians."""
     by = tuple(name for names in args.by for name in names.split(",") if name)
-    return ResultOptions(geneformer_options(args, by), gene_table, gene_map, by, args.missing, args.digest_pickles)
+    return ResultOptions(
+        geneformer_options(args, by), gene_table, gene_map, by, args.missing, args.digest_pickles, args.table
+    )
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:

@@ -183,7 +183,9 @@ def _run(args: argparse.Namespace) -> int:
         done = execute_run(plan, session, progress)
     if not _silent(args):
         expression, result = f"{args.out}/expression", f"{args.out}/medians"
-        medians = result_summary(done.summary, result, by=plan.outputs.by, stability=plan.options.stability)
+        medians = result_summary(
+            done.summary, result, by=plan.outputs.by, stability=plan.options.stability, table=plan.outputs.table
+        )
         summary = run_summary(conversion_summary(done.conversion, expression, result), medians)
         paths = {"expression": expression, "result": result, "report": summary.page}
         document = outcome_document(summary, conversion=done.conversion, result=done.summary, paths=paths)
@@ -221,7 +223,7 @@ def _medians(args: argparse.Namespace) -> int:
 
         summary = execute_medians(plan, session.get(), progress)
     if not _silent(args):
-        said = result_summary(summary, args.out, by=outputs.by, stability=options.stability)
+        said = result_summary(summary, args.out, by=outputs.by, stability=options.stability, table=outputs.table)
         _conclude(args, said, args.out, _result_document(said, summary, args.out))
     return DONE
 

@@ -151,7 +151,12 @@ def failure_lines(failures: Sequence[FailureRecord]) -> list[Line]:
 
 
 def result_summary(
-    summary: ResultSummary, result: str, *, by: tuple[str, ...] | None = None, stability: bool = False
+    summary: ResultSummary,
+    result: str,
+    *,
+    by: tuple[str, ...] | None = None,
+    stability: bool = False,
+    table: str | None = None,
 ) -> Summary:
     """Return the figures of a result, a few of its genes, and where it is.
 
@@ -165,6 +170,8 @@ def result_summary(
         The columns whose groups were compared, if any; None where that is not possible.
     stability
         Whether the result says how far medians move with the sources.
+    table
+        Name of the catalog's table that has the medians, too.
     """
     figures = [Line(field, finding) for field, finding in result_figures(summary)]
     comparison, problems = ([], []) if by is None else _comparison(summary, result, by)
@@ -176,7 +183,7 @@ def result_summary(
         comparison = [Line("note", few), *comparison]
     if stability:
         figures.append(Line("enough", stability_text(_table_of(result, "stability.parquet"))))
-    figures += [*comparison, Line("results", result)]
+    figures += [*comparison, *([Line("catalog", f"table {table}")] if table else []), Line("results", result)]
     return Summary(figures, list(_few_genes(result)), problems, f"{result}/report.html")
 
 

@@ -17,6 +17,7 @@ from median_spark.spark.convert.convert import ConversionSummary, execute_conver
 from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.medians import execute_medians
+from median_spark.spark.tables import check_table
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def run(
 
 def execute_run(plan: RunPlan, session: LaterSession, progress: ProgressReporter) -> RunSummary:
     """Do what a plan says; see `run`."""
+    if plan.outputs.table is not None:
+        check_table(session.get(), plan.outputs.table)
     with storage.locked(plan.location, "median-spark run"):
         conversion = execute_conversion(plan.conversion, session, progress)
         table = open_table(plan.conversion.location)

@@ -1,6 +1,7 @@
 """Servers fetched on first use into `.venvs/emulators`; tests that need them are skipped where a registry is missing.
 
-Of Google's store a program for one kind of machine, of Azure's one in JavaScript, and the daemons of Hadoop.
+Of Google's store a program for one kind of machine, of Azure's one in JavaScript, and the daemons of Hadoop. Also
+Delta and Iceberg, which are jars, with the Spark that they are made for.
 `pinned/` has their versions.
 """
 
@@ -39,9 +40,26 @@ def hadoop_jars():
     """Return a folder with the jars of Hadoop's daemons that pyspark's own jars lack."""
     if shutil.which("mvn") is None:
         pytest.skip("Hadoop's daemons come from Maven, and mvn is not installed")
+    return _jars("hadoop", "pom.xml")
+
+
+def lake_jars():
+    """Return the jars that Spark lacks to read and write tables of Delta and of Iceberg."""
+    if shutil.which("mvn") is None:
+        pytest.skip("Delta and Iceberg come from Maven, and mvn is not installed")
+    return sorted(map(str, _jars("lakes", "lakes.xml").glob("*.jar")))
+
+
+def lake_pyspark():
+    """Return a folder with the newest pyspark that both have a release for."""
+    command = [sys.executable, "-m", "pip", "install", "-q", "-r", str(PINNED / "lakes.txt")]
+    return _installed("lake-pyspark", "lakes.txt", command, target="--target={}")
+
+
+def _jars(name, pinned):
     copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-    command = ["mvn", "-q", "-B", "-f", str(PINNED / "pom.xml"), copy, "-DexcludeTransitive=true"]
-    return _installed("hadoop", "pom.xml", command, target="-DoutputDirectory={}")
+    command = ["mvn", "-q", "-B", "-f", str(PINNED / pinned), copy, "-DexcludeTransitive=true"]
+    return _installed(name, pinned, command, target="-DoutputDirectory={}")
 
 
 def _installed(name, pinned, command, target):
@@ -69,3 +87,7 @@ def _alone(lock):
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":  # for make test-lakes
+    print(lake_pyspark())

@@ -63,12 +63,15 @@ def wrong_rows(column: str | None, found: str, rows: int, gene: str | None, reme
     return f"the DataFrame's column '{column}' {found} in {counted(rows, 'row')}{example}: {remedy}"
 
 
-def changed(gene: str) -> str:
-    """Return the sentence for a DataFrame that has other rows of a gene when it is read again."""
+def changed(gene: str | None) -> str:
+    """Return the sentence for a DataFrame that has other rows, perhaps of a certain gene, when it is read again."""
+    rows, once = "other rows", ""
+    if gene is not None:
+        rows, once = f"other rows of gene '{gene}'", ", or take exact=False and no source_col, to read it once"
     return (
-        f"the DataFrame has other rows of gene '{gene}' when it is read again, as one does that is sampled, limited or "
-        "drawn at random, or whose table is written to: exact medians, and counting sources, take a reading each: "
-        "write it to a table first, or take exact=False and no source_col"
+        f"the DataFrame has {rows} when it is read again, as one does that is sampled, limited or drawn at random, or "
+        "whose table is written to meanwhile: read one version of the table (versionAsOf in Delta and Iceberg), write "
+        f"the rows to a table first{once}"
     )
 
 

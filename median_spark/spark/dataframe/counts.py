@@ -7,6 +7,8 @@ for the same reason.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from median_spark.digests import Oddity
 from median_spark.errors import FrameError, counted
 from median_spark.progress import ProgressReporter
-from median_spark.spark.dataframe.columns import FrameColumns, wrong_rows
+from median_spark.spark.dataframe.columns import FrameColumns, changed, wrong_rows
 from median_spark.spark.engine.tasks import collect
 
 _LARGEST = 2.0**53
@@ -52,8 +54,10 @@ _LOOK_SCHEMA = pa.schema(
         ("gene", pa.string()),
         *((name, pa.int64()) for name in ("rows", "zeros", *(oddity.name for oddity in _OF_VALUES), *_MISTAKES)),
         ("sum", pa.float64()),
+        ("hash", pa.int64()),
     ]
 )
+_STATE_SCHEMA = pa.schema([("rows", pa.int64()), ("hash", pa.int64())])
 _TOTALS_SCHEMA = pa.schema([("differing", pa.int64()), ("example", pa.string()), ("short", pa.int64())])
 
 
@@ -74,6 +78,8 @@ class CountTable:
         Number of counts of 0.
     whole
         Whether all counts are whole numbers.
+    state
+        Number of `rows`, and a hash that does not depend on their order.
     """
 
     rows: DataFrame
@@ -81,6 +87,7 @@ class CountTable:
     detected: frozenset[str]
     zeros: int
     whole: bool
+    state: tuple[int, int]
 
     @property
     def cell_columns(self) -> list[str]:
@@ -124,6 +131,10 @@ def look_at_counts(
         frozenset(found.filter(pc.less(found["zeros"], found["rows"]))["gene"].to_pylist()),
         pc.sum(found["zeros"]).as_py(),
         whole,
+        (
+            pc.sum(found["rows"]).as_py() - pc.sum(found["zeros"]).as_py(),
+            reduce(xor, found["hash"].drop_null().to_pylist()),
+        ),
     )
     if columns.total is not None:
         _check_totals(table, columns, progress)
@@ -156,7 +167,20 @@ def _look(rows: DataFrame, columns: FrameColumns, target_sum: float) -> DataFram
     return rows.groupBy("gene").agg(
         *(_number(condition).alias(name) for name, condition in conditions.items()),
         F.sum(F.when(finite, count).otherwise(0.0)).alias("sum"),
+        F.bit_xor(F.when(above, F.xxhash64(*rows.columns))).alias("hash"),
     )
+
+
+def refuse_changes(table: CountTable) -> None:
+    """Read the counts once more; FrameError if they are not those that were looked at.
+
+    Each pass reads a table as it is at that time. A change between two of them can alter totals, and so values, without
+    altering how many values a gene has.
+    """
+    state = table.rows.agg(F.count("*").alias("rows"), F.bit_xor(F.xxhash64(*table.rows.columns)).alias("hash"))
+    found = collect(state, _STATE_SCHEMA, "looking at counts again", "look for changes of the counts").to_pylist()[0]
+    if (found["rows"], found["hash"]) != table.state:
+        raise FrameError(changed(None))
 
 
 def _number(condition: Column) -> Column:

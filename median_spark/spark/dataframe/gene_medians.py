@@ -29,7 +29,7 @@ from median_spark.progress import ProgressReporter, SilentProgress
 from median_spark.results import GeneDigests, median_table
 from median_spark.sizes import items_of
 from median_spark.spark.dataframe.columns import FrameColumns, changed, find_columns
-from median_spark.spark.dataframe.counts import look_at_counts
+from median_spark.spark.dataframe.counts import CountTable, look_at_counts, refuse_changes
 from median_spark.spark.dataframe.rounds import exact_medians_of_rows
 from median_spark.spark.dataframe.rows import GeneChoice, rows_of_counts, rows_of_values
 from median_spark.spark.engine.tasks import collect, ddl_of, local_frame, merge_by_gene
@@ -43,7 +43,9 @@ _DIGEST_ORDER = ("gene", "n", "min", "max", "centroids")
 
 _BYTES_PER_ROW = 40
 
-_SOURCES_SCHEMA = pa.schema([("gene", pa.string()), ("n_sources", pa.int64()), ("without", pa.bool_())])
+_SOURCES_SCHEMA = pa.schema(
+    [("gene", pa.string()), ("n_sources", pa.int64()), ("without", pa.bool_()), ("rows", pa.int64())]
+)
 
 
 def gene_medians(
@@ -154,6 +156,7 @@ def gene_medians(
     columns = find_columns(frame, gene_col, value_col, source_col, cell_col, total_col)
 
     choice = GeneChoice(gene_table, gene_types)
+    counts: CountTable | None = None
     if cell_col is None:
         rows = rows_of_values(frame, columns, choice, progress)
     else:
@@ -163,16 +166,23 @@ def gene_medians(
         rows = rows_of_counts(counts, columns, choice, target_sum, progress)
     with progress.working("digesting the rows of a DataFrame"):
         merged, zeros = _digest(rows.values, columns, compression, rows_at_once)
+    if rows.number is not None and rows.number != zeros + sum(digest.n for digest in merged.digests.values()):
+        raise FrameError(changed(None))
     _note_zeros(zeros, "value", progress)
     if rows.universe is not None:
         merged = replace(merged, universe=tuple(rows.universe))
     refined = exact_medians_of_rows(rows.values, merged, progress) if exact else None
+    without = ["share_detected"]
     if rows.sources is None:
-        without = ["n_sources", "share_detected"]
-        return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(without))
-    with progress.working("counting sources"):
-        merged = replace(merged, n_sources=_count_sources(rows.sources, columns, merged))
-    return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(["share_detected"]))
+        without.append("n_sources")
+    else:
+        with progress.working("counting sources"):
+            n_sources = _count_sources(rows.sources, columns, merged, each_a_value=counts is None)
+        merged = replace(merged, n_sources=n_sources)
+    if counts is not None:
+        with progress.working("looking for changes of the counts"):
+            refuse_changes(counts)
+    return local_frame(frame.sparkSession, median_table(merged, refined).drop_columns(without))
 
 
 def _check_options(
@@ -254,20 +264,32 @@ def _refuse_mistakes(odd: pa.Table, columns: FrameColumns) -> int:
     return zeros
 
 
-def _count_sources(rows: DataFrame, columns: FrameColumns, merged: GeneDigests) -> dict[str, int]:
-    """Count the sources that have a value of each gene, in one Spark job that stays in the JVM."""
+def _count_sources(
+    rows: DataFrame, columns: FrameColumns, merged: GeneDigests, *, each_a_value: bool
+) -> dict[str, int]:
+    """Count the sources that have a value of each gene, in one Spark job that stays in the JVM.
+
+    FrameError if there are other genes than were digested or, where each row is a value, another number of values.
+    """
     counted_sources = (
         rows.where(F.col("value") > 0)
-        .select("gene", "source")
-        .distinct()
+        .groupBy("gene", "source")
+        .agg(F.count("*").alias("rows"))
         .groupBy("gene")
-        .agg(F.count("source").alias("n_sources"), F.max(F.col("source").isNull()).alias("without"))
+        .agg(
+            F.count("source").alias("n_sources"),
+            F.max(F.col("source").isNull()).alias("without"),
+            F.sum("rows").alias("rows"),
+        )
     )
     counts = collect(counted_sources, _SOURCES_SCHEMA, "counting sources", "count the sources of each gene")
     without = sorted(counts.filter(counts["without"])["gene"].to_pylist())
     if without:
         raise FrameError(columns.without_source(without[0]))
-    sources = dict(zip(counts["gene"].to_pylist(), counts["n_sources"].to_pylist(), strict=True))
-    if sources.keys() != merged.digests.keys():
-        raise FrameError(changed(min(sources.keys() ^ merged.digests.keys())))
-    return sources
+    found = {row["gene"]: row for row in counts.to_pylist()}
+    for gene in sorted(found.keys() | merged.digests.keys()):
+        if gene not in found or gene not in merged.digests:
+            raise FrameError(changed(gene))
+        if each_a_value and found[gene]["rows"] != merged.digests[gene].n:
+            raise FrameError(changed(gene))
+    return {gene: row["n_sources"] for gene, row in found.items()}

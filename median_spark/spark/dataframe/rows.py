@@ -31,11 +31,14 @@ class PreparedRows:
         ``gene`` and ``source``: string, and ``value``, above 0 where a gene is detected; None without sources.
     universe
         The genes of the answer, ascending; None if they are those of the rows.
+    number
+        Number of `values`; None if they were not counted.
     """
 
     values: DataFrame
     sources: DataFrame | None
     universe: list[str] | None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def rows_of_values(
     """Return the rows of a DataFrame of values; with a gene table, in one Spark job that finds the genes."""
     named = {"gene": columns.gene, "value": columns.value, "source": columns.source}
     rows = frame.select(*(column.alias(name) for name, column in named.items() if column is not None))
-    universe = None
+    universe = number = None
     if choice.table is not None:
         present = rows.groupBy("gene").agg(F.count("*").alias("rows"))
         genes = collect(present, _GENES_SCHEMA, "looking at genes", "find the genes of a DataFrame").to_pylist()
@@ -63,9 +66,11 @@ def rows_of_values(
             sorted(gene["gene"] for gene in genes), columns.gene_name, choice.table, tuple(choice.gene_types), progress
         )
         universe = chosen.universe
+        names = set(chosen.names)
+        number = sum(gene["rows"] for gene in genes if gene["gene"] in names)
         named_rows = with_ids(rows, local_frame(frame.sparkSession, chosen.table())).where(F.col("id").isNotNull())
         rows = named_rows.drop("gene").withColumnRenamed("id", "gene")
-    return PreparedRows(rows.select("gene", "value"), rows if columns.source is not None else None, universe)
+    return PreparedRows(rows.select("gene", "value"), rows if columns.source is not None else None, universe, number)
 
 
 def rows_of_counts(

@@ -29,6 +29,7 @@ from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.corpus import CorpusJob
 from median_spark.spark.medians.digest_pickles import write_digest_pickles
 from median_spark.spark.medians.groups import compared_groups, staged
+from median_spark.spark.tables import check_table, table_properties, write_table
 
 _MOST_SAID = 3
 """Warnings about sources with the same cells on the console."""
@@ -76,7 +77,8 @@ def medians(
     UsageError
         If the gene map is not that of the conversion.
     OutputError
-        If the folder contains something else, or a result that may not be replaced, or cannot be written.
+        If the folder contains something else, or a result that may not be replaced, or cannot be written; or if the
+        catalog's table was not written by median_spark, or cannot be written.
     TableError
         If the table is damaged, empty, of another format version, or its sources cannot be pooled.
     EngineError
@@ -98,6 +100,8 @@ def execute_medians(
 ) -> ResultSummary:
     """Do what a plan says; see `medians`. `stages` were done before, for the metrics row."""
     outputs = plan.outputs
+    if outputs.table is not None:
+        check_table(spark, outputs.table)
     job = CorpusJob(spark, plan.table, plan.options, progress)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_changes(plan.table, plan.records))
@@ -128,7 +132,7 @@ def execute_medians(
         records = list(cells.records)
         provenance = provenance_of(plan.table.location, records, plan.failures, parameters, spark.version, repeated)
         stack.enter_context(progress.working("writing the result"))
-        return write_result(
+        summary = write_result(
             plan.target,
             corpus.table,
             corpus.merged,
@@ -140,6 +144,9 @@ def execute_medians(
             stages=watch.stages,
             report=partial(report_page, gene_table=outputs.gene_table),
         )
+        if outputs.table is not None:
+            write_table(spark, outputs.table, corpus.table, table_properties(summary, provenance, plan.target))
+        return summary
 
 
 def _sources_without_cells(plan: MediansPlan, cells: Grouping) -> list[str]:

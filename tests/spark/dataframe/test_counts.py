@@ -5,6 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from growing import AtStep, GrowingRows
 from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
@@ -249,6 +250,19 @@ def test_rows_that_cannot_be_normalised_are_refused(spark, row, said):
     frame = spark.createDataFrame(rows, "gene string, cell string, n double, total double, study string")
     with pytest.raises(FrameError, match=said):
         gene_medians(frame, value_col="n", cell_col="cell", total_col="total", source_col="study")
+
+
+@pytest.mark.parametrize("step", ["digesting", "refining", "counting sources", "looking for changes"])
+@pytest.mark.parametrize("gene", ["B", "C"])
+def test_counts_that_grow_between_two_readings_are_refused(spark, tmp_path, step, gene):
+    """A count of another gene alters the total of a cell, and with it the values of all its genes."""
+    rows = [{"gene": one, "cell": f"c{n}", "n": n * 1.0, "study": "s"} for one in "AB" for n in range(1, 200)]
+    growing = GrowingRows(tmp_path, rows)
+    progress = AtStep(step, lambda: growing.append([{"gene": gene, "cell": "c9", "n": 1.0, "study": "s"}]))
+    frame = growing.frame(spark, f"{SCHEMA}, study string")
+    with pytest.raises(FrameError, match=r"other rows .*when it is read again.*versionAsOf"):
+        gene_medians(frame, value_col="n", cell_col="cell", source_col="study", compression=20, progress=progress)
+    assert progress.called
 
 
 def test_a_total_matters_only_where_there_are_counts(spark):

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from growing import AtStep, GrowingRows
 from hypothesis import given
 from hypothesis import strategies as st
 from notes import Notes
@@ -21,6 +22,7 @@ from tables import digests_of
 from examples import examples
 from median_spark import gene_medians, table_medians
 from median_spark.errors import DigestError, FrameError, UsageError
+from median_spark.genes import GeneTable
 from median_spark.progress import SilentProgress
 from median_spark.results import MEDIANS_SCHEMA
 from median_spark.spark.dataframe import gene_medians as frames_module
@@ -428,6 +430,30 @@ def test_a_frame_that_has_other_genes_at_each_reading_is_refused(spark):
     frame = spark.range(1).mapInArrow(genes, "gene string, value double").withColumn("study", F.lit("s"))
     with pytest.raises(FrameError, match=r"other rows of gene 'g[0-9]+' when it is read again"):
         gene_medians(frame, source_col="study")
+
+
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        ("refining", {}),
+        ("counting sources", {"source_col": "study"}),
+        ("counting sources", {"source_col": "study", "exact": False}),
+        ("digesting", {"gene_table": GeneTable("/genes.csv", {"A": "protein_coding", "B": "protein_coding"})}),
+    ],
+)
+def test_a_frame_that_grows_between_two_readings_is_refused(spark, tmp_path, step, options):
+    """The new row has a gene, a value and a study that were there before, so no other count shows it."""
+    rows = [{"gene": gene, "value": float(value), "study": "s"} for gene in "AB" for value in range(1, 200)]
+    growing = GrowingRows(tmp_path, rows)
+    progress = AtStep(step, lambda: growing.append(rows[:1]))
+    with pytest.raises(FrameError, match=r"other rows .*when it is read again.*versionAsOf"):
+        gene_medians(
+            growing.frame(spark, "gene string, value double, study string"),
+            compression=20,
+            progress=progress,
+            **options,
+        )
+    assert progress.called
 
 
 # Arguments
