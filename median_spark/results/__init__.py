@@ -11,7 +11,7 @@ metrics.parquet, metrics.csv     one row: the summary's figures, and what each s
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
-from median_spark.results.folder import check_result_target, write_result
+from median_spark.results.folder import check_result_target, removal_notes, write_result
 from median_spark.results.groups import (
     NO_VALUE,
     GroupComparison,
@@ -108,6 +108,7 @@ __all__ = [
     "read_provenance",
     "read_result",
     "read_summary",
+    "removal_notes",
     "stability_figures",
     "stability_table",
     "stand_apart",

@@ -26,9 +26,9 @@ class RunSummary:
     Attributes
     ----------
     conversion : ConversionSummary
-        What is in the expression table.
+        Contents of the expression table.
     summary : ResultSummary
-        What the result holds.
+        Figures of the result.
     """
 
     conversion: ConversionSummary
@@ -65,7 +65,7 @@ def run(
     options : MedianOptions, optional
         How medians are computed.
     outputs : ResultOptions, optional
-        What is written besides the medians.
+        Files to write besides the medians.
     progress : ProgressReporter, optional
         Progress reporter; by default nothing is said.
 

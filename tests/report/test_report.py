@@ -487,7 +487,7 @@ class TestPage:
         assert "10x, (none) : its ratio is 5.00 times as small as the median group’s." in words
         table = words.split("Groups compared")[1]
         assert "verdict 10x (none) 0.200" in table
-        assert re.search(r"\(none\) f 1\.10 0\.880 – 1\.32 3 5,000 4,321 1,23\d with the others", table)
+        assert re.search(r"\(none\) f 1\.10 0\.880 – 1\.32 3 5,000 4,321 1,23\d fits", table)
 
     def test_draws_each_gene_in_every_group(self, tmp_path):
         rows = [
@@ -517,7 +517,7 @@ class TestPage:
         assert drawn_from(page)["groups"]["labels"] == [f"d{249 - number:03d}" for number in range(40)]
         assert "The 40 groups with most cells, of 250; by_group.parquet has all." in page.words
         assert "the first 200 of 250, groups.csv has all" in page.words
-        assert len(page.words.split("Groups compared")[-1].split("with the others")) == 201
+        assert len(page.words.split("Groups compared")[-1].split(" fits ")) == 201
 
     def test_embeds_fewer_groups_of_more_genes(self):
         rows = [group_row(1.0, donor=f"d{number}", cells=number) for number in range(100)]

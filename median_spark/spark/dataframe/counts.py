@@ -73,7 +73,7 @@ class CountTable:
     zeros
         Number of counts of 0.
     whole
-        Whether all counts are whole numbers.
+        True if all counts are whole numbers.
     """
 
     rows: DataFrame
