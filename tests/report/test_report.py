@@ -390,7 +390,7 @@ class TestPage:
         )
         page = seen(tmp_path / "r" / "report.html")
         assert "1 source could not be read and is not part of these medians: c is cut off" in page.words
-        assert "2 warnings about the input: a few cells pass b few cells pass" in page.words
+        assert "1 warning about the input: 2 sources ('a', 'b') few cells pass" in page.words
         assert "10 cells that did not pass the filter, in 2 sources" in page.words
         assert "20 rows with an id that the gene table lacks, in 2 sources" in page.words
         assert "10 rows of another gene type, in 2 sources" in page.words
