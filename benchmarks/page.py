@@ -11,7 +11,7 @@ _HEAD = """\
 # Performance
 
 How long median_spark takes, and what its peers take for the same work on the same machine in the same run.
-`{target}` measures everything anew and writes this page.
+`{target}` repeats all measurements and writes this page.
 
 {sizes}
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from median_spark.errors import InputError, counted, once_each
+from median_spark.errors import InputError, counted, once_each, shared_sentences
 from median_spark.expression import FailureRecord
 from median_spark.guard import Kept, read_guarded
 from median_spark.matrices import FoundSources, ReadOptions, SourceFile, outline
@@ -74,9 +74,9 @@ def _findings(
     ):
         if values:
             yield field, ", ".join(f"{value} ({number:,})" for value, number in sorted(values.items()))
-    for name, glance in glances.items():
+    for number, (name, glance) in enumerate(glances.items()):
         yield (
-            "",
+            "" if number else "sources",
             f"{name}: {glance.cells_passed:,} of {counted(glance.cells, 'cell')} pass, {counted(glance.genes, 'gene')}",
         )
     for problem in distinct_problems(failures):
@@ -84,8 +84,8 @@ def _findings(
     if glances:
         passed, cells = (sum(getattr(one, field) for one in glances.values()) for field in ("cells_passed", "cells"))
         yield "cells passing", f"{passed:,} of {cells:,}"
-    for warning in once_each((name, name, text) for name, one in glances.items() for text in one.warnings):
-        yield "warning", warning
+    for shared in shared_sentences((name, text) for name, one in glances.items() for text in one.warnings):
+        yield from (("warning", text) for text in once_each((name, name, shared.text) for name in shared.sources))
     for note in found.notes():
         yield "note", note.removeprefix("note: ")
     if not failures:

@@ -4,13 +4,16 @@ Every message is one sentence that names the file, the field, what was found and
 option, it has a neutral mention of `median_spark.options`; `str` of an error names the arguments of Python functions.
 """
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from median_spark.display import printable
 from median_spark.options import Style, worded
 
 _LONGEST_LINE = 2000
 _LONGEST_NAME = 100
+_NUMBER = re.compile(r"\d[\d,]*(\.\d+)?")
 
 
 class MedianSparkError(Exception):
@@ -107,6 +110,39 @@ def listed(names: list[str], most: int = 5) -> str:
     shown = ", ".join(repr(shortened(name, _LONGEST_NAME)) for name in names[:most])
     more = len(names) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+@dataclass(frozen=True)
+class SharedSentence:
+    """What is said of several sources in words that are the same but for numbers.
+
+    `text` is that of the first source, `details` are all pairs of a source and its sentence.
+    """
+
+    text: str
+    details: tuple[tuple[str, str], ...]
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources, each once."""
+        return list(dict.fromkeys(source for source, _ in self.details))
+
+
+def shared_sentences(said: Iterable[tuple[str, str]]) -> list[SharedSentence]:
+    """Return sentences about sources, pairs of a name and a sentence; those that differ in numbers only become one."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for source, sentence in said:
+        alike.setdefault(_NUMBER.sub("#", sentence), []).append((source, sentence))
+    shared = []
+    for same in alike.values():
+        first, text = same[0]
+        one_source = all(source == first for source, _ in same)
+        if one_source:
+            shared += [SharedSentence(sentence, ((source, sentence),)) for source, sentence in same]
+            continue
+        numbers = f" (numbers of {listed([first])})" if any(sentence != text for _, sentence in same) else ""
+        shared.append(SharedSentence(f"{text}{numbers}", tuple(same)))
+    return shared
 
 
 def once_each(said: Iterable[tuple[str, str, str]]) -> list[str]:

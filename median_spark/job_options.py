@@ -29,7 +29,8 @@ class ConvertOptions:
     Attributes
     ----------
     on_error : {"fail", "skip"}
-        Whether a source that cannot be converted ends the conversion, or is reported while the others are finished.
+        ``"fail"`` ends the conversion at a source that cannot be converted; ``"skip"`` reports it and finishes the
+        others.
     overwrite : bool
         Reconvert up-to-date sources.
     unit_entries : int or str
@@ -132,7 +133,7 @@ class ResultOptions:
         Attributes of cells, or ``"source"``, whose values make groups: also write each group's medians, and compare
         them with the corpus's.
     missing : {"group", "fail"}
-        Whether cells without a value of one of these are a group of their own, or an error.
+        ``"group"`` makes a group of cells without a value of one of these; ``"fail"`` makes them an error.
     digest_pickles : str or None
         Path or URI of a folder outside the result for each source's digests, in the published procedure's files.
     table : str or None

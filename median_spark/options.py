@@ -115,9 +115,9 @@ _LAYOUT = "which layout"
 
 # fmt: off
 GENE_TABLE = Option("gene_table", Takes.GENE_TABLE, "", "", _GENES, "FILE",
-    "GTF or GFF3 of Ensembl or GENCODE, or a CSV with the columns ensembl_id and gene_type; give the option again for "
-    "each further species: the genes of the chosen types are the corpus's genes, and the table supplies the gene type "
-    "of matrices that have none; without it, whatever the matrices hold")
+    "GTF or GFF3 of Ensembl or GENCODE, or a CSV with the columns ensembl_id and gene_type; repeat the option for "
+    "further species; its genes of the chosen types are the genes of the corpus, and it supplies the gene types of "
+    "matrices that have none (default: the genes of the matrices)")
 GENE_TYPES = Option("gene_types", Takes.TYPES, "", "", _GENES, "TYPE",
     "gene types to take, after INPUT or with commas between them (default: %(default)s)")
 GENE_MAP = Option("gene_map", Takes.GENE_MAP, "", "", _GENES, "FILE",
@@ -125,15 +125,15 @@ GENE_MAP = Option("gene_map", Takes.GENE_MAP, "", "", _GENES, "FILE",
     "pickled dict such as Geneformer's ensembl_mapping_dict; rows of one id are summed, and rows that the map lacks "
     "are left out")
 STRIP_VERSION = Option("strip_version", Takes.NOTHING, _READ, "", _GENES, None,
-    "take the versions of Ensembl ids off, as in ENSG00000123456.12, before anything is looked up")
+    "remove versions of Ensembl ids, as in ENSG00000123456.12, before anything is looked up")
 GENE_ID_ATTR = Option("gene_id_attr", Takes.TEXT, _NAMES, "gene_id", _GENES, "NAME",
     "row attribute (loom) or var column (h5ad; 'index' is the index) with Ensembl ids (default: %(default)s; in an "
     "h5ad without it the index, if that has Ensembl ids)")
 GENE_TYPE_ATTR = Option("gene_type_attr", Takes.TEXT, _NAMES, "gene_type", _GENES, "NAME",
     "row attribute or var column with gene types (default: %(default)s, else CELLxGENE's feature_type)")
 LAYOUT = Option("layout", Takes.LAYOUT, _READ, "", _LAYOUT, "NAME",
-    "read every matrix as one of these, and reject what does not match it: %(choices)s; auto recognises the layout of "
-    "each matrix, none recognises nothing; options that are given win (default: %(default)s)")
+    "read every matrix as one of these, and reject those that do not match: %(choices)s; auto recognises the layout of "
+    "each matrix, none recognises nothing; other options override the layout (default: %(default)s)")
 CELLS = Option("cells", Takes.TEXT, _READ, "", _CELLS, "QUERY",
     "take the cells for which this is true, in the syntax of pandas' query without @ and calls, as in \"tissue == "
     "'lung' and n_genes >= 200\"; any attribute of cells, n_counts and n_genes, which are computed where they are "
@@ -145,7 +145,7 @@ FILTER_ATTR = Option("filter_attr", Takes.TEXT, _NAMES, "filter_pass", _CELLS, "
     "column attribute (loom) or obs column (h5ad) that is 1 for cells of good quality (default: %(default)s)")
 FILTER_VALUE = Option("filter_value", Takes.VALUES, _READ, "filter_values", _CELLS, "VALUE",
     "values of that attribute for cells of good quality, after INPUT: texts such as pass, or numbers (default: the "
-    "number 1, or True that is no text)")
+    "number 1, or a true boolean)")
 NO_CELL_FILTER = Option("no_cell_filter", Takes.NOTHING, _READ, "cell_filter", _CELLS, None,
     "take every cell, whatever its quality")
 N_COUNTS_ATTR = Option("n_counts_attr", Takes.TEXT, _NAMES, "n_counts", _CELLS, "NAME",
@@ -153,14 +153,14 @@ N_COUNTS_ATTR = Option("n_counts_attr", Takes.TEXT, _NAMES, "n_counts", _CELLS, 
 COMPUTE_N_COUNTS = Option("compute_n_counts", Takes.NOTHING, _READ, "", _CELLS, None,
     "sum each cell's total over all rows of the matrix instead of reading it")
 CELL_ID_ATTR = Option("cell_id_attr", Takes.TEXT, _NAMES, "cell_id", _CELLS, "NAME",
-    "column attribute or obs column with cell ids (default: of a loom cell_id, else CellID, else obs_names, else the "
-    "cell's number; of an h5ad the index of obs)")
+    "column attribute or obs column with cell ids (default: in a loom cell_id, else CellID, else obs_names, else "
+    "the number of the cell; in an h5ad the index of obs)")
 LAYER = Option("layer", Takes.TEXT, _READ, "", _COUNTS, "NAME",
-    "X, raw.X or a layer's name (default: %(default)s, which is the main matrix, and of an h5ad whose X holds no "
-    "counts raw.X, or a layer 'counts', if that does)")
+    "X, raw.X or a layer's name (default: %(default)s, the main matrix; in an h5ad whose X holds no counts, "
+    "raw.X or a layer 'counts' if it does)")
 ALLOW_NON_INTEGER = Option("allow_non_integer", Takes.NOTHING, _READ, "", _COUNTS, None,
-    "take counts that are not whole numbers, as of pseudo-alignment or ambient RNA removal; otherwise they are "
-    "rejected, for they are likely to be normalised values")
+    "accept counts that are not whole numbers, as from pseudo-alignment or ambient RNA removal; by default they are "
+    "rejected, because they are likely to be normalised values")
 TARGET_SUM = Option("target_sum", Takes.NUMBER, _READ, "", _CELLS, "N",
     "scale every cell to this total (default: %(default)g)")
 

@@ -39,7 +39,7 @@ class ConvertPlan:
     failures : tuple of FailureRecord
         Those of which looking at their folder has shown that they cannot.
     notes : tuple of str
-        What a user should know before work begins.
+        Notes for the user, before work begins.
     reading : ReadOptions
         Options that decide the values.
     options : ConvertOptions
@@ -76,7 +76,7 @@ class MediansPlan:
     options : MedianOptions
         How medians are computed.
     outputs : ResultOptions
-        What is written besides.
+        Files to write besides.
     """
 
     table: ExpressionTable
@@ -107,7 +107,7 @@ class RunPlan:
     options : MedianOptions
         How medians are computed.
     outputs : ResultOptions
-        What is written besides.
+        Files to write besides.
     """
 
     location: str

@@ -26,8 +26,9 @@ OTHERS_OPTIONS = {
     "--constraint",
     "--work-dir",
     "--build-arg",
+    "--output",
 }
-"""Options of spark-submit, pip and docker that pages mention."""
+"""Options of spark-submit, pip, docker and jupyter that pages mention."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

@@ -293,8 +293,8 @@ class TestCorpus:
         assert found["formats"] == ["h5ad (1), loom (2)"]
         assert found["layouts"] == ["geneformer (3)"]
         assert found["cells passing"] == ["11 of 15"]
+        assert found["sources"] == ["db1/one: 3 of 5 cells pass, 8 genes"]
         assert found[""] == [
-            "db1/one: 3 of 5 cells pass, 8 genes",
             "db2/two: 3 of 5 cells pass, 8 genes",
             "three: 5 of 5 cells pass, 8 genes",
         ]

@@ -17,9 +17,9 @@ from median_spark.options import CELL_COLUMNS, CELLS, DICTIONARY_OF, FACTOR, GEN
 from median_spark.storage import without_secrets
 
 _ABOUT = """\
-Computes, for every gene, the non-zero median of its normalised expression over a whole single-cell corpus: the
-normalisation factor that a Geneformer-style model needs to be pretrained on that corpus. For pretraining anew only:
-to use an existing model, use the factor published with it.
+Compute the non-zero median of normalised expression per gene over a whole single-cell corpus: the factors that a
+Geneformer-style model needs when it is pretrained on that corpus. To use an existing model, take the factors that
+were published with it instead.
 """
 
 _STATUS = """\
@@ -90,11 +90,11 @@ def _medians(parser: argparse.ArgumentParser) -> None:
     _add_catalog(parser)
     dictionaries = _add_factors(_add_dictionaries(parser))
     dictionaries.add_argument(GENE_TABLE.flag, action="append", metavar=GENE_TABLE.metavar,
-                              help="gene table with names: these lead to their genes, and are shown in the report; it "
-                              "decides nothing else; may be given again")  # fmt: skip
+                              help="gene table with gene names, for the dictionaries and the report; it changes no "
+                              "median; may be given again")  # fmt: skip
     dictionaries.add_argument("--gene-map", metavar="FILE",
-                              help="the gene map that the matrices were converted with: its names lead to their "
-                              "genes, as they did there")  # fmt: skip
+                              help="the gene map that the matrices were converted with, for the names in the "
+                              "dictionaries")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
     _add_running(parser)
 
@@ -103,7 +103,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("digests", nargs="+", metavar="DIGESTS",
                         help="a result or its digests.parquet, the folder of a run, or the published notebook's "
                         "pickles: *.gene_median_digest_dict.pickle, folders that are searched for them at any depth, "
-                        "or total_gene_tdigest_dict.pickle; pickles can call nothing")  # fmt: skip
+                        "or total_gene_tdigest_dict.pickle; pickles are read safely")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="RESULT", help="folder for the result")
     _add_merging(parser)
     _add_dictionaries(parser)
@@ -209,11 +209,12 @@ def _add_digests(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--exact", action=argparse.BooleanOptionalAction, default=True,
                        help="refine every median to the exact one in a second pass (default: --exact)")  # fmt: skip
     group.add_argument("--compression", type=float, default=DEFAULT_COMPRESSION, metavar="N",
-                       help="of the t-digests, 20 to 1000: more makes larger digests and closer estimates "
+                       help="compression of the t-digests, 20 to 1000: more gives larger digests and closer "
+                       "estimates "
                        "(default: %(default)g)")  # fmt: skip
     group.add_argument("--stability", action="store_true",
-                       help="also estimate how far each median moves with the sources, and would move with more of "
-                       "them: is the corpus large enough?")  # fmt: skip
+                       help="also estimate how far each median depends on which sources are in, and whether the "
+                       "corpus is large enough")  # fmt: skip
 
 
 def _add_groups(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +224,7 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
                        "attributes, such as assay, or source; say which groups stand apart, as plate-based assays do "
                        "among droplet-based ones, and what leaving them out would change")  # fmt: skip
     group.add_argument("--missing", choices=("group", "fail"), default="group",
-                       help="cells without a value of one of these: a group of their own, or an error "
+                       help="treatment of cells without a value in a column of --by: a group of their own, or an error "
                        "(default: %(default)s)")  # fmt: skip
     group.add_argument("--digest-pickles", metavar="DIR",
                        help="also write each source's t-digests as the published procedure does, "
@@ -255,7 +256,8 @@ def _add_merging(parser: argparse.ArgumentParser) -> None:
                        help="gene types to take from the gene table, after DIGESTS or with commas between them "
                        f"(default: {','.join(DEFAULT_GENE_TYPES)})")  # fmt: skip
     group.add_argument("--compression", type=float, metavar="N",
-                       help="of the merged t-digests, 20 to 1000 (default: the largest among the inputs)")  # fmt: skip
+                       help="compression of the merged t-digests, 20 to 1000 (default: the largest among the "
+                       "inputs)")  # fmt: skip
 
 
 def _add_dictionaries(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -263,10 +265,11 @@ def _add_dictionaries(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group = parser.add_argument_group("the dictionaries that a tokenizer loads")
     group.add_argument("--tokens", choices=[",".join(layout) for layout in TOKEN_LAYOUTS],
                        default=",".join(DEFAULT_TOKENS), metavar="NAMES",
-                       help="special tokens: pad,mask as models of the first series have, or pad,mask,cls,eos as those "
-                       "of the second (default: %(default)s)")  # fmt: skip
+                       help="special tokens: pad,mask for models of the first series, or pad,mask,cls,eos for those of "
+                       "the second (default: %(default)s)")  # fmt: skip
     group.add_argument("--min-cells", type=_at_least_one, default=1, metavar="N",
-                       help="leave genes detected in fewer cells out of the dictionaries, not of the table of medians "
+                       help="leave genes detected in fewer cells out of the dictionaries, but not out of the table of "
+                       "medians "
                        "(default: %(default)s)")  # fmt: skip
     return group
 
@@ -277,8 +280,8 @@ def _add_factors(group: argparse._ArgumentGroup) -> argparse._ArgumentGroup:
                        help="number that a gene's values are divided by: the median or the mean of its values above "
                        "zero (default: %(default)s)")  # fmt: skip
     group.add_argument(DICTIONARY_OF.flag, metavar=DICTIONARY_OF.metavar,
-                       help="group whose medians or means the dictionaries have instead of the corpus's, by a value of "
-                       "each column of --by, as in \"assay=10x 3' v3,sex=female\"; nothing after = for cells without "
+                       help="write dictionaries of one group of cells instead of the corpus; name a value for each "
+                       "column of --by, as in \"assay=10x 3' v3,sex=female\"; nothing after = for cells without "
                        "a value")  # fmt: skip
     return group
 
@@ -329,8 +332,8 @@ def result_options(
 def _add_conversion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("converting")
     group.add_argument("--on-error", choices=("fail", "skip"), default="fail",
-                       help="a source that cannot be converted: end the run (fail, the default), or finish the others, "
-                       "report it and exit with 1 (skip)")  # fmt: skip
+                       help="at a source that cannot be converted, end the run (fail, the default), or finish the "
+                       "others, report it and exit with 1 (skip)")  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="reconvert up-to-date sources")
     group.add_argument(CELL_COLUMNS.flag, default=ALL_COLUMNS, metavar="NAMES",
                        help="attributes of cells to keep in EXPRESSION/cells beside cell, n_counts and n_genes: all, "
@@ -360,7 +363,7 @@ def _add_json(group: argparse._ActionsContainer) -> None:
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--debug", action="store_true", help="show tracebacks, and what Spark itself says")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and the messages of Spark")
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
@@ -369,8 +372,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "medians": ("compute every gene's non-zero median over an expression table", _medians),
     "merge": ("merge digests of earlier runs, and of the published notebook, into one result", _merge),
     "remove": ("take sources out of an expression table", _remove),
-    "verify": ("recompute a random sample of a result by other means, and compare bit for bit", _verify),
-    "inspect": ("say what a matrix, an expression table or a result holds, and whether it can be used", _inspect),
+    "verify": ("recompute a random sample of a result with an independent implementation", _verify),
+    "inspect": ("show what a matrix, an expression table or a result contains, and whether it can be used", _inspect),
     "report": ("write the page that shows a result: sources, medians, any gene, comparisons", _report),
     "demo": ("write a small corpus of looms to try everything on", _demo),
 }

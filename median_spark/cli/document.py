@@ -54,11 +54,11 @@ def outcome_document(
     summary
         Summary for people, which has the warnings and notes.
     conversion
-        What a conversion did.
+        Outcome of a conversion.
     result
         Content of ``summary.json``.
     paths
-        What was written, by its kind.
+        Locations of what was written, by its kind.
     """
     failures = conversion.failures if conversion else result.failed_sources if result else []
     return {

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Of the command line; by default those of this process.
+        Arguments of the command line; by default those of this process.
 
     Returns
     -------

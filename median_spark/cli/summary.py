@@ -17,11 +17,15 @@ class Mark(Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """A label and a finding; the label is empty where it is that of the line above."""
+    """A label and a finding; the label is empty where it is that of the line above.
+
+    `details` are the findings that this one sums up, if any.
+    """
 
     label: str
     finding: str
     mark: Mark = Mark.PLAIN
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Problems:
     place : str
         File that lists all of them.
     needed : bool
-        Whether they are shown even if all lines do not fit with them.
+        True if they are shown even if all lines do not fit with them.
     """
 
     lines: Sequence[Line]
@@ -88,8 +92,9 @@ class Summary:
         return [*self.figures, *genes, *problems, *end]
 
     def warnings(self) -> list[str]:
-        """Return all warnings."""
-        return [line.finding for line in self._all() if line.label == "warning"]
+        """Return all warnings, one by one where a line sums up several."""
+        lines = [line for line in self._all() if line.label == "warning"]
+        return [text for line in lines for text in line.details or (line.finding,)]
 
     def notes(self) -> list[str]:
         """Return all notes."""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
-from median_spark.errors import InputError, counted, listed
+from median_spark.errors import InputError, counted, listed, once_each, shared_sentences
 from median_spark.expression import FailureRecord
 from median_spark.inspection import Inspection, result_figures
 from median_spark.options import Style, worded
@@ -80,11 +80,7 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
     summed = sum(record.row_counts.summed_rows for record in records)
     if summed:
         figures.append(Line("summed", f"{counted(summed, 'duplicate row')} of a gene"))
-    warnings = [
-        Line("warning", f"{record.source}: {warning}", Mark.WARNING)
-        for record in records
-        for warning in record.warnings
-    ]
+    warnings = [*_source_warnings([(record.source, warning) for record in records for warning in record.warnings])]
     problems = [
         Problems(
             [*_listed_cells(done), *_layouts(done)],
@@ -95,6 +91,14 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
         Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
     ]
     return Summary([*figures, Line("table", expression)], problems=problems)
+
+
+def _source_warnings(warnings: Sequence[tuple[str, str]]) -> Iterator[Line]:
+    """Yield a line for each warning about sources; one line for those that differ in nothing but their numbers."""
+    for shared in shared_sentences(warnings):
+        (sentence,) = once_each((source, source, shared.text) for source in shared.sources)
+        details = tuple(f"{source}: {warning}" for source, warning in shared.details)
+        yield Line("warning", sentence, Mark.WARNING, details)
 
 
 def _left_out(done: "ConversionSummary") -> Iterator[Line]:
@@ -169,7 +173,7 @@ def result_summary(
     by
         The columns whose groups were compared, if any; None where that is not possible.
     stability
-        Whether the result says how far medians move with the sources.
+        True if the result says how far medians move with the sources.
     table
         Name of the catalog's table that has the medians, too.
     """
@@ -241,7 +245,8 @@ def _comparison(summary: ResultSummary, result: str, by: tuple[str, ...]) -> tup
     if not apart:
         return [Line("comparable", f"yes, no {noun} stands apart; {span}")], []
     stand = f"1 {noun} stands" if len(apart) == 1 else f"{len(apart):,} {noun}s stand"
-    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(len(apart), len(ratios), noun)]
+    names = [row["name"] for row in apart]
+    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(names, len(ratios), noun)]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
         text = f"the {counted(untried, noun)} least far apart {'was' if untried == 1 else 'were'} not left out"
@@ -268,13 +273,13 @@ def _apart(row: dict[str, Any]) -> str:
     )
 
 
-def _apart_warnings(apart: int, compared: int, noun: str) -> Iterator[str]:
-    verb = "stands" if apart == 1 else "stand"
+def _apart_warnings(apart: list[str], compared: int, noun: str) -> Iterator[str]:
+    verb = "stands" if len(apart) == 1 else "stand"
     yield (
-        f"{apart:,} of {counted(compared, noun)} {verb} apart, as plate-based studies do among droplet-based ones; "
-        "the published advice is not to mix such platforms"
+        f"{len(apart):,} of {counted(compared, noun)} {verb} apart ({listed(apart, 3)}), as plate-based studies do "
+        "among droplet-based ones; the published advice is not to mix such platforms"
     )
-    if 4 * apart > compared:
+    if 4 * len(apart) > compared:
         yield f"more than a quarter of the {noun}s stand apart: this corpus has no common scale"
 
 

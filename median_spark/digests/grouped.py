@@ -62,7 +62,7 @@ class GroupWork:
     folder : str
         Folder for the files of medians, one per sweep.
     corpus : bool
-        Whether the values of all groups together are digested, too.
+        True if the values of all groups together are digested, too.
     """
 
     whole: _Flags
@@ -219,7 +219,7 @@ def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple
         return storage.with_retries(location, read)
     except FileNotFoundError as error:
         message = (
-            f"{location}: a worker wrote this file, and it is not to be seen from here: where workers are on other "
+            f"{location}: a worker wrote this file, which is not visible to the driver: where workers are on other "
             "machines, the result must go to storage that all of them share"
         )
         raise EngineError(message) from error

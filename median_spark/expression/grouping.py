@@ -59,7 +59,7 @@ class Grouping:
         By source and part, the groups of the part's cells, or the one group of all of them; empty if all cells of all
         sources are taken and are one group.
     notes : tuple of str
-        What a user should know.
+        Notes for the user.
     """
 
     columns: tuple[str, ...]
@@ -110,7 +110,7 @@ def group_cells(
     by
         Attributes of cells, or `SOURCE`; their values count as texts.
     missing : {"group", "fail"}
-        What becomes of cells without a value in one of these columns: a group of their own, or an error.
+        Treatment of cells without a value in one of these columns: a group of their own, or an error.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class SourceHead:
     parameters : dict
         Options of reading, completed by the layout.
     layout : AppliedLayout or None
-        What was recognised.
+        Layout that was recognised.
     listed : ndarray or None
         Places in the list of cells of those that it has, if there is a list.
     cell_columns : tuple of (str, str)

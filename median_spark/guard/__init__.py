@@ -5,7 +5,7 @@ helps then. Must not know what is read, or how.
 """
 
 from median_spark.guard.calls import Guard, LostError, end_reader, fork_no_more, read_guarded, start_reader
-from median_spark.guard.child import DEFAULT_LIMITS, Kept, Limits, beat
+from median_spark.guard.child import DEFAULT_LIMITS, Kept, Limits, beat, compiling
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -14,6 +14,7 @@ __all__ = [
     "Limits",
     "LostError",
     "beat",
+    "compiling",
     "end_reader",
     "fork_no_more",
     "read_guarded",

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from median_spark.errors import InputError, MedianSparkError
-from median_spark.guard.child import DEFAULT_LIMITS, TIME, Kept, Limits, serve
+from median_spark.guard.child import COMPILING, DEFAULT_LIMITS, TIME, Kept, Limits, serve
 
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
@@ -127,8 +127,8 @@ class Guard:
 
         The function is one of a module, so that it can be pickled; so must be its arguments, its result and its errors.
         An argument that is `Kept` is sent to a child once; there may be one.
-        `on_slow` is called once if the call makes no progress for ten seconds. LostError if the child crashed, or
-        exceeded a limit.
+        `on_slow` is called once if the call makes no progress for ten seconds and does not compile. LostError if the
+        child crashed, or exceeded a limit.
         """
         for attempt in count(1):
             try:
@@ -200,7 +200,8 @@ class Guard:
         """Return when there is an answer, or the child is gone."""
         while not connection.poll(min(_POLL_SECONDS, limits.waiting_seconds)):
             waited = time.monotonic() - TIME.unpack_from(self._progress, 0)[0]
-            if on_slow is not None and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2):
+            compiles = self._progress[COMPILING]
+            if on_slow is not None and not compiles and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2):
                 on_slow()
                 on_slow = None
             if waited > limits.waiting_seconds:

@@ -22,6 +22,9 @@ from median_spark.sizes import bytes_of
 TIME = struct.Struct("d")
 """Time of the child's last progress, by the monotonic clock, in memory that parent and child share."""
 
+COMPILING = TIME.size
+"""Position behind it of a byte that is 1 while the child compiles code, which says nothing about the file."""
+
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 Answer = tuple[bool, Any, bool]
@@ -107,7 +110,7 @@ class _Progress:
 
     def begin(self, shared: mmap.mmap, processor_seconds: int) -> None:
         self._shared, self._processor_seconds = shared, processor_seconds
-        self.beat()
+        self.compiling(begins=False)
 
     def end(self) -> None:
         self._shared = None
@@ -121,6 +124,11 @@ class _Progress:
         # The system counts whole seconds, and ends the process by SIGXCPU.
         _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + self._processor_seconds)
 
+    def compiling(self, *, begins: bool) -> None:
+        if self._shared is not None:
+            self._shared[COMPILING] = begins
+        self.beat()
+
 
 _PROGRESS = _Progress()
 
@@ -131,6 +139,11 @@ def beat() -> None:
     Costs a microsecond, and does nothing outside a guarded call.
     """
     _PROGRESS.beat()
+
+
+def compiling(*, begins: bool) -> None:
+    """Tell that a guarded call begins to compile code, or has compiled it: a pause for this is no fault of the file."""
+    _PROGRESS.compiling(begins=begins)
 
 
 def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_parent: bool) -> None:

@@ -33,7 +33,7 @@ class Format:
     Attributes
     ----------
     name : str
-        What ``spark.read.format`` calls it.
+        Name for ``spark.read.format``.
     opener : callable
         Opens the matrix at a path or URI, with attribute names and a layer.
     endings : tuple of str
@@ -43,7 +43,7 @@ class Format:
     companions : callable
         Takes a file's name and those beside it; returns the names of the other files that belong to the matrix.
     only_named : bool
-        Whether folders are searched for it only if they hold no other matrix.
+        True if folders are searched for it only if they hold no other matrix.
     ignored : callable
         Says of a path in a searched folder that it is no matrix, whatever its ending.
     """
@@ -69,7 +69,7 @@ class Format:
     def named(self, path: str, below: int) -> str:
         """Return the name of the source at a path: what follows the first `below` characters, without the ending.
 
-        Of a matrix of several files that is the folder's name, with what all of these files' names begin with.
+        For a matrix of several files, this is the folder's name, with what all of these files' names begin with.
         """
         stem = path[below:].removesuffix(self.ending(path) or "")
         if self.has_companions:

@@ -34,13 +34,13 @@ class Layout:
     counts_in : tuple of str
         Layers that may hold the counts: the first that is there is read.
     counts_looked_for : bool
-        Whether a layer must also look like counts to be read.
+        True if a layer must also look like counts to be read.
     needs_gene_map : bool
-        Whether its rows are named by symbols.
+        True if its rows are named by symbols.
     full_length : mapping of str to str
         Terms of `full_length_in`, an attribute of cells, to names of assays whose counts grow with a gene's length.
     opened_by_names : bool
-        Whether names of attributes decide how a source of the format is opened.
+        True if names of attributes decide how a source of the format is opened.
     replaced_by : str
         Ending of the file to use instead of one of this layout, which holds no counts.
     """

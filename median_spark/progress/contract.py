@@ -48,7 +48,7 @@ class StageState:
     done, total : int
         Items done, and all.
     noun : str
-        What is counted, in the singular.
+        Noun for what is counted, in the singular.
     """
 
     done: int

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from median_spark.errors import counted
+from median_spark.errors import counted, listed, shared_sentences
 from median_spark.matrices import AppliedLayout
 from median_spark.options import Style, worded
 from median_spark.results import Provenance, RecordedSource
@@ -30,7 +30,7 @@ class CorpusOverview:
     reasons: dict[str, str]  # field of the row counts to why rows were left out; only those that occur
     left_out: list[str]  # a phrase each, over all sources
     summed_rows: int  # duplicate rows of a gene, summed, over all sources
-    warnings: list[tuple[str, str]]  # source and warning; no source where it is about all of them
+    warnings: list[tuple[str, str]]  # which sources, and warning; no sources where it is about all of them
     layouts: list[tuple[str, int, str]]  # name, number of sources, and what followed
     parameters: dict[str, Any]  # with which the sources were converted; a phrase where they differ
 
@@ -46,10 +46,24 @@ def corpus_overview(provenance: Provenance) -> CorpusOverview:
         reasons=reasons,
         left_out=_left_out(sources, reasons),
         summed_rows=sum(_rows(source, "summed_rows") for source in sources),
-        warnings=warnings + [(source.source, warning) for source in sources for warning in source.warnings],
+        warnings=warnings + _source_warnings(sources),
         layouts=_layouts(sources),
         parameters=_common([source.parameters for source in sources]),
     )
+
+
+def _source_warnings(sources: Sequence[RecordedSource]) -> list[tuple[str, str]]:
+    """Return the warnings about sources, those that several share once, with up to three of their names."""
+    said = shared_sentences((source.source, warning) for source in sources for warning in source.warnings)
+    return [
+        (
+            shared.sources[0]
+            if len(shared.sources) == 1
+            else f"{counted(len(shared.sources), 'source')} ({listed(shared.sources, 3)})",
+            shared.text,
+        )
+        for shared in said
+    ]
 
 
 def _layouts(sources: Sequence[RecordedSource]) -> list[tuple[str, int, str]]:

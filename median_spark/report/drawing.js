@@ -14,6 +14,10 @@ function valueText(value, kept = false) {
   return `${digits} × 10${raised}`;
 }
 
+function changeText(share) {
+  return share < 1 ? percentText(share) : `factor ${threeDigits(1 + share)}`;
+}
+
 function percentText(share) {
   const percent = share * 100;
   return `${Number(percent.toPrecision(percent >= 10 ? 3 : 2))} %`;

@@ -293,7 +293,7 @@ function choose(gene, quietly = false) {
     ["sources", `${content.leastSources ? "at least " : ""}${wholeNumber.format(sources[gene])}`],
     ["middle half", `${at(0.25)} – ${at(0.75)}`],
     ["smallest – largest", `${at(0)} – ${at(1)}`],
-    ...(stability && stability.halves[gene] >= 0 ? [["with half of the sources", `± ${percentText(stability.halves[gene])}`]] : []),
+    ...(stability && stability.halves[gene] >= 0 ? [["change with half of the sources", changeText(stability.halves[gene])]] : []),
     ...comparisons.filter(({ there }) => there[gene] > 0).map(({ name, there }) => [name, valueText(there[gene], true)]),
   ]);
   if (groups) listGroups(gene);

@@ -210,7 +210,18 @@ def _environment() -> Environment:
     environment = Environment(
         loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for name in ("whole", "value", "plain", "setting", "breakable", "percent", "factor", "share", "byte_size"):
+    for name in (
+        "whole",
+        "value",
+        "plain",
+        "setting",
+        "breakable",
+        "percent",
+        "change",
+        "factor",
+        "share",
+        "byte_size",
+    ):
         environment.filters[name] = getattr(texts, name)
     environment.globals.update(most_listed=MOST_LISTED, many_cells=MANY_CELLS, infinity=math.inf, no_value=NO_VALUE)
     for name in ("page.css", "drawing.js", "genes.js", "page.js"):

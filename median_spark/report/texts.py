@@ -47,6 +47,13 @@ def percent(fraction: float | None) -> str:
     return f"{fraction * 100:{'.1f' if abs(fraction) >= 0.01 else '.2g'}}\N{NO-BREAK SPACE}%"
 
 
+def change(fraction: float | None) -> str:
+    """Return how far a number moves up or down: ``"12.5 %"``, or from a factor of 2 on ``"factor 2.50"``."""
+    if fraction is None or not 1 <= fraction < math.inf:
+        return percent(fraction)
+    return f"factor {value(1 + fraction, 3)}"
+
+
 def factor(ratio: float) -> str:
     """Return ``"× 2.10"`` or ``"÷ 2.10"``."""
     return f"× {value(ratio, 3)}" if ratio >= 1 else f"÷ {value(1 / ratio, 3)}"

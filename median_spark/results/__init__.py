@@ -12,7 +12,7 @@ sources.parquet                  one row per source: what was read, and what was
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
-from median_spark.results.folder import check_result_target, write_result
+from median_spark.results.folder import check_result_target, removal_notes, write_result
 from median_spark.results.groups import (
     NO_VALUE,
     GroupComparison,
@@ -111,6 +111,7 @@ __all__ = [
     "read_provenance",
     "read_result",
     "read_summary",
+    "removal_notes",
     "stability_figures",
     "stability_table",
     "stand_apart",

@@ -51,6 +51,27 @@ def check_result_target(location: str, *, overwrite: bool) -> None:
         raise OutputError(message)
 
 
+def removal_notes(location: str, *, groups: bool, stability: bool) -> list[str]:
+    """Return a note about the optional files of an existing result that a new one without them removes, if any.
+
+    Parameters
+    ----------
+    location
+        Canonical location of the result.
+    groups, stability
+        True if the new result has the files of groups, and of stability.
+    """
+    present = storage.names_in(location)
+    optional = [] if groups else [(name, "--by") for name in layout.GROUP_FILES]
+    optional += [] if stability else [(layout.STABILITY, "--stability")]
+    removed = [(name, option) for name, option in optional if name in present]
+    if not removed:
+        return []
+    options = " and ".join(dict.fromkeys(option for _, option in removed))
+    names = listed([name for name, _ in removed])
+    return [f"note: this run without {options} removes {names} of the existing result in {location}"]
+
+
 def write_result(
     location: str,
     table: pa.Table,

@@ -17,6 +17,7 @@ MEDIANS = "medians.parquet"
 DIGESTS = "digests.parquet"
 BY_GROUP = "by_group.parquet"
 GROUPS = "groups.parquet"
+GROUP_FILES = (BY_GROUP, GROUPS, "groups.csv")
 STABILITY = "stability.parquet"
 METRICS = "metrics.parquet"
 SUMMARY = "summary.json"
@@ -37,7 +38,7 @@ DETECTION_COUNTS = "gene_detection_counts_dict.pickle"
 
 OWN_FILES = frozenset(
     {
-        MEDIANS, "medians.csv", DIGESTS, BY_GROUP, GROUPS, "groups.csv", STABILITY, METRICS, "metrics.csv", SUMMARY,
+        MEDIANS, "medians.csv", DIGESTS, *GROUP_FILES, STABILITY, METRICS, "metrics.csv", SUMMARY,
         "by_source.parquet", "sources.csv",  # of earlier versions
         PROVENANCE, SOURCES, REPORT, HISTOGRAM, TOTAL_DIGESTS, TOTAL_MEDIANS, DETECTED_MEDIANS, DETECTION_COUNTS,
         *(f"{GENEFORMER}/{name}" for name in DICTIONARY_NAMES),

@@ -27,9 +27,9 @@ class RunSummary:
     Attributes
     ----------
     conversion : ConversionSummary
-        What is in the expression table.
+        Contents of the expression table.
     summary : ResultSummary
-        What the result holds.
+        Figures of the result.
     """
 
     conversion: ConversionSummary
@@ -66,7 +66,7 @@ def run(
     options : MedianOptions, optional
         How medians are computed.
     outputs : ResultOptions, optional
-        What is written besides the medians.
+        Files to write besides the medians.
     progress : ProgressReporter, optional
         Progress reporter; by default nothing is said.
 

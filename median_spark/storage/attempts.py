@@ -75,7 +75,7 @@ def refused(location: str, error: BaseException) -> StorageError:
     """Return the error for a store that does not let this user."""
     _, credentials = _variables(location)
     return StorageError(
-        f"{location}: this location is refused to this user ({error}): see to the credentials, in the environment "
+        f"{location}: this user may not access this location ({error}): check the credentials, in the environment "
         f"({credentials}) or the machine's role, and to what they permit"
     )
 

@@ -104,7 +104,7 @@ def open_converted(
     location : str
         File to name in messages.
     form : str
-        What the copy is, with everything that it depends on beside the files.
+        Identity of the copy, with everything that it depends on beside the files.
     files : sequence of FileStat
         Files that the copy is made from, in their present state.
     make : callable

@@ -159,9 +159,9 @@ class _Claim(Lease):
             if mature or attempt == _CLAIMS:
                 other = (mature or others)[0]
                 message = (
-                    f"{self._folder}: {other.holder} is writing here, and was heard of {other.age:,.0f} seconds ago; "
+                    f"{self._folder}: {other.holder} is writing here; last heartbeat {other.age:,.0f} s ago; "
                     f"wait for it to end, or stop it, and run this again (if it is gone, its claim ends "
-                    f"{_VOID_SECONDS / 60:.0f} minutes after it was last heard of, or when {other.location} is deleted)"
+                    f"{_VOID_SECONDS / 60:.0f} minutes after its last heartbeat, or when {other.location} is deleted)"
                 )
                 raise BusyError(message)
             time.sleep(random.uniform(0.5, 2.0) * attempt)

@@ -108,7 +108,7 @@ class StoredSource:
         self.record = records[self.name]
         if self.record["conversion"] != recorded["conversion"]:
             message = (
-                f"{expression}: source '{self.name}' has been converted anew since the result was made: "
+                f"{expression}: source '{self.name}' was reconverted after the result was made: "
                 "compute the medians again"
             )
             raise TableError(message)

@@ -98,6 +98,29 @@ def test_a_reason_that_several_sources_share_is_said_once(result):
     assert lines[-2:] == ["failed     4 sources", "           4 sources ('db/a', 'db/b', 'db/c' and 1 more): odd"]
 
 
+def conversion_with(*warnings):
+    """Return a conversion of sources s0, s1, … with these warnings."""
+    done = conversion(sources=len(warnings), warnings=0, failures=[])
+    for record, warning in zip(done.records, warnings, strict=True):
+        record.warnings = [warning]
+    return done
+
+
+@pytest.mark.parametrize(
+    ("warnings", "lines"),
+    [
+        (["odd"], ["s0: odd"]),
+        (["odd"] * 5, ["5 sources ('s0', 's1', 's2' and 2 more): odd"]),
+        (["1,200 odd", "30 odd"], ["2 sources ('s0', 's1'): 1,200 odd (numbers of 's0')"]),
+        (["7% odd", "bad", "7% odd"], ["2 sources ('s0', 's2'): 7% odd", "s1: bad"]),
+    ],
+)
+def test_a_warning_of_several_sources_is_said_once(warnings, lines):
+    said = conversion_summary(conversion_with(*warnings), "x")
+    assert [line.finding for line in said.lines() if line.label == "warning"] == lines
+    assert sorted(said.warnings()) == sorted(f"s{number}: {warning}" for number, warning in enumerate(warnings))
+
+
 def test_layouts_and_the_list_of_cells_are_said(result):
     lines = aligned(conversion_summary(conversion(warnings=0, failures=[]), "x").lines())
     assert lines[-4:] == [

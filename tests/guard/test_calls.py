@@ -16,7 +16,7 @@ import pytest
 from processes import PATIENCE
 
 from median_spark.errors import InputError, OutputError, UsageError
-from median_spark.guard import Guard, Kept, Limits, LostError, beat, calls, read_guarded
+from median_spark.guard import Guard, Kept, Limits, LostError, beat, calls, compiling, read_guarded
 
 CALLS = ("forked", "executed")
 each_call = pytest.mark.parametrize("guard", CALLS, indirect=True)
@@ -180,6 +180,23 @@ def test_an_endless_loop_ends_after_its_processor_time(guard):
         read_guarded("a.loom", loop, limits=QUICK, on_slow=lambda: slow.append(1))
     assert slow == [1]
     assert guard.call(double, 2) == 4
+
+
+def compile_for(seconds):
+    compiling(begins=True)
+    time.sleep(seconds)
+    compiling(begins=False)
+
+
+@each_call
+def test_a_call_that_compiles_is_not_slow(guard, monkeypatch):
+    monkeypatch.setattr(calls, "_POLL_SECONDS", 0.1)
+    guard.call(double, 1)  # to start a child takes time, too
+    slow = []
+    guard.call(compile_for, 1.5, limits=QUICK, on_slow=lambda: slow.append(1))
+    assert slow == []
+    guard.call(time.sleep, 1.5, limits=QUICK, on_slow=lambda: slow.append(1))
+    assert slow == [1]
 
 
 def test_processor_time_counts_from_the_last_progress(guard):

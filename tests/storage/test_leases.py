@@ -65,7 +65,7 @@ def end(process):
 
 
 def claim_of_another_machine(tmp_path, seconds_ago):
-    """Leave the claim of a run that is not to be seen from here."""
+    """Leave the claim of a run that is not visible here."""
     folder = tmp_path / "table" / "lock"
     folder.mkdir(parents=True)
     claim = folder / "other.json"
@@ -80,7 +80,7 @@ def test_a_second_holder_is_refused_by_the_name_of_the_first_and_takes_nothing_f
     process = start(far)
     try:
         for _ in range(2):
-            expected = rf"^{far}: 'the first run' \(process {process.pid} on .* was heard of \d+ seconds ago; wait"
+            expected = rf"^{far}: 'the first run' \(process {process.pid} on .* last heartbeat \d+ s ago; wait"
             with pytest.raises(BusyError, match=expected), storage.locked(far, "the second run"):
                 pass
         assert len(claims(tmp_path)) == 1
@@ -106,7 +106,7 @@ def test_it_is_free_after_the_block_even_if_that_failed(far, tmp_path):
 
 def test_the_claim_of_another_machine_holds_while_it_is_renewed_and_for_five_minutes(far, tmp_path):
     claim = claim_of_another_machine(tmp_path, 200)
-    with pytest.raises(BusyError, match=r"process 7 on elsewhere\) is writing here, and was heard of 20\d seconds ago"):
+    with pytest.raises(BusyError, match=r"process 7 on elsewhere\) is writing here; last heartbeat 20\d s ago"):
         storage.locked(far, "this").__enter__()
     assert claims(tmp_path) == [claim]
     claim.unlink()

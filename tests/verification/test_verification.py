@@ -158,7 +158,7 @@ def test_a_csv_and_a_pickle_that_differ_from_the_table_are_caught(done):
 
 def test_a_table_that_was_converted_anew_is_told_apart(done):
     change_record(done / "expression", "database1/data/study3", lambda record: record.update(conversion="0" * 16))
-    with pytest.raises(TableError, match="converted anew since the result was made"):
+    with pytest.raises(TableError, match="reconverted after the result was made"):
         differences(done)
 
 

@@ -107,7 +107,7 @@ def odd_kind(dtype: np.dtype[Any]) -> str | None:
 def first_damaged(strings: Numbers) -> int:
     """Return the place of the first string with bytes after an embedded NUL, -1 if there is none.
 
-    Of types that end a string at its first NUL, HDF5 returns only what is before it; those that pad have none within.
+    HDF5 cuts strings of types that end at the first NUL there; those that pad have none within.
     """
     if strings.dtype.kind != "S":
         return -1

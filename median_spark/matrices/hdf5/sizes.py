@@ -45,7 +45,7 @@ def file_bytes(dataset: h5py.Dataset) -> int:
 def require_backed(location: str, dataset: h5py.Dataset, name: str) -> None:
     """Reject a dataset, neither virtual nor external, that declares more values than the file's bytes can hold.
 
-    Of a dataset of two dimensions tiles that are all 0 may be missing from the file.
+    A dataset of two dimensions may lack tiles that are all 0.
     """
     if dataset.shape is None:
         return

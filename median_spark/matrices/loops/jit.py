@@ -12,9 +12,34 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from numba.core import event
+
+from median_spark.guard import compiling
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+class _TellGuard(event.Listener):  # type: ignore[misc]  # numba has no types
+    """Tells the guard when this process compiles; loops that call others are compiled within each other."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def on_start(self, event: Any) -> None:
+        """Count one more loop that is being compiled."""
+        del event
+        self._depth += 1
+        compiling(begins=True)
+
+    def on_end(self, event: Any) -> None:
+        """Count one less."""
+        del event
+        self._depth -= 1
+        compiling(begins=self._depth > 0)
+
+
+event.register("numba:compile", _TellGuard())
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -135,7 +135,7 @@ class _JoinedCounts:
 class Collection(AnnDataMatrix):
     """One of annbatch's collections; InputError if its groups have different genes, or no such layer.
 
-    Of the genes it has the var of its first group.
+    Its genes are those of the var of its first group.
     """
 
     format = "zarr (annbatch's collection of AnnData)"

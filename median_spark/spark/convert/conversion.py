@@ -207,7 +207,7 @@ class Conversion:
     def _not_seen(self, left: list[str]) -> EngineError:
         return EngineError(
             f"{self._table.location}: the workers have read all cells, but of {counted(len(left), 'source')} "
-            f"({listed(left, 3)}) what they wrote is not to be seen from here: this must be one folder for the "
+            f"({listed(left, 3)}) what they wrote is not visible to the driver: this must be one folder for the "
             "driver and every worker, on a shared disk, or a URI such as s3://bucket/folder"
         )
 

@@ -86,7 +86,7 @@ def convert(
     Returns
     -------
     ConversionSummary
-        What is in the table now, and what is not.
+        Contents of the table now, and what is missing.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class CountTable:
     zeros
         Number of counts of 0.
     whole
-        Whether all counts are whole numbers.
+        True if all counts are whole numbers.
     state
         Number of `rows`, and a hash that does not depend on their order.
     """

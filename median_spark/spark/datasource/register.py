@@ -19,7 +19,7 @@ def register_formats(spark: SparkSession) -> None:
     Parameters
     ----------
     spark : SparkSession
-        Of Spark 4 or newer, classic or Connect; its Python workers must have this package.
+        Session of Spark 4 or newer, classic or Connect; its Python workers must have this package.
 
     Raises
     ------

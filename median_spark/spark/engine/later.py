@@ -17,7 +17,7 @@ class LaterSession:
     start
         Called once, when the session is first asked for.
     pending
-        Whether that takes seconds, during which this machine has a core to spare.
+        True if that takes seconds, during which this machine has a core to spare.
     """
 
     def __init__(self, start: Callable[[], SparkSession], *, pending: bool) -> None:

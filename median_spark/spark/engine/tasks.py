@@ -112,9 +112,9 @@ def collect(frame: DataFrame, schema: pa.Schema, what: str, description: str | N
     schema
         Schema of the rows. Where it has a column ``error``, tasks yield what is wrong with the data as rows of it.
     what
-        What is being done, for errors.
+        Name of the work, for errors.
     description
-        What Spark's own pages say about the job, see `job_description`; by default `what`.
+        Text on Spark's own pages about the job, see `job_description`; by default `what`.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from median_spark.results import (
     figures_of,
     provenance_of,
     read_medians_of_groups,
+    removal_notes,
     write_result,
 )
 from median_spark.spark.engine.session import active_session
@@ -61,7 +62,7 @@ def medians(
     options : MedianOptions, optional
         How medians are computed.
     outputs : ResultOptions, optional
-        What is written besides.
+        Files to write besides.
     overwrite : bool
         Replace an existing result, and digest pickles of the same sources.
     progress : ProgressReporter, optional
@@ -110,7 +111,8 @@ def execute_medians(
         if outputs.geneformer.dictionary_of is not None:
             check_group(outputs.geneformer.dictionary_of, cells.columns, cells.groups)
         repeated = repeated_cells(cells.records)
-        for note in (*cells.notes, *_sources_without_cells(plan, cells), *_few(repeated)):
+        removed = removal_notes(plan.target, groups=bool(outputs.by), stability=plan.options.stability)
+        for note in (*cells.notes, *_sources_without_cells(plan, cells), *_few(repeated), *removed):
             progress.note(note)
         shared, local = stack.enter_context(staged(plan.target)) if outputs.by else (None, None)
         corpus = job.medians_of(cells, shared, stability=plan.options.stability)

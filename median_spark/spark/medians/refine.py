@@ -71,7 +71,7 @@ def exact_medians(
     plan_for
         Cuts the same parts into sweeps over some genes only, for later rounds.
     work
-        What was done about groups when the values were digested.
+        Treatment of groups when the values were digested.
 
     Raises
     ------

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
 
 import median_spark
+from median_spark.matrices.loops import jit
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +98,18 @@ def test_beside_the_package_where_that_can_be_written(package, loom, counts, tmp
     assert_read(read(package, loom, tmp_path, nowhere), counts)
     assert any("scatter" in name for name in compiled_in(package / "matrices" / "loops" / "__pycache__"))
     assert not private.exists()
+
+
+def add_one(number):
+    return number + 1
+
+
+def test_the_guard_is_told_while_a_loop_is_compiled_and_not_while_it_runs(monkeypatch):
+    told = []
+    monkeypatch.setattr(jit, "compiling", lambda *, begins: told.append(begins))
+    loop = numba.njit(add_one)
+    assert (loop(1), told) == (2, [True, False])
+    assert (loop(2), told) == (3, [True, False])
 
 
 def test_with_the_user_where_the_package_is_read_only(package, loom, counts, tmp_path, private):

@@ -25,6 +25,7 @@ from median_spark import (
     MedianOptions,
     ReadOptions,
     ResultOptions,
+    SilentProgress,
     convert,
     medians,
     read_gene_table,
@@ -203,11 +204,28 @@ def test_the_rest_of_the_result_does_not_depend_on_it(spark, expression, result,
     assert "groups_apart" not in read_summary(str(tmp_path / "r")).as_json()
 
 
+def test_a_result_without_groups_says_that_it_removes_those_of_the_one_before(spark, expression, tmp_path):
+    notes = []
+
+    class Told(SilentProgress):
+        def note(self, text):
+            notes.append(text)
+
+    for outputs in (ResultOptions(by=("source",)), ResultOptions(by=("source",)), None, None):
+        target = str(tmp_path / "r")
+        medians(expression, target, spark=spark, outputs=outputs, overwrite=True, progress=Told())
+    assert notes == [
+        "note: this run without --by removes 'by_group.parquet', 'groups.parquet', 'groups.csv' of the existing result "
+        f"in {target}"
+    ]
+    assert not (tmp_path / "r" / "groups.csv").exists()
+
+
 def test_a_plate_based_source_among_droplets_is_warned_about(spark, tmp_path, capsys):
     corpus = plate_among(tmp_path / "corpus")
     assert main(["run", str(corpus), "--out", str(tmp_path / "out"), "--by", "source"]) == 0
     said = capsys.readouterr().out
-    assert "warning       1 of 6 sources stands apart" in said
+    assert "warning       1 of 6 sources stands apart ('plate/s'), as plate-based studies do" in said
     assert "the published advice is not to mix such platforms" in said
     assert read_summary(str(tmp_path / "out" / "medians")).groups_apart == ["plate/s"]
     rows = {row["source"]: row for row in pq.read_table(tmp_path / "out" / "medians" / "groups.parquet").to_pylist()}
