@@ -47,10 +47,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def spark():
-    """A local session of two cores, started when the first test asks for it."""
-    from median_spark.spark.engine.session import spark_session
+    """A local session of two cores, started when the first test asks for it.
 
-    with spark_session("local[2]") as session:
+    Its JVM does not compile much, and its shuffles have few partitions: tests have few rows.
+    """
+    from median_spark.spark.engine.session import session_with_classes
+
+    with session_with_classes(None, "local[2]", tables_only=True) as session:
+        session.conf.set("spark.sql.shuffle.partitions", "3")
         yield session
 
 
