@@ -6,18 +6,21 @@ DEMO := demo
 STORES ?= gs or abfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup java run test test-slow test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-stores test-yarn test-lakes test-notebook test-matrix \
+.PHONY: help setup java run test test-slow test-all test-seeds fuzz test-cluster test-standalone test-connect test-s3 test-stores test-yarn test-lakes test-notebook test-matrix \
   package docs lint bench bench-full clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-setup: $(VENV)/.ready  ## Install median_spark and its tools into .venv, and let Spark start fast
+setup: $(VENV)/.classes  ## Install median_spark and its tools into .venv, and let Spark start fast
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s: name another with make PYTHON=python3.11" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[spark,dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[spark,dev,docs]'
+	@touch $@
+
+$(VENV)/.classes: $(VENV)/.ready
 	@$(BIN)/python -m median_spark.spark.make_class_archive || true
 	@touch $@
 
@@ -28,12 +31,15 @@ run: java setup  ## Write a demo corpus to demo/corpus and compute its medians i
 	@test -d $(DEMO)/corpus/database2 || { rm -rf $(DEMO)/corpus; $(BIN)/median-spark demo --quiet --out $(DEMO)/corpus; }
 	$(BIN)/median-spark run $(DEMO)/corpus --gene-table $(DEMO)/corpus/gene_info_table.csv --out $(DEMO)/result
 
-# Files are begun in the order of tests/conftest.py: those that start Spark first, for they take longest.
+# Files are begun in the order of tests/conftest.py: those that take longest first.
 test: java setup  ## Run the tests that are quick and need no cluster
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not cluster"
 
 test-slow: java setup  ## Run the slow tests: kills, compiled code, real data, and all variants and examples of what make test tries once
 	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow and not cluster" --durations 12
+
+test-all: java setup  ## Run both in one go, which starts Spark and tries properties once
+	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not cluster" --durations 12
 
 test-seeds: setup  ## Run tests without Spark on five new seeds, in random order, elsewhere, on an older processor (20 minutes)
 	$(BIN)/python tests/seeds.py $(SEEDS)
@@ -68,14 +74,14 @@ test-notebook: java setup  ## The notebook, and the configurations of platforms
 test-matrix: java setup  ## Other versions of Spark and numpy, each in an environment of its own in .venvs (slow; LEGS='spark-3.5' for one)
 	$(BIN)/python tests/matrix/matrix.py --environments .venvs $(LEGS)
 
-package: setup  ## Build wheel and source distribution into dist/, and an archive of all that a bare Spark worker lacks
+package: $(VENV)/.ready  ## Build wheel and source distribution into dist/, and an archive of all that a bare Spark worker lacks
 	$(BIN)/python conf/package/pack.py
 	$(BIN)/twine check --strict dist/*.whl dist/median_spark-$$($(BIN)/python -c 'import median_spark; print(median_spark.__version__)').tar.gz
 
-docs: setup  ## Build the documentation site into site/
+docs: $(VENV)/.ready  ## Build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lint: setup docs  ## Check style (ruff), types (mypy), the layers of imports (import-linter) and the site (mkdocs)
+lint: docs  ## Check style (ruff), types (mypy), the layers of imports (import-linter) and the site (mkdocs)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

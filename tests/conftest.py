@@ -33,24 +33,31 @@ settings.load_profile(PROFILE)
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects what -m does not name
 def pytest_collection_modifyitems(items):
-    """Take properties for slow tests where they are tried on all examples, and begin files that start Spark first.
+    """Take properties for slow tests where they are tried on all examples, and begin files that take longest first.
 
-    The last file to be begun must not keep one process busy by itself.
+    Those are the ones with slow tests that start Spark, then others that start it. The last file to be begun must not
+    keep one process busy by itself.
     """
     if PROFILE == "all":
         for item in items:
             if getattr(item, "obj", None) is not None and is_hypothesis_test(item.obj):
                 item.add_marker("slow")
-    long = {item.path for item in items if item.get_closest_marker("spark")}
-    items.sort(key=lambda item: item.path not in long)
+    on_spark = [item for item in items if item.get_closest_marker("spark")]
+    long = {item.path for item in on_spark}
+    longest = {item.path for item in on_spark if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in longest, item.path not in long))
 
 
 @pytest.fixture(scope="session")
 def spark():
-    """A local session of two cores, started when the first test asks for it."""
-    from median_spark.spark.engine.session import spark_session
+    """A local session of two cores, started when the first test asks for it.
 
-    with spark_session("local[2]") as session:
+    Its JVM does not compile much, and its shuffles have few partitions: tests have few rows.
+    """
+    from median_spark.spark.engine.session import session_with_classes
+
+    with session_with_classes(None, "local[2]", tables_only=True) as session:
+        session.conf.set("spark.sql.shuffle.partitions", "3")
         yield session
 
 

@@ -139,7 +139,7 @@ class TestABrokenOutput:
     def test_leaves_the_status_of_what_fails(self, command, how, arguments):
         assert broken(how, command, *arguments)[0] == 2
 
-    @pytest.mark.parametrize("arguments", [["inspect", "nowhere.loom"], ["fly"]])
+    @pytest.mark.parametrize("arguments", [["inspect", "nowhere.loom"], pytest.param(["fly"], marks=pytest.mark.slow)])
     def test_leaves_the_status_of_what_fails_also_if_all_is_closed(self, tmp_path, arguments):
         assert shell(CLOSED["all closed"], *arguments, cwd=tmp_path).returncode == 2
 

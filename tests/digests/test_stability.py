@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from corpora import GENES, write_corpus
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from median_spark.digests import PACKED_SCHEMA, digest_sweep, merge_batches
 from median_spark.digests.stability import (
     FRACTIONS,
@@ -107,7 +108,7 @@ class TestSubsets:
 
 class TestSketches:
     @given(st.integers(0, 1_000))
-    @settings(max_examples=20, deadline=None)
+    @examples(20)
     def test_of_several_bundles_merge_to_the_same_bytes(self, seed):
         rng = np.random.default_rng(seed)
         genes = random_genes(seed, genes=5, most=200)

@@ -220,7 +220,7 @@ def test_memory_is_limited(guard, step):
 def test_limits_are_those_of_each_call(guard):
     with pytest.raises(LostError, match="more than 1 s"):
         guard.call(loop, limits=Limits(processor_seconds=1))
-    assert guard.call(burn, 2.5, limits=Limits(processor_seconds=30)) == "done"
+    assert guard.call(burn, 1.5, limits=Limits(processor_seconds=30)) == "done"
 
 
 def burn(seconds):

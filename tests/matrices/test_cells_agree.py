@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 import tiledbsoma
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from looms import random_counts
 from parquets import write_lists, write_long
@@ -17,6 +17,7 @@ from somas import write_soma
 from tenx import write_tenx_h5
 from triples import write_parse
 
+from examples import examples
 from median_spark.genes import read_gene_table
 from median_spark.matrices import AttributeNames, ReadOptions, Unit, values_of
 
@@ -91,8 +92,8 @@ def in_anndata(obs):
     return anndata.AnnData(scipy.sparse.csr_matrix(COUNTS.T), obs=frame, var=pd.DataFrame(index=IDS))
 
 
-drawn = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-slowly = settings(drawn, max_examples=6)
+drawn = examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slowly = examples(6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CUTS = st.integers(1, CELLS - 1)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import CHOSEN, loom_values
-from reading import assert_same, read
+from reading import NUMBER_TYPES, assert_same, read
 
 from examples import examples
 from median_spark.errors import InputError
@@ -55,7 +55,7 @@ class TestStorage:
         path = write_loom(tmp_path / "study.loom", counts, storage=LAYOUTS[layout])
         assert_same(read(path), loom_values(path)[0])
 
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8"])
+    @pytest.mark.parametrize("dtype", NUMBER_TYPES)
     def test_every_number_type_gives_the_oracle_s_values(self, tmp_path, counts, dtype):
         path = write_loom(tmp_path / "study.loom", counts.astype(dtype))
         assert_same(read(path), loom_values(path)[0])

@@ -22,7 +22,7 @@ from median_spark.spark.run import run
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
-WHOLE_GROUPS, DRIVERS, WORKERS = 10, 8, 32
+WHOLE_GROUPS, DRIVERS, WORKERS = 6, 6, 38
 SOURCES = 8
 BY_TISSUE = ResultOptions(by=("tissue",))
 

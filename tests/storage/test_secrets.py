@@ -29,16 +29,13 @@ def refused(location):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(
-    "secret", [SECRET, f"{SECRET}/x", f"ab/{SECRET}", f"{SECRET}@x", f"{SECRET}?a=b", f"+{SECRET}="]
-)
-@pytest.mark.parametrize("times", [0, 1, 2])
-@pytest.mark.parametrize("slashes", ["//", "/"])
-def test_keys_before_a_host_are_refused(scheme, secret, times, slashes):
-    keys = f"{KEY}:{secret}@"
-    for _ in range(times):
-        keys = quote(keys, safe="")
-    assert "carries no keys" in refused(f"{scheme}:{slashes}{keys}bucket/corpus/study.loom")
+def test_keys_before_a_host_are_refused(scheme):
+    secrets = (SECRET, f"{SECRET}/x", f"ab/{SECRET}", f"{SECRET}@x", f"{SECRET}?a=b", f"+{SECRET}=")
+    for secret, times, slashes in itertools.product(secrets, (0, 1, 2), ("//", "/")):
+        keys = f"{KEY}:{secret}@"
+        for _ in range(times):
+            keys = quote(keys, safe="")
+        assert "carries no keys" in refused(f"{scheme}:{slashes}{keys}bucket/corpus/study.loom")
 
 
 @pytest.mark.parametrize("scheme", ["s3", "S3", "gs", "https"])
@@ -46,14 +43,14 @@ def test_a_key_alone_before_a_host_is_refused(scheme):
     assert "carries no keys" in refused(f"{scheme}://{KEY}@bucket/a.loom")
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("scheme", ["https", "S3", "abfss", "gs"])
 @pytest.mark.parametrize(
     "form", ["?{}={}", "?se=2030&sp=r&{}={}", "?{}={}&se=2030", "#{}={}", "%3F{}%3D{}", "%253F{}%253D{}"]
 )
-def test_a_secret_among_parameters_is_refused(scheme, name, form):
-    said = refused(f"{scheme}://container/a/b.h5ad{form.format(name, SECRET)}")
-    assert said.startswith(f"{scheme}://container/…: a location carries no secret such as ")
+def test_a_secret_among_parameters_is_refused(scheme, form):
+    for name in PARAMETERS:
+        said = refused(f"{scheme}://container/a/b.h5ad{form.format(name, SECRET)}")
+        assert said.startswith(f"{scheme}://container/…: a location carries no secret such as ")
 
 
 @pytest.mark.parametrize(

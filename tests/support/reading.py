@@ -10,6 +10,16 @@ from median_spark.matrices import ReadOptions, Unit, open_matrix, outline, read_
 from median_spark.matrices.cell_filter import passing_cells
 from median_spark.options import Style
 
+USUAL = {"i4", "u2", "f4", ">f8"}
+
+
+def number_types(*names):
+    """Return parameters of number types. Loops are compiled for each, so make test tries only some of all kinds."""
+    return [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in names]
+
+
+NUMBER_TYPES = number_types("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8")
+
 
 def read(path, options=None, cuts=None):
     """Return {gene: (cell numbers, values)} of a matrix, read in its own units or in those between the cuts."""

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from looms import random_counts, with_duplicates, write_loom
 from tables import change_record
 
-from median_spark import MedianOptions, ReadOptions, read_gene_table, run, verify
+from median_spark import MedianOptions, medians, run, verify
 from median_spark.cli import main
 from median_spark.errors import TableError
 
@@ -19,15 +20,21 @@ pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")
-def sound(spark, demo, tmp_path_factory):
-    """A folder with a copy of two sources of the demo corpus and a run of it, and where both are kept."""
+def sound(spark, tmp_path_factory):
+    """A folder with two small sources and a run of them, and where both are kept."""
     folder = tmp_path_factory.mktemp("verification")
+    rng = np.random.default_rng(9)
     for name in ("database1/data/study3", "database2/data/study2"):
-        target = folder / "here" / "corpus" / f"{name}.loom"
-        target.parent.mkdir(parents=True)
-        target.write_bytes((demo / f"{name}.loom").read_bytes())
-    options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
-    run(str(folder / "here" / "corpus"), str(folder / "here" / "out"), spark=spark, reading=options)
+        counts = random_counts(rng, 300, 120, density=0.3)
+        write_loom(
+            folder / "here" / "corpus" / f"{name}.loom",
+            counts,
+            ensembl_id=with_duplicates(300),
+            gene_type=rng.choice(["protein_coding", "miRNA", "lncRNA"], 300).tolist(),
+            filter_pass=rng.integers(0, 2, 120),
+            n_counts=counts.sum(axis=0) + 5.0,
+        )
+    run(str(folder / "here" / "corpus"), str(folder / "here" / "out"), spark=spark)
     shutil.copytree(folder / "here", folder / "kept")
     return folder / "here", folder / "kept"
 
@@ -67,8 +74,9 @@ def rewrite_medians(done, change):
     (done / "medians" / "detected_gene_median_dict.pickle").write_bytes(pickle.dumps(detected))
 
 
-def test_a_sound_result_has_no_differences(done):
-    found = verify(str(done / "expression"), str(done / "medians"), genes=10**6, inputs=True, rows=200)
+def test_a_sound_result_has_no_differences(spark, demo_expression, tmp_path):
+    medians(demo_expression, str(tmp_path / "medians"), spark=spark)
+    found = verify(demo_expression, str(tmp_path / "medians"), genes=10**6, inputs=True, rows=200)
     assert found.differences == []
     assert any("values and cells against the matrices" in line for line in found.compared)
     assert any("what is kept of cells against the matrices" in line for line in found.compared)
@@ -201,7 +209,7 @@ def test_the_command_prints_what_it_compared_and_exits_with_1_on_a_difference(do
     assert "DIFFERENT: medians.parquet: the sum of n_cells is" in capsys.readouterr().out
 
 
-def test_medians_that_are_not_exact_are_compared_by_rank(spark, demo, corpus, tmp_path):
+def test_medians_that_are_not_exact_are_compared_by_rank(spark, corpus, tmp_path):
     run(str(corpus), str(tmp_path / "rough"), spark=spark, options=MedianOptions(exact=False))
     assert differences(tmp_path / "rough") == []
     rewrite_medians(tmp_path / "rough", lambda row: row.update(median=row["max"]))

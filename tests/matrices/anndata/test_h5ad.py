@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
-from reading import assert_same, read
+from reading import NUMBER_TYPES, assert_same, read
 
 from examples import examples
 from median_spark.cli import main
@@ -73,7 +73,7 @@ class TestStorage:
         path = write_h5ad(tmp_path / "study.h5ad", counts, kind, storage=storage, ensembl_id=with_duplicates(GENES))
         assert_same(read(path), expected)
 
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8"])
+    @pytest.mark.parametrize("dtype", NUMBER_TYPES)
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_number_type_gives_the_values_of_the_loom(self, tmp_path, counts, expected, kind, dtype):
         path = write_h5ad(tmp_path / "study.h5ad", counts.astype(dtype), kind, ensembl_id=with_duplicates(GENES))

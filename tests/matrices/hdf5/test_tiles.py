@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from oracle import loom_values
-from reading import assert_same
+from reading import assert_same, number_types
 from reading import read as read_loom
 
 from examples import examples
@@ -237,8 +237,11 @@ class TestShapes:
         assert_reads(path, counts, chosen, first, last, taken)
 
 
+PLAIN_TYPES = number_types("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+
+
 class TestNumbers:
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"])
+    @pytest.mark.parametrize("dtype", PLAIN_TYPES)
     def test_every_plain_type_goes_by_tiles(self, tmp_path, counts, dtype):
         path = write_loom(tmp_path / "s.loom", counts.astype(dtype), storage=TILES)
         assert by_tiles(path)
@@ -252,7 +255,7 @@ class TestNumbers:
         assert_reads_everywhere(path, counts.astype(dtype))
 
     @pytest.mark.parametrize("way", [TILES, {"chunks": (16, 16), "compression": "lzf"}], ids=["tiles", "h5py"])
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"])
+    @pytest.mark.parametrize("dtype", PLAIN_TYPES)
     def test_largest_and_smallest(self, tmp_path, counts, dtype, way):
         limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
         extreme = counts.astype(dtype)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import random_counts, with_duplicates, write_loom
 from oracle import loom_values
-from reading import assert_same, read
+from reading import NUMBER_TYPES, assert_same, read
 from zarrs import VERSIONS, chunk_files, copy_h5ad, write_zarr
 
 from examples import examples
@@ -70,7 +70,7 @@ class TestStorage:
         )
         assert_same(read(path, cuts=[5]), expected)
 
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8"])
+    @pytest.mark.parametrize("dtype", NUMBER_TYPES)
     @pytest.mark.parametrize("version", VERSIONS)
     @pytest.mark.parametrize("kind", ["csr", "dense"])
     def test_every_number_type_gives_the_values_of_the_loom(self, tmp_path, counts, expected, kind, version, dtype):

@@ -88,9 +88,10 @@ def test_a_conversion_and_inspect_say_the_same(spark, corpus, tmp_path, capsys):
     files = {str(path) for path in corpus.iterdir()}
     failed = {failure.path: failure.as_json()["reason"] for failure in done.failures}
     assert set(failed) == {path for path in files if not path.endswith(("good.loom", "fine.h5ad"))}
-    assert failed == {path: examine(path).problem.worded(Style.FLAGS) for path in failed}
+    problems = {path: examine(path).problem for path in failed}
+    assert failed == {path: problem.worded(Style.FLAGS) for path, problem in problems.items()}
     assert {failure.path: failure.reason for failure in done.failures} == {
-        path: str(examine(path).problem) for path in failed
+        path: str(problem) for path, problem in problems.items()
     }
     capsys.readouterr()
     for path in sorted(files):

@@ -6,11 +6,8 @@ from median_spark.spark.dataframe import gene_medians as frames_module
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_shuffle_partitions(spark):
-    """Spare these tests the hundreds of empty tasks that Spark would run beside each of theirs."""
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "3")
+def few_merge_partitions():
+    """Spare these tests the empty tasks that Spark would run beside each of theirs."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(frames_module, "_MERGE_PARTITIONS", 2)
         yield
-    spark.conf.set("spark.sql.shuffle.partitions", before)

@@ -80,6 +80,7 @@ for _ in range(2):
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_one_session_after_another_in_one_process():
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", TWO_SESSIONS]

@@ -40,13 +40,19 @@ def truth(demo_values):
     return demo_values
 
 
+@pytest.fixture(scope="module")
+def whole(spark, demo_expression):
+    """The medians of the demo corpus in one bundle."""
+    return table_medians(demo_expression, spark=spark)
+
+
 def by_gene(found):
     return {row["gene"]: row for row in found.table.to_pylist()}
 
 
-def test_counts_of_cells_and_sources_equal_the_oracle(spark, expression, truth, demo):
+def test_counts_of_cells_and_sources_equal_the_oracle(whole, truth, demo):
     values, sources = truth
-    found = by_gene(table_medians(expression, spark=spark))
+    found = by_gene(whole)
     assert list(found) == universe([], read_types(demo / "gene_info_table.csv"))
     assert {gene: row["n_cells"] for gene, row in found.items() if row["n_cells"]} == {
         g: len(v) for g, v in values.items()
@@ -54,9 +60,9 @@ def test_counts_of_cells_and_sources_equal_the_oracle(spark, expression, truth, 
     assert {gene: row["n_sources"] for gene, row in found.items() if row["n_sources"]} == sources
 
 
-def test_digest_medians_are_exact_for_genes_with_few_values_and_close_for_others(spark, expression, truth):
+def test_digest_medians_are_exact_for_genes_with_few_values_and_close_for_others(whole, truth):
     values, _ = truth
-    found = by_gene(table_medians(expression, spark=spark))
+    found = by_gene(whole)
     few = [gene for gene, of_gene in values.items() if len(of_gene) <= 100]
     many = [gene for gene, of_gene in values.items() if len(of_gene) > 1000]
     assert len(few) > 100
@@ -66,9 +72,9 @@ def test_digest_medians_are_exact_for_genes_with_few_values_and_close_for_others
     assert np.percentile(errors, 95) < 0.005
 
 
-def test_extremes_are_exact_and_quantiles_in_order(spark, expression, truth):
+def test_extremes_are_exact_and_quantiles_in_order(whole, truth):
     values, _ = truth
-    for gene, row in by_gene(table_medians(expression, spark=spark)).items():
+    for gene, row in by_gene(whole).items():
         if row["n_cells"]:
             assert (row["min"], row["max"]) == (values[gene].min(), values[gene].max())
             ordered = [row[name] for name in ("min", "q05", "q25", "median", "q75", "q95", "max")]
@@ -102,16 +108,15 @@ def test_several_bundles_merge_to_all_values(spark, expression, truth, window_ro
     assert np.percentile(errors, 95) < 0.005
 
 
-@pytest.mark.parametrize(
-    "window_rows", [pytest.param(200_000, marks=pytest.mark.slow), 60_000, pytest.param(1, marks=pytest.mark.slow)]
-)
-def test_exact_medians_do_not_depend_on_the_window(spark, expression, window_rows):
+@pytest.mark.slow
+@pytest.mark.parametrize("window_rows", [200_000, 60_000, 1])
+def test_exact_medians_do_not_depend_on_the_window(spark, expression, whole, window_rows):
     assert bundles(expression, WINDOW_ROWS) == 1 < bundles(expression, window_rows)
-    whole = table_medians(expression, spark=spark).table
+    expected = whole.table
     found = table_medians(expression, spark=spark, options=MedianOptions(window_rows=window_rows)).table
     for name in ("gene", "median", "n_cells", "n_sources", "min", "max"):
-        assert found[name].equals(whole[name])
-    assert found["median"].drop_null().to_numpy().tobytes() == whole["median"].drop_null().to_numpy().tobytes()
+        assert found[name].equals(expected[name])
+    assert found["median"].drop_null().to_numpy().tobytes() == expected["median"].drop_null().to_numpy().tobytes()
 
 
 def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, truth):
@@ -127,16 +132,16 @@ def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, tru
             assert off <= max(0.01 * len(ordered), 1)  # a cluster at the median is pi / 400 of all values
 
 
-def test_digests_of_one_bundle_do_not_depend_on_how_sources_are_cut(spark, demo, expression, tmp_path):
+def test_digests_of_one_bundle_do_not_depend_on_how_sources_are_cut(spark, demo, expression, whole, tmp_path):
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
     convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options, options=ConvertOptions(unit_entries=20_000))
-    cut, whole = (
+    cut, uncut = (
         sum(len(record.parts) for record in open_table(str(x)).sources()) for x in (tmp_path / "x", expression)
     )
-    assert cut > 2 * whole
-    one, other = (table_medians(str(x), spark=spark) for x in (expression, tmp_path / "x"))
-    assert one.table.equals(other.table)
-    for gene, digest in one.merged.digests.items():
+    assert cut > 2 * uncut
+    other = table_medians(str(tmp_path / "x"), spark=spark)
+    assert whole.table.equals(other.table)
+    for gene, digest in whole.merged.digests.items():
         assert digest.means.tobytes() == other.merged.digests[gene].means.tobytes()
         assert digest.weights.tobytes() == other.merged.digests[gene].weights.tobytes()
 

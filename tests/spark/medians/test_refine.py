@@ -54,7 +54,8 @@ def test_every_median_of_real_looms_is_exact(spark, real_data, tmp_path):
         )
 
 
-@pytest.mark.parametrize("window_rows", [pytest.param(WINDOW_ROWS, marks=pytest.mark.slow), 10_000])
+@pytest.mark.slow
+@pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 10_000])
 def test_values_spread_over_hundreds_of_parts(spark, tmp_path, window_rows):
     counts = random_counts(np.random.default_rng(0), 12, 64 * 220, density=0.6)
     path = write_loom(tmp_path / "wide.loom", counts)
