@@ -77,7 +77,17 @@ def corpus(place, hadoop):
 @pytest.fixture(scope="module")
 def expected(place, corpus):
     """What a local run gives."""
-    command = [sys.executable, "-m", "median_spark", "run", str(corpus), "--out", str(place / "local"), "--by-source"]
+    command = [
+        sys.executable,
+        "-m",
+        "median_spark",
+        "run",
+        str(corpus),
+        "--out",
+        str(place / "local"),
+        "--by",
+        "source",
+    ]
     table = ["--gene-table", str(place / "gene_info_table.csv")]
     subprocess.run([*command, *table, "--master", "local[2]", "--quiet"], check=True)
     return content_anywhere(place / "local" / "medians")
@@ -101,7 +111,7 @@ def test_client_mode_writes_the_same_bytes(hadoop, edge, archive, corpus, expect
         *("--properties-file", "environment/conf/spark-cluster.conf"),
         *("--archives", f"{archive}#environment"),
         *("environment/jobs/run.py", f"{bucket}/corpus", "--gene-table", f"{bucket}/gene_info_table.csv"),
-        *("--by-source", "--out", out),
+        *("--by", "source", "--out", out),
         properties=SMALL,
     ) as job:
         assert job.end() == 0, job.said()[-6000:]
