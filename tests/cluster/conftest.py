@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
+from connect_server import connect_server
 from store_servers import KINDS, store_server
 
 
@@ -10,6 +11,13 @@ from store_servers import KINDS, store_server
 def server(request, tmp_path_factory):
     """A server of a module's own of each kind of store, to which this process's environment leads."""
     with reachable(request.param, tmp_path_factory) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def connect(tmp_path_factory):
+    """A Spark Connect server for all files that want nothing special of it."""
+    with connect_server(tmp_path_factory.mktemp("server")) as running:
         yield running
 
 

@@ -52,9 +52,8 @@ TELL_OF_THE_RUN = {"provenance.json", "sources.parquet", "report.html", "metrics
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with connect_server(tmp_path_factory.mktemp("server")) as found:
-        yield found
+def server(connect):
+    return connect
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from connect_server import connect_server, remote_session
+from connect_server import remote_session
 from h5ads import write_h5ad
 from looms import random_counts, write_loom
 from oracle import loom_values
@@ -27,8 +27,8 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    with connect_server(tmp_path_factory.mktemp("server")) as server, remote_session(server.url) as session:
+def remote(connect):
+    with remote_session(connect.url) as session:
         yield session
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from connect_server import connect_server, remote_session
+from connect_server import remote_session
 from looms import random_counts, write_loom
 
 pytestmark = [pytest.mark.cluster, pytest.mark.notebook]
@@ -20,8 +20,8 @@ LEFT_OUT = ()
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    with connect_server(tmp_path_factory.mktemp("server")) as server, remote_session(server.url) as session:
+def remote(connect):
+    with remote_session(connect.url) as session:
         yield session
 
 

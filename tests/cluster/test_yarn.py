@@ -77,8 +77,18 @@ def corpus(place, hadoop):
 @pytest.fixture(scope="module")
 def expected(place, corpus):
     """What a local run gives."""
-    command = [sys.executable, "-m", "median_spark", "run", str(corpus), "--out", str(place / "local")]
-    table = ["--gene-table", str(place / "gene_info_table.csv"), "--by", "source"]
+    command = [
+        sys.executable,
+        "-m",
+        "median_spark",
+        "run",
+        str(corpus),
+        "--out",
+        str(place / "local"),
+        "--by",
+        "source",
+    ]
+    table = ["--gene-table", str(place / "gene_info_table.csv")]
     subprocess.run([*command, *table, "--master", "local[2]", "--quiet"], check=True)
     return content_anywhere(place / "local" / "medians")
 

@@ -99,12 +99,12 @@ def test_tasks_read_ranges_of_cells_and_rows_do_not_depend_on_them(reader, tmp_p
 
 @needs_spark_4
 def test_of_many_sources_each_is_a_task(reader, tmp_path):
-    for number in range(12):
+    for number in range(33):  # of up to 32, each would be cut into units first
         write_loom(tmp_path / "corpus" / f"s{number:02d}.loom", np.full((7, 200), number + 1))
     frame = reader().option("unit_entries", 1).load(str(tmp_path / "corpus"))
     of_task = frame.groupBy("source").agg({"gene": "count"}).toArrow().to_pylist()
-    assert {row["source"]: row["count(gene)"] for row in of_task} == {f"s{n:02d}": 1400 for n in range(12)}
-    assert frame.selectExpr("spark_partition_id() AS task").distinct().count() == 12
+    assert {row["source"]: row["count(gene)"] for row in of_task} == {f"s{n:02d}": 1400 for n in range(33)}
+    assert frame.selectExpr("spark_partition_id() AS task").distinct().count() == 33
 
 
 @needs_spark_4
