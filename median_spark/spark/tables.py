@@ -72,7 +72,12 @@ def write_table(spark: SparkSession, name: str, medians: pa.Table, properties: d
 
 
 def table_properties(summary: ResultSummary, provenance: Provenance, result: str) -> dict[str, str]:
-    """Return what a table says of where its medians come from; all that there is to say is in the result folder."""
+    """Return what a table says of where its medians come from; all that there is to say is in the result folder.
+
+    Choices about the dictionaries, which decide nothing in the table, are left out: Spark shows no property in which
+    it finds the word token.
+    """
+    parameters = {name: value for name, value in provenance.parameters.items() if name != "geneformer"}
     found = {
         _MARK: RESULT_FORMAT_VERSION,
         f"{_PREFIX}version": provenance.software.get("median_spark"),
@@ -86,7 +91,7 @@ def table_properties(summary: ResultSummary, provenance: Provenance, result: str
         f"{_PREFIX}failed_sources": len(summary.failed_sources),
         f"{_PREFIX}cells_passed": summary.cells_passed,
         f"{_PREFIX}values": summary.values,
-        f"{_PREFIX}parameters": json.dumps(provenance.parameters, sort_keys=True),
+        f"{_PREFIX}parameters": json.dumps(parameters, sort_keys=True),
         f"{_PREFIX}software": json.dumps(provenance.software, sort_keys=True),
     }
     return {key: without_secrets(str(value)) for key, value in found.items() if value is not None}

@@ -80,5 +80,6 @@ def test_properties_say_where_medians_come_from(spark, demo_expression, tmp_path
     assert all(name.startswith("median_spark.") and isinstance(value, str) for name, value in found.items())
     assert found["median_spark.expression_state"] == provenance.expression_state
     assert json.loads(found["median_spark.software"])["spark"] == spark.version
+    assert json.loads(found["median_spark.parameters"]) == {"compression": 200, "exact": True}
     assert (found["median_spark.sources"], found["median_spark.medians_are"]) == ("5", "exact")
     assert "secret" not in found["median_spark.result"]
