@@ -323,7 +323,8 @@ class TestCorpus:
         found = fields(tmp_path)
         assert found["matrices"][0].startswith("3, ")
         assert found["inspected"] == ["2 of these, at equal distances in the order of their names"]
-        assert [line.partition(":")[0] for line in found[""]] == ["db1/one", "three"]
+        lines = found["sources"] + found[""]
+        assert [line.partition(":")[0] for line in lines] == ["db1/one", "three"]
 
     def test_one_that_crashes_its_reader_is_named(self, tmp_path, monkeypatch):
         self.write(tmp_path)

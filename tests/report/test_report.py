@@ -599,7 +599,7 @@ class TestPage:
         assert "typical ratio, here to there ÷ 2.00" in found.words
         assert found.words.split("Moved most")[1].split("cells")[1].split()[0] == moved
         assert f"With {result.parent.name}/medians genes in both 54 only here 0 only there 0" in found.words
-        assert "rank correlation (Spearman) of all shared genes 1.000" in found.words
+        assert "rank correlation (Spearman), all shared genes 1.000" in found.words
         there = unpacked(drawn_from(found)["comparisons"][0]["there"], "<f4")
         assert np.isfinite(there).sum() == 50
 
