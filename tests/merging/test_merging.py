@@ -605,7 +605,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as end:
             main(["merge", "--help"])
         assert end.value.code == 0
-        assert "pickles can call nothing" in " ".join(capsys.readouterr().out.split())
+        assert "pickles are read safely" in " ".join(capsys.readouterr().out.split())
 
     def test_loads_no_spark(self, corpus, tmp_path):
         script = (
