@@ -97,8 +97,14 @@ def digest_table(merged: GeneDigests) -> pa.Table:
         "n": [digest.n for digest in digests],
         "min": [digest.min for digest in digests],
         "max": [digest.max for digest in digests],
-        "mean": [digest.means for digest in digests],
-        "weight": [digest.weights for digest in digests],
+        "mean": _lists([digest.means for digest in digests]),
+        "weight": _lists([digest.weights for digest in digests]),
         "compression": [merged.compression] * len(genes),
     }
     return pa.table(columns, schema=DIGESTS_SCHEMA)
+
+
+def _lists(arrays: Sequence[Floats]) -> pa.ListArray:
+    """Return a column of lists, which pyarrow makes slowly of many arrays."""
+    offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), np.concatenate([np.zeros(0), *arrays]))
