@@ -326,6 +326,7 @@ class TestCorpus:
         lines = found["sources"] + found[""]
         assert [line.partition(":")[0] for line in lines] == ["db1/one", "three"]
 
+    @pytest.mark.slow
     def test_one_that_crashes_its_reader_is_named(self, tmp_path, monkeypatch):
         self.write(tmp_path)
         monkeypatch.setattr(corpus_inspection, "_glance", crash)

@@ -122,6 +122,7 @@ def broken(how, command, *arguments):
         return command(*arguments, output=output, errors=full if how == "errors full" else errors)
 
 
+@pytest.mark.slow
 @needs_full
 class TestABrokenOutput:
     @pytest.mark.parametrize("how", BROKEN)
@@ -148,6 +149,7 @@ class TestABrokenOutput:
         assert (status, errors) == (0, b"")
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("arguments", [["inspect", "{loom}"], ["demo", "--out", "{tmp}/demo"], ["--help"]])
 def test_a_full_disk_beneath_standard_output_is_said_and_what_was_made_stays(loom, tmp_path, command, arguments):
@@ -173,6 +175,7 @@ def test_a_run_whose_output_nobody_reads_is_done(loom, tmp_path, script):
     assert not list(tmp_path.glob("spark-warehouse"))
 
 
+@pytest.mark.slow
 class TestAPoorEncoding:
     def test_shows_what_it_lacks_as_an_escape(self, loom, tmp_path):
         texts = ("größe", "× … – ÷", "基因", "🧬")

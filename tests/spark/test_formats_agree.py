@@ -20,6 +20,8 @@ from triples import write_parse, write_tenx
 from median_spark import ConvertOptions, ReadOptions, read_gene_table, run
 from median_spark.geneformer.dictionaries import DICTIONARY_NAMES
 
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
 GENES = 40
 STUDIES = {"a": random_counts(np.random.default_rng(3), GENES, 60, density=0.3),
            "b": random_counts(np.random.default_rng(4), GENES, 25, density=0.6)}  # fmt: skip

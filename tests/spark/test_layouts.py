@@ -101,6 +101,7 @@ def test_one_command_is_enough_and_says_what_was_done(spark, tables, tmp_path, c
     assert "geneformer, 1 source: read without further options" in said
 
 
+@pytest.mark.slow
 def test_a_query_decides_in_all_layouts_and_is_verified(spark, tables, tmp_path):
     (tmp_path / "in").mkdir()
     several = (optimus, tahoe, cellxgene, cellxgene_zarr, census, tenx, parse, tahoe_parquet, count_table)
@@ -191,6 +192,7 @@ def test_a_layout_that_is_insisted_on_fails_the_sources_that_have_another(spark,
     assert (done.converted, [failure.source for failure in done.failures]) == (["plate1_filt"], ["geneformer"])
 
 
+@pytest.mark.slow
 def test_the_reader_of_spark_recognises_layouts_and_takes_queries(spark, tables, tmp_path):
     pytest.importorskip("pyspark.sql.datasource")
     from median_spark import register_formats

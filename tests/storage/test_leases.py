@@ -150,6 +150,7 @@ def test_a_holder_that_could_not_renew_its_claim_in_time_has_lost_it(far, monkey
             right.require()
 
 
+@pytest.mark.slow
 def test_of_many_at_once_never_two_are_inside(far, tmp_path):
     command = [sys.executable, "-c", IN_TURN, far, str(tmp_path / "inside")]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

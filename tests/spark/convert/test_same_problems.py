@@ -13,7 +13,7 @@ from median_spark.cli.main import main
 from median_spark.inspection import examine
 from median_spark.options import Style
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 ROWS, CELLS = 30, 20
 COUNTS = random_counts(np.random.default_rng(5), ROWS, CELLS, density=0.4)

@@ -72,6 +72,7 @@ class Told(SilentProgress):
         yield
 
 
+@pytest.mark.slow
 def test_a_source_that_hangs_fails_and_the_others_are_finished(spark, corpus, tmp_path):
     told = Told()
     done = convert(
@@ -96,6 +97,7 @@ def test_without_skipping_one_sentence_names_the_file(spark, corpus, tmp_path):
         convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(limits=LIMITS))
 
 
+@pytest.mark.slow
 def test_a_source_over_which_the_reader_crashes_fails(spark, corpus, tmp_path):
     """The reader is crashed from outside while it hangs, as HDF5 crashes it over other files."""
     ended = threading.Event()

@@ -143,6 +143,7 @@ COUNTS = st.integers(0, 9) | st.integers(0, 2**40)
 ENTRIES = st.tuples(st.sampled_from(["A", "B", "C"]), st.sampled_from(["c", "d", "e"]), COUNTS)
 
 
+@pytest.mark.slow
 @given(st.lists(ENTRIES, min_size=1, max_size=12), st.booleans(), st.sampled_from([1e4, 1.0, 12345.678]))
 @examples(6)
 def test_any_small_frame(spark, rows, chosen, target_sum):
@@ -252,6 +253,7 @@ def test_rows_that_cannot_be_normalised_are_refused(spark, row, said):
         gene_medians(frame, value_col="n", cell_col="cell", total_col="total", source_col="study")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["digesting", "refining", "counting sources", "looking for changes"])
 @pytest.mark.parametrize("gene", ["B", "C"])
 def test_counts_that_grow_between_two_readings_are_refused(spark, tmp_path, step, gene):

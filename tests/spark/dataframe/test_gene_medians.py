@@ -110,6 +110,7 @@ def test_exact_medians_are_those_of_the_expression_table_to_the_bit(spark, expre
     assert found["median"].to_numpy().tobytes() == of_table["median"].to_numpy().tobytes()
 
 
+@pytest.mark.slow
 def test_what_is_read_off_digests_is_close_to_that_of_the_expression_table(spark, expression, of_table):
     frame = spark.read.parquet(str(expression / "values")).repartition(6)
     found = table_of(gene_medians(frame))
@@ -122,6 +123,7 @@ def test_what_is_read_off_digests_is_close_to_that_of_the_expression_table(spark
     assert 0 < errors.max() < 0.05
 
 
+@pytest.mark.slow
 def test_the_same_partitions_give_the_same_bytes_whatever_the_order_of_rows_in_them(spark, expression):
     frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study3'")
     frame = frame.repartition(5, "cell")
@@ -405,6 +407,7 @@ def random_rows(draw):
     return on_worker
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_another_at_each_reading_is_refused(spark):
     values = random_rows(lambda rng, rows: (["A"] * rows, rng.random(rows) + 1))
     frame = spark.range(5_000).mapInArrow(values, "gene string, value double")

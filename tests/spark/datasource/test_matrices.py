@@ -97,6 +97,7 @@ def test_tasks_read_ranges_of_cells_and_rows_do_not_depend_on_them(reader, tmp_p
     }
 
 
+@pytest.mark.slow
 @needs_spark_4
 def test_of_many_sources_each_is_a_task(reader, tmp_path):
     for number in range(33):  # of up to 32, each would be cut into units first
@@ -213,6 +214,7 @@ def test_options_that_cannot_be_used_are_refused_by_load(reader, corpus, options
         reader().options(**options).load(str(corpus))
 
 
+@pytest.mark.slow
 @needs_spark_4
 def test_paths_that_cannot_be_read_are_refused_by_load(reader, corpus, tmp_path):
     (tmp_path / "note.txt").write_text("dear")

@@ -120,6 +120,7 @@ def test_descriptions_nest(spark):
     assert context.getLocalProperty("spark.job.description") is None
 
 
+@pytest.mark.slow
 def test_jobs_belong_to_the_callers_group_so_that_a_notebook_can_cancel_them(spark, corpus, jobs, tmp_path):
     context = spark.sparkContext
     context.setJobGroup(GROUP, "a cell")

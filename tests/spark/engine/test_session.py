@@ -89,6 +89,7 @@ def test_one_session_after_another_in_one_process():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_an_interrupt_while_spark_starts_leaves_no_jvm(tmp_path):
     write_loom(tmp_path / "corpus" / "study.loom", random_counts(np.random.default_rng(3), 30, 20))

@@ -268,6 +268,7 @@ def test_without_it_several_sources_get_a_hint(spark, tmp_path, capsys):
     assert "--by", "source" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_at_most_five_are_left_out_and_the_others_counted(spark, tmp_path, capsys):
     rng = np.random.default_rng(3)
     for number in range(20):

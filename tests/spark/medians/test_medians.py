@@ -81,6 +81,7 @@ def test_extremes_are_exact_and_quantiles_in_order(whole, truth):
             assert ordered == sorted(ordered)
 
 
+@pytest.mark.slow
 def test_merged_digests_do_not_depend_on_the_shuffle(spark, expression, monkeypatch):
     assert bundles(expression, 40_000) > 2
     found = []
@@ -132,6 +133,7 @@ def test_estimates_of_one_and_of_several_bundles_are_near(spark, expression, tru
             assert off <= max(0.01 * len(ordered), 1)  # a cluster at the median is pi / 400 of all values
 
 
+@pytest.mark.slow
 def test_digests_of_one_bundle_do_not_depend_on_how_sources_are_cut(spark, demo, expression, whole, tmp_path):
     options = ReadOptions(gene_table=read_gene_table(str(demo / "gene_info_table.csv")))
     convert(str(demo), str(tmp_path / "x"), spark=spark, reading=options, options=ConvertOptions(unit_entries=20_000))

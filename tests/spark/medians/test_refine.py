@@ -68,6 +68,7 @@ def test_values_spread_over_hundreds_of_parts(spark, tmp_path, window_rows):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window_rows", [WINDOW_ROWS, 2_000])
 def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_path, window_rows):
     cells = 6_000
@@ -91,6 +92,7 @@ def test_hard_distributions_come_out_right_where_the_digest_does_not(spark, tmp_
     assert abs(first["digest_median"] - 1.0) > 0.3
 
 
+@pytest.mark.slow
 def test_brackets_too_wide_for_memory_are_narrowed_by_counting(spark, tmp_path, monkeypatch):
     from median_spark.exact import queries
     from median_spark.spark.medians import refine
