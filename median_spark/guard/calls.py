@@ -198,7 +198,8 @@ class Guard:
 
     def _wait(self, connection: Connection, limits: Limits, on_slow: Callable[[], None] | None) -> None:
         """Return when there is an answer, or the child is gone."""
-        while not connection.poll(min(_POLL_SECONDS, limits.waiting_seconds)):
+        poll_seconds = min(_POLL_SECONDS, limits.waiting_seconds, limits.processor_seconds / 4)
+        while not connection.poll(poll_seconds):
             waited = time.monotonic() - TIME.unpack_from(self._progress, 0)[0]
             compiles = self._progress[COMPILING]
             if on_slow is not None and not compiles and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2):
