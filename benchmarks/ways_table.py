@@ -17,50 +17,47 @@ from work import Found, Work, figures
 
 @contextlib.contextmanager
 def duckdb_median(values: str) -> Iterator[Work]:
-    with _duckdb(values, "median(value)") as work:
+    with _duckdb(_parquets(values), "SELECT median(value) FROM rows GROUP BY gene") as work:
         yield work
 
 
 @contextlib.contextmanager
 def duckdb_approximate(values: str) -> Iterator[Work]:
-    with _duckdb(values, "approx_quantile(value, 0.5)") as work:
+    with _duckdb(_parquets(values), "SELECT approx_quantile(value, 0.5) FROM rows GROUP BY gene") as work:
         yield work
-
-
-@contextlib.contextmanager
-def _duckdb(values: str, aggregate: str) -> Iterator[Work]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        files = f"read_parquet('{values}/*/*.parquet', hive_partitioning = false)"
-        query = f"SELECT gene, {aggregate} FROM {files} GROUP BY gene"
-        yield lambda: figures(median for _, median in connection.execute(query).fetchall())
 
 
 @contextlib.contextmanager
 def duckdb_by_assay(table: str) -> Iterator[Work]:
     """Give each group's medians: values are joined with their cells."""
-    with _duckdb_with_cells(table, "SELECT gene, assay, median(value) FROM rows GROUP BY gene, assay") as work:
+    with _duckdb(_with_cells(table), "SELECT median(value) FROM rows GROUP BY gene, assay") as work:
         yield work
 
 
 @contextlib.contextmanager
 def duckdb_of_cells(table: str) -> Iterator[Work]:
     """Give the medians of half of the cells."""
-    with _duckdb_with_cells(table, "SELECT gene, median(value) FROM rows WHERE is_primary_data GROUP BY gene") as work:
+    with _duckdb(_with_cells(table), "SELECT median(value) FROM rows WHERE is_primary_data GROUP BY gene") as work:
         yield work
 
 
+def _parquets(folder: str, *, sources: bool = False) -> str:
+    return f"read_parquet('{folder}/*/*.parquet', hive_partitioning = {str(sources).lower()})"
+
+
+def _with_cells(table: str) -> str:
+    values, cells = (_parquets(f"{table}/{name}", sources=True) for name in ("values", "cells"))
+    return f"{values} AS v JOIN {cells} AS c USING (source, cell)"
+
+
 @contextlib.contextmanager
-def _duckdb_with_cells(table: str, query: str) -> Iterator[Work]:
+def _duckdb(rows: str, query: str) -> Iterator[Work]:
+    """Give a query whose rows each have a median."""
     import duckdb
 
-    values, cells = (
-        f"read_parquet('{table}/{name}/*/*.parquet', hive_partitioning = true)" for name in ("values", "cells")
-    )
     with duckdb.connect() as connection:
-        connection.execute(f"CREATE VIEW rows AS SELECT * FROM {values} AS v JOIN {cells} AS c USING (source, cell)")
-        yield lambda: figures(row[-1] for row in connection.execute(query).fetchall())
+        connection.execute(f"CREATE VIEW rows AS SELECT * FROM {rows}")
+        yield lambda: figures(median for (median,) in connection.execute(query).fetchall())
 
 
 @contextlib.contextmanager

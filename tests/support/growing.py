@@ -23,7 +23,7 @@ class AtStep(SilentProgress):
 
 
 class GrowingRows:
-    """Rows in a file that every reading of their DataFrame opens anew."""
+    """Rows in a file that is opened again each time their DataFrame is read."""
 
     def __init__(self, folder, rows):
         self.path = str(folder / "rows.pickle")
