@@ -27,15 +27,18 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
+def write_study(path, rng, cells):
+    """Write a loom of cells of two tissues."""
+    write_loom(path, random_counts(rng, 2_000, cells, 0.2), col_tissue=rng.choice(["liver", "lung"], cells).tolist())
+
+
 @pytest.fixture(scope="module")
 def corpus(place, server):
     """Looms of two depths in a folder, a gene table, and the same in the store; returns the folder."""
     rng = np.random.default_rng(21)
     for number in range(SOURCES):
         path = place / "corpus" / f"lab{number % 2}/study{number}.loom"
-        write_loom(
-            path, random_counts(rng, 2_000, 1_200, 0.2), col_tissue=rng.choice(["liver", "lung"], 1_200).tolist()
-        )
+        write_study(path, rng, 1_200)
     lines = [f"ENSG{number:011d},protein_coding" for number in range(0, 2_000, 2)]
     (place / "corpus" / "genes.csv").write_text("\n".join(["ensembl_id,gene_type", *lines]) + "\n")
     for path in (place / "corpus").rglob("*.*"):
@@ -157,7 +160,7 @@ def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(serv
     large, scratch = place / "large", place / "scratch"
     scratch.mkdir(exist_ok=True)
     # Large enough to be read for seconds: what is small is looked at and converted in no time.
-    write_loom(large / "study.loom", random_counts(np.random.default_rng(22), 2_000, 12_000, 0.2))
+    write_study(large / "study.loom", np.random.default_rng(22), 12_000)
     (large / "genes.csv").write_bytes((corpus / "genes.csv").read_bytes())
     for path in large.iterdir():
         storage.write_bytes(f"{server.bucket}/large/{path.name}", path.read_bytes())
