@@ -1,5 +1,6 @@
 """The log file of the command line: what is said, with times, whatever the console shows."""
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is logging's)
         del record
-        LOGGER.removeHandler(self)
         reason = sys.exception()
+        _end(self)
         problem = getattr(reason, "strerror", None) or reason
         stream = TolerantStream(sys.stderr)
         stream.write(f"warning: {self.baseFilename}: the log file cannot be written ({problem}); the work goes on\n")
@@ -57,7 +58,13 @@ def log(level: int, text: str) -> None:
 
 def close_log() -> None:
     """Close the log file, if there is one."""
-    for handler in [handler for handler in LOGGER.handlers if isinstance(handler, _LogFile)]:
-        LOGGER.removeHandler(handler)
+    for handler in LOGGER.handlers[:]:
+        if isinstance(handler, _LogFile):
+            _end(handler)
+
+
+def _end(handler: _LogFile) -> None:
+    LOGGER.removeHandler(handler)
+    LOGGER.propagate = True
+    with contextlib.suppress(OSError):  # what could not be written before cannot be written now
         handler.close()
-        LOGGER.propagate = True

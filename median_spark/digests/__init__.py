@@ -14,6 +14,7 @@ from median_spark.digests.crick import from_crick as from_crick
 from median_spark.digests.crick import medians_of as medians_of
 from median_spark.digests.crick import merge_digests as merge_digests
 from median_spark.digests.crick import quantiles_of as quantiles_of
+from median_spark.digests.crick import quantiles_of_centroids as quantiles_of_centroids
 from median_spark.digests.crick import rank_error as rank_error
 from median_spark.digests.crick import to_cricks as to_cricks
 from median_spark.digests.files import PICKLE_ENDING as PICKLE_ENDING

@@ -132,39 +132,64 @@ def merge_digests(digests: Sequence[Digest], compression: float) -> Digest:
 
 
 def quantiles_of(digests: Sequence[Digest], q: npt.ArrayLike) -> Floats:
-    """Return quantiles of each digest as crick reads them off, bit for bit.
+    """Return quantiles of each digest as crick reads them off, bit for bit; see `quantiles_of_centroids`.
+
+    `digests` each have a value. Returns shape (quantiles, digests).
+    """
+    if not digests:
+        return np.zeros((len(np.asarray(q)), 0), dtype=np.float64)
+    return quantiles_of_centroids(
+        np.array([len(digest.means) for digest in digests]),
+        np.concatenate([digest.means for digest in digests]),
+        np.concatenate([digest.weights for digest in digests]),
+        np.array([digest.min for digest in digests]),
+        np.array([digest.max for digest in digests]),
+        q,
+    )
+
+
+def quantiles_of_centroids(
+    sizes: Ints, means: Floats, weights: Floats, least: Floats, most: Floats, q: npt.ArrayLike
+) -> Floats:
+    """Return quantiles of digests whose centroids lie one after the other.
 
     crick interpolates between the means of centroids, each of which lies in the middle of its weight
-    (``tdigest_quantile`` of crick 0.0.8). One call here serves all genes: `digests` each have a value, `q` has shape
-    (quantiles, 1) or (quantiles, digests) and lies between 0 and 1, both excluded. Returns shape (quantiles, digests).
+    (``tdigest_quantile`` of crick 0.0.8). One call here serves all genes.
+
+    Parameters
+    ----------
+    sizes
+        Number of centroids of each digest, at least one, shape (digests,).
+    means, weights
+        Of all centroids, shape (centroids,); weights are whole numbers.
+    least, most
+        Smallest and largest value of each digest, shape (digests,).
+    q
+        Quantiles between 0 and 1, both excluded, shape (quantiles, 1) or (quantiles, digests).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (quantiles, digests), float64.
     """
     wanted = np.asarray(q, dtype=np.float64)
-    if not digests:
-        return np.zeros((len(wanted), 0), dtype=np.float64)
-    sizes = np.array([len(digest.means) for digest in digests])
-    means = np.concatenate([digest.means for digest in digests])
-    weights = np.concatenate([digest.weights for digest in digests])
-    n = np.array([digest.n for digest in digests], dtype=np.float64)
     end = np.cumsum(sizes)
     begin = end - sizes
     # Weights are whole numbers, so that sums over all digests and their differences are exact.
-    middles = np.cumsum(weights)
-    middles -= weights
-    middles -= np.repeat(middles[begin], sizes)
-    middles += weights / 2
-    quantiles = np.empty((len(wanted), len(digests)), dtype=np.float64)
+    up_to = np.cumsum(weights)
+    middles = up_to - weights / 2
+    before = up_to[begin] - weights[begin]  # of each digest: the weight of all digests before it
+    n = up_to[end - 1] - before
+    quantiles = np.empty((len(wanted), len(sizes)), dtype=np.float64)
     for row, index in zip(quantiles, wanted * n, strict=True):
-        # Bisection in every digest at once: the first middle that is not below the index.
-        low, high = begin.copy(), end.copy()
-        while np.any(low < high):
-            middle = (low + high) // 2
-            below = (low < high) & (middles[np.minimum(middle, end - 1)] < index)
-            high = np.where((low < high) & ~below, middle, high)
-            low = np.where(below, middle + 1, low)
-        at_first, at_last = low == begin, low == end
-        left, right = np.maximum(low - 1, begin), np.minimum(low, end - 1)
-        x0, y0 = np.where(at_first, 0.0, middles[left]), np.where(at_first, [d.min for d in digests], means[left])
-        x1, y1 = np.where(at_last, n, middles[right]), np.where(at_last, [d.max for d in digests], means[right])
+        # The first middle that is not below the index. The sum rounds, so that the place may be one beside it.
+        place = np.clip(np.searchsorted(middles, before + index), begin, end)
+        place -= (place > begin) & (middles[np.maximum(place - 1, begin)] - before >= index)
+        place += (place < end) & (middles[np.minimum(place, end - 1)] - before < index)
+        at_first, at_last = place == begin, place == end
+        left, right = np.maximum(place - 1, begin), np.minimum(place, end - 1)
+        x0, y0 = np.where(at_first, 0.0, middles[left] - before), np.where(at_first, least, means[left])
+        x1, y1 = np.where(at_last, n, middles[right] - before), np.where(at_last, most, means[right])
         row[:] = np.where(sizes == 1, means[begin], y0 + (index - x0) * (y1 - y0) / (x1 - x0))
     return quantiles
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from median_spark.digests import quantiles_of_centroids
+
 FloatArray = npt.NDArray[np.float64]
 
 LEVELS: FloatArray = np.concatenate([[0, 0.005, 0.01, 0.025], np.arange(2, 39) / 40, [0.975, 0.99, 0.995, 1]]).astype(
@@ -70,34 +72,23 @@ def _log_edge(step: int, bins_per_decade: int) -> float:
 
 
 def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:
-    """Return quantiles of every digest.
+    """Return quantiles of every digest as crick has them.
 
     Digests have the columns n, min, max, mean and weight, and at least one centroid each; levels ascend between 0 and
-    1; the result has the shape (digests, levels). Quantiles are those of crick: each centroid's mean is at the middle
-    of its weight, the smallest and largest value are at the ends, and straight lines connect them. All digests are laid
-    end to end on one axis, two units apart, so that one interpolation serves them all.
+    1, which are the smallest and the largest value; the result has the shape (digests, levels).
     """
     wanted = np.asarray(levels, dtype=np.float64)
-    genes = len(digests)
-    if not genes:
-        return np.zeros((0, len(wanted)), dtype=np.float64)
+    found = np.empty((len(digests), len(wanted)), dtype=np.float64)
+    if not len(digests):
+        return found
     means, weights = (digests[name].combine_chunks() for name in ("mean", "weight"))
     sizes = means.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    n = digests["n"].to_numpy().astype(np.float64)
-    gene = np.repeat(np.arange(genes), sizes)
-    weight = weights.flatten().to_numpy()
-    end = np.cumsum(weight)  # of whole numbers, so that their differences are exact
-    begin = np.concatenate([[0.0], end[np.cumsum(sizes)[:-1] - 1]])
-    inside = np.arange(len(gene)) + 2 * gene + 1  # each gene's centroids stand between its smallest and largest value
-    first = np.cumsum(sizes) - sizes + 2 * np.arange(genes)
-    last = first + sizes + 1
-    place, value = np.empty((2, len(gene) + 2 * genes), dtype=np.float64)
-    place[inside] = (end - weight / 2 - begin[gene]) / n[gene] + 2 * gene
-    place[first], place[last] = 2 * np.arange(genes), 2 * np.arange(genes) + 1
-    value[inside] = means.flatten().to_numpy()
-    value[first], value[last] = digests["min"].to_numpy(), digests["max"].to_numpy()
-    at = 2 * np.arange(genes, dtype=np.float64)[:, None] + wanted
-    return np.interp(at.ravel(), place, value).reshape(genes, len(wanted))
+    centroids = (means.flatten().to_numpy(), weights.flatten().to_numpy())
+    least, most = digests["min"].to_numpy(), digests["max"].to_numpy()
+    inner = (wanted > 0) & (wanted < 1)
+    found[:, inner] = quantiles_of_centroids(sizes, *centroids, least, most, wanted[inner, np.newaxis]).T
+    found[:, wanted <= 0], found[:, wanted >= 1] = least[:, np.newaxis], most[:, np.newaxis]
+    return found
 
 
 def quantile_codes(values: FloatArray) -> QuantileCodes:

@@ -16,6 +16,11 @@ def path(tmp_path):
     close_log()
 
 
+@pytest.fixture
+def state():
+    return list(LOGGER.handlers), LOGGER.propagate
+
+
 def test_lines_have_a_time_and_a_level(path):
     path.write_text("before\n")
     open_log(str(path))
@@ -34,12 +39,11 @@ def test_without_a_log_file_nothing_is_logged(path, caplog):
     assert (caplog.messages, active_logger()) == ([], None)
 
 
-def test_closing_restores_the_logger(path):
-    before = (list(LOGGER.handlers), LOGGER.propagate)
+def test_closing_restores_the_logger(path, state):
     open_log(str(path))
     assert active_logger() is LOGGER
     close_log()
-    assert (list(LOGGER.handlers), LOGGER.propagate) == before
+    assert (list(LOGGER.handlers), LOGGER.propagate) == state
 
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
@@ -48,12 +52,10 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_said_once(capsys):
+def test_a_full_disk_is_said_once_and_ends_the_log(capsys, state):
     open_log("/dev/full")
-    try:
-        log(logging.INFO, "one\ntwo")
-    finally:
-        close_log()
+    log(logging.INFO, "one\ntwo")
+    assert (list(LOGGER.handlers), LOGGER.propagate) == state
     assert capsys.readouterr().err == (
         "warning: /dev/full: the log file cannot be written (No space left on device); the work goes on\n"
     )

@@ -25,19 +25,20 @@ def billed(s3, monkeypatch):
 
 
 def test_files_of_s3_are_found_read_written_and_removed(billed):
-    location = f"{billed.bucket}/a/source=db%2Fä b.bin"
+    folder = f"{billed.bucket}/paid"
+    location = f"{folder}/a/source=db%2Fä b.bin"
     billed.asked()
     storage.write_bytes(location, CONTENT)
     assert storage.read_bytes(location) == CONTENT
-    assert storage.files_below(billed.bucket) == [storage.stat(location)]
+    assert storage.files_below(folder) == [storage.stat(location)]
     assert storage.stat(location).mtime_ns > 1.7e18
-    assert storage.names_in(f"{billed.bucket}/a") == ["source=db%2Fä b.bin"]
-    assert storage.kind(f"{billed.bucket}/a") == "folder"
+    assert storage.names_in(f"{folder}/a") == ["source=db%2Fä b.bin"]
+    assert storage.kind(f"{folder}/a") == "folder"
     with storage.open_random(location) as opened:
         assert opened.read_at(100, 70_000) == CONTENT[70_000:70_100]
-    storage.move_all([(location, f"{billed.bucket}/c.bin")])
+    storage.move_all([(location, f"{folder}/c.bin")])
     storage.remove(location)
-    assert [file.path for file in storage.files_below(billed.bucket)] == [f"{billed.bucket}/c.bin"]
+    assert [file.path for file in storage.files_below(folder)] == [f"{folder}/c.bin"]
     with pytest.raises(FileNotFoundError):
         storage.read_bytes(location)
     asked = billed.asked()
