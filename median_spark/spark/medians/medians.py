@@ -21,6 +21,7 @@ from median_spark.results import (
     Stage,
     Stopwatch,
     figures_of,
+    import_ahead,
     provenance_of,
     read_medians_of_groups,
     removal_notes,
@@ -100,6 +101,7 @@ def execute_medians(
     plan: MediansPlan, spark: SparkSession, progress: ProgressReporter, stages: Sequence[Stage] = ()
 ) -> ResultSummary:
     """Do what a plan says; see `medians`. `stages` were done before, for the metrics row."""
+    import_ahead()
     outputs = plan.outputs
     if outputs.table is not None:
         check_table(spark, outputs.table)
