@@ -4,6 +4,7 @@ Pure functions over numpy, Arrow and crick. Knows nothing of Spark.
 """
 
 from median_spark.digests.build import Digest as Digest
+from median_spark.digests.build import DigestColumns as DigestColumns
 from median_spark.digests.build import digest_values as digest_values
 from median_spark.digests.build import sort_values as sort_values
 from median_spark.digests.crick import DEFAULT_COMPRESSION as DEFAULT_COMPRESSION
@@ -14,7 +15,6 @@ from median_spark.digests.crick import from_crick as from_crick
 from median_spark.digests.crick import medians_of as medians_of
 from median_spark.digests.crick import merge_digests as merge_digests
 from median_spark.digests.crick import quantiles_of as quantiles_of
-from median_spark.digests.crick import quantiles_of_centroids as quantiles_of_centroids
 from median_spark.digests.crick import rank_error as rank_error
 from median_spark.digests.crick import to_cricks as to_cricks
 from median_spark.digests.files import PICKLE_ENDING as PICKLE_ENDING

@@ -1,5 +1,7 @@
 """From gene values to digests: sort, cluster by the scale function, take means and weights."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +21,55 @@ class Digest:
     weights: Floats  # numbers of values
 
 
+@dataclass(frozen=True)
+class DigestColumns:
+    """The digests of some genes as flat arrays; each has at least one centroid.
+
+    Attributes
+    ----------
+    n, min, max : numpy.ndarray
+        Number of values, the smallest and the largest one, shape (genes,).
+    offsets : numpy.ndarray
+        Gene i has the centroids ``offsets[i]:offsets[i + 1]``, shape (genes + 1,), int64.
+    means, weights : numpy.ndarray
+        Of all centroids, float64.
+    """
+
+    n: Ints
+    min: Floats
+    max: Floats
+    offsets: Ints
+    means: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, digests: "Sequence[Digest] | DigestColumns") -> "DigestColumns":
+        """Return digests as columns; columns are returned as they are."""
+        if isinstance(digests, DigestColumns):
+            return digests
+        none = np.zeros(0)
+        return cls(
+            np.array([digest.n for digest in digests], dtype=np.int64),
+            np.array([digest.min for digest in digests], dtype=np.float64),
+            np.array([digest.max for digest in digests], dtype=np.float64),
+            np.cumsum([0, *(len(digest.means) for digest in digests)]),
+            np.concatenate([none, *(digest.means for digest in digests)]),
+            np.concatenate([none, *(digest.weights for digest in digests)]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    def digests(self) -> list[Digest]:
+        """Return one digest per gene."""
+        numbers = zip(self.n.tolist(), self.min.tolist(), self.max.tolist(), strict=True)
+        bounds = pairwise(self.offsets.tolist())
+        return [
+            Digest(n, low, high, self.means[begin:end], self.weights[begin:end])
+            for (n, low, high), (begin, end) in zip(numbers, bounds, strict=True)
+        ]
+
+
 def cluster_ends(sizes: Ints, compression: float) -> tuple[Ints, Ints]:
     """Cut the sorted values of genes into the clusters that a t-digest of all values at once would have.
 
@@ -28,25 +79,27 @@ def cluster_ends(sizes: Ints, compression: float) -> tuple[Ints, Ints]:
     ``n * pi / (2 * compression)`` of them, up to ``4 * compression / pi`` values each have their own, and there are
     at most ``2 * compression`` clusters.
 
-    `sizes` has the number of values of each gene. Returns the gene of each cluster, ascending, and its end within the
-    gene, ascending: the cluster ends before that value.
+    Parameters
+    ----------
+    sizes
+        Number of values of each gene, shape (genes,).
+    compression
+        That of the digests.
+
+    Returns
+    -------
+    offsets : numpy.ndarray
+        Gene i has the clusters ``offsets[i]:offsets[i + 1]``, shape (genes + 1,), int64.
+    ends : numpy.ndarray
+        Where each cluster ends within its gene: it has the values before that one, shape (clusters,), int64.
     """
-    none = np.zeros(0, dtype=np.int64)
-    genes, ends = [none], [none]
-    active = np.flatnonzero(sizes > 0)
-    begin = np.zeros(len(active), dtype=np.int64)
-    while len(active):  # a step finds the next cluster of every gene that is not finished
-        size = sizes[active]
-        scaled = np.arcsin(2 * (begin / size) - 1) + np.pi / compression
-        fraction = np.where(scaled < np.pi / 2, (np.sin(np.minimum(scaled, np.pi / 2)) + 1) / 2, 1.0)
-        end = np.clip((fraction * size).astype(np.int64), begin + 1, size)
-        genes.append(active)
-        ends.append(end)
-        unfinished = end < size
-        active, begin = active[unfinished], end[unfinished]
-    gene, end = np.concatenate(genes), np.concatenate(ends)
-    order = np.argsort(gene, kind="stable")  # ends ascend from step to step
-    return gene[order], end[order]
+    from median_spark.digests.loops import cut_clusters  # numba takes half a second: only who digests waits
+
+    most = 2 * math.ceil(compression) + 1
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    ends = np.empty(int(np.minimum(sizes, most).sum()), dtype=np.int64)
+    cut_clusters(sizes, compression, offsets, ends)
+    return offsets, ends[: offsets[-1]]
 
 
 def sort_values(gene_values: GeneValues) -> None:
@@ -57,26 +110,25 @@ def sort_values(gene_values: GeneValues) -> None:
 
 
 def digest_values(gene_values: GeneValues, compression: float) -> list[Digest]:
-    """Return the digest of each gene: cluster its values by the scale function, take means and weights.
+    """Return the digest of each gene, see `digest_columns`."""
+    return digest_columns(gene_values, compression).digests()
+
+
+def digest_columns(gene_values: GeneValues, compression: float) -> DigestColumns:
+    """Digest the values of each gene: cluster them by the scale function, take means and weights.
 
     Every gene has at least one value, and its values ascend. The digest is what a crick digest would keep that is
     given these values at once.
     """
     values, offsets = gene_values.values, gene_values.offsets
-    if not len(values):
-        return []
-    gene, ends = cluster_ends(gene_values.lengths, compression)
-    last = offsets[gene] + ends
-    first = np.append(0, last[:-1])
+    clusters, ends = cluster_ends(gene_values.lengths, compression)
+    last = np.repeat(offsets[:-1], np.diff(clusters)) + ends
+    first = np.append(0, last)[:-1]
     weights = (last - first).astype(np.float64)
     # A mean of equal values may differ from them in the last bit, and must not leave its cluster.
-    means = np.clip(np.add.reduceat(values, first) / weights, values[first], values[last - 1])
-    bounds = np.searchsorted(gene, np.arange(len(gene_values.genes) + 1)).tolist()
-    low, high = values[offsets[:-1]].tolist(), values[offsets[1:] - 1].tolist()
-    return [
-        Digest(n, low[i], high[i], means[begin:end], weights[begin:end])
-        for i, (n, (begin, end)) in enumerate(zip(gene_values.lengths.tolist(), pairwise(bounds), strict=True))
-    ]
+    sums = np.add.reduceat(values, first) if len(first) else weights
+    means = np.clip(sums / weights, values[first], values[last - 1])
+    return DigestColumns(gene_values.lengths, values[offsets[:-1]], values[offsets[1:] - 1], clusters, means, weights)
 
 
 def sorted_medians(values: Floats, offsets: Ints) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from crick import TDigest
 
-from median_spark.digests.build import Digest
+from median_spark.digests.build import Digest, DigestColumns, sorted_medians
 from median_spark.errors import DigestError
 from median_spark.gene_values import Floats, Ints
 from median_spark.options import COMPRESSION
@@ -131,56 +131,24 @@ def merge_digests(digests: Sequence[Digest], compression: float) -> Digest:
     return from_crick(total)
 
 
-def quantiles_of(digests: Sequence[Digest], q: npt.ArrayLike) -> Floats:
-    """Return quantiles of each digest as crick reads them off, bit for bit; see `quantiles_of_centroids`.
-
-    `digests` each have a value. Returns shape (quantiles, digests).
-    """
-    if not digests:
-        return np.zeros((len(np.asarray(q)), 0), dtype=np.float64)
-    return quantiles_of_centroids(
-        np.array([len(digest.means) for digest in digests]),
-        np.concatenate([digest.means for digest in digests]),
-        np.concatenate([digest.weights for digest in digests]),
-        np.array([digest.min for digest in digests]),
-        np.array([digest.max for digest in digests]),
-        q,
-    )
-
-
-def quantiles_of_centroids(
-    sizes: Ints, means: Floats, weights: Floats, least: Floats, most: Floats, q: npt.ArrayLike
-) -> Floats:
-    """Return quantiles of digests whose centroids lie one after the other.
+def quantiles_of(digests: Sequence[Digest] | DigestColumns, q: npt.ArrayLike) -> Floats:
+    """Return quantiles of each digest as crick reads them off, bit for bit.
 
     crick interpolates between the means of centroids, each of which lies in the middle of its weight
-    (``tdigest_quantile`` of crick 0.0.8). One call here serves all genes.
-
-    Parameters
-    ----------
-    sizes
-        Number of centroids of each digest, at least one, shape (digests,).
-    means, weights
-        Of all centroids, shape (centroids,); weights are whole numbers.
-    least, most
-        Smallest and largest value of each digest, shape (digests,).
-    q
-        Quantiles between 0 and 1, both excluded, shape (quantiles, 1) or (quantiles, digests).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (quantiles, digests), float64.
+    (``tdigest_quantile`` of crick 0.0.8). One call here serves all genes: `digests` each have a value, `q` has shape
+    (quantiles, 1) or (quantiles, digests) and lies between 0 and 1, both excluded. Returns shape (quantiles, digests).
     """
-    wanted = np.asarray(q, dtype=np.float64)
-    end = np.cumsum(sizes)
-    begin = end - sizes
+    wanted, columns = np.asarray(q, dtype=np.float64), DigestColumns.of(digests)
+    quantiles = np.empty((len(wanted), len(columns)), dtype=np.float64)
+    if not len(columns):
+        return quantiles
+    means, weights = columns.means, columns.weights
+    begin, end = columns.offsets[:-1], columns.offsets[1:]
     # Weights are whole numbers, so that sums over all digests and their differences are exact.
     up_to = np.cumsum(weights)
     middles = up_to - weights / 2
     before = up_to[begin] - weights[begin]  # of each digest: the weight of all digests before it
     n = up_to[end - 1] - before
-    quantiles = np.empty((len(wanted), len(sizes)), dtype=np.float64)
     for row, index in zip(quantiles, wanted * n, strict=True):
         # The first middle that is not below the index. The sum rounds, so that the place may be one beside it.
         place = np.clip(np.searchsorted(middles, before + index), begin, end)
@@ -188,30 +156,31 @@ def quantiles_of_centroids(
         place += (place < end) & (middles[np.minimum(place, end - 1)] - before < index)
         at_first, at_last = place == begin, place == end
         left, right = np.maximum(place - 1, begin), np.minimum(place, end - 1)
-        x0, y0 = np.where(at_first, 0.0, middles[left] - before), np.where(at_first, least, means[left])
-        x1, y1 = np.where(at_last, n, middles[right] - before), np.where(at_last, most, means[right])
-        row[:] = np.where(sizes == 1, means[begin], y0 + (index - x0) * (y1 - y0) / (x1 - x0))
+        x0, y0 = np.where(at_first, 0.0, middles[left] - before), np.where(at_first, columns.min, means[left])
+        x1, y1 = np.where(at_last, n, middles[right] - before), np.where(at_last, columns.max, means[right])
+        row[:] = np.where(end - begin == 1, means[begin], y0 + (index - x0) * (y1 - y0) / (x1 - x0))
     return quantiles
 
 
-def medians_of(digests: Sequence[Digest]) -> Floats:
+def medians_of(digests: Sequence[Digest] | DigestColumns) -> Floats:
     """Return the median by each digest, shape (digests,): exact if each value has its own centroid, else estimated.
 
     Each digest has at least one value.
     """
-    estimates: Floats = quantiles_of(digests, [[0.5]])[0]
-    for place, digest in enumerate(digests):
-        if len(digest.means) == digest.n:
-            estimates[place] = np.median(digest.means)
-    return estimates
+    columns = DigestColumns.of(digests)
+    single = np.diff(columns.offsets) == columns.n
+    medians: Floats = np.where(
+        single, sorted_medians(columns.means, columns.offsets), quantiles_of(columns, [[0.5]])[0]
+    )
+    return medians
 
 
-def rank_error(below: int, up_to: int, n: int) -> float:
-    """Return how far an estimate of the median is from the middle rank, as a fraction of all n values: 0 to 0.5.
+def rank_error(below: npt.ArrayLike, up_to: npt.ArrayLike, n: npt.ArrayLike) -> Floats:
+    """Return how far estimates of medians are from the middle rank, as fractions of all n values: 0 to 0.5.
 
     `below` values are smaller than the estimate, `up_to` are not larger. The error is 0 if the middle lies among values
     equal to the estimate, or between those below and above it.
     """
-    if below <= n / 2 <= up_to:
-        return 0.0
-    return (below - n / 2 if below > n / 2 else n / 2 - up_to) / n
+    count = np.asarray(n)
+    errors: Floats = np.maximum(np.maximum(np.asarray(below) - count / 2, count / 2 - np.asarray(up_to)), 0.0) / count
+    return errors

@@ -135,7 +135,9 @@ class GroupsOfSweep:
         pairs = zip(genes[digested].tolist(), groups[digested].tolist(), strict=True)
         keys = [key_of(str(names[gene]), group) for gene, group in pairs]
         own, offsets = _some(*values, digested)
-        return GeneBlock(GeneValues(np.array(keys, dtype=np.str_), offsets, own), [b""] * len(keys))
+        return GeneBlock(
+            GeneValues(np.array(keys, dtype=np.str_), offsets, own), pa.array([b""] * len(keys), pa.binary())
+        )
 
     def _by_group(self, values: GeneValues) -> tuple[_Runs, Int32s, Int32s]:
         """Return the sorted values of each gene and group as runs, and the gene and the group of each run."""

@@ -1,4 +1,4 @@
-"""Loops over single values, compiled by numba: exact sums of values and squares, and values by group.
+"""Loops over single values, compiled by numba: clusters, ranks, exact sums of values and squares, values by group.
 
 Imported where values are digested or merged only, for numba takes half a second to import.
 """
@@ -305,3 +305,37 @@ def by_group(
 def few_values() -> int:
     """Return how long a run may be that `by_group` sorts."""
     return _FEW
+
+
+@compiled
+def cut_clusters(sizes: Ints, compression: float, offsets: Ints, ends: Ints) -> None:
+    """Fill in where the clusters of each gene begin among all clusters, and where each ends within its gene.
+
+    `sizes` has the number of values of each gene; see `median_spark.digests.build.cluster_ends`.
+    """
+    filled = 0
+    for gene in range(len(sizes)):
+        size, begin = sizes[gene], 0
+        while begin < size:
+            scaled = math.asin(2 * (begin / size) - 1) + math.pi / compression
+            fraction = (math.sin(scaled) + 1) / 2 if scaled < math.pi / 2 else 1.0
+            end = min(max(int(fraction * size), begin + 1), size)
+            if filled == len(ends):
+                message = "a digest has more clusters than its compression allows"
+                raise ValueError(message)
+            ends[filled] = end
+            filled += 1
+            begin = end
+        offsets[gene + 1] = filled
+
+
+@compiled
+def rank_values(values: Floats, offsets: Ints, estimates: Floats, below: Ints, up_to: Ints) -> None:
+    """Fill in how many values of each run are smaller than an estimate, and how many are not larger.
+
+    Run i has the ascending values ``values[offsets[i]:offsets[i + 1]]``.
+    """
+    for run in range(len(estimates)):
+        of_run = values[offsets[run] : offsets[run + 1]]
+        below[run] = np.searchsorted(of_run, estimates[run])
+        up_to[run] = np.searchsorted(of_run, estimates[run], side="right")

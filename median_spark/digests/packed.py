@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests.build import Digest, digest_values, sort_values, sorted_medians
+from median_spark.digests.build import Digest, DigestColumns, digest_columns, sort_values, sorted_medians
 from median_spark.digests.crick import medians_of, merge_digests, rank_error
 from median_spark.digests.grouped import GroupsOfSweep, GroupWork
 from median_spark.digests.moments import Moments, add_moments, packed_moments, unpack_moments
 from median_spark.digests.stability import UInt8s, merge_sketches, number_of, sketch_values, stability_of
 from median_spark.errors import DigestError, MedianSparkError
-from median_spark.expression import GeneBlock, SweepPlan, sweep
-from median_spark.gene_values import GeneValues
+from median_spark.expression import GeneBlock, SweepPlan, binary_array, sweep
+from median_spark.gene_values import Floats, GeneValues
 
 PACKED_SCHEMA = pa.schema(
     [
@@ -90,16 +90,16 @@ def digest_block(
         sources, lengths = block.runs
         sketches = sketch_values(values.values, values.offsets, np.repeat(buckets[sources], lengths))
     sort_values(values)
-    digests = digest_values(values, compression)
+    digests = digest_columns(values, compression)
     genes = len(digests)
     return pa.RecordBatch.from_pydict(
         {
             "gene": values.genes,
             "bundle": np.full(genes, bundle, dtype=np.int32),
             "n": values.lengths,
-            "min": [digest.min for digest in digests],
-            "max": [digest.max for digest in digests],
-            "centroids": [pack(digest) for digest in digests],
+            "min": digests.min,
+            "max": digests.max,
+            "centroids": _pack_columns(digests),
             "sources": block.sources,
             "median": sorted_medians(values.values, values.offsets) if exact else pa.nulls(genes, pa.float64()),
             "rank_error": _rank_errors(values, digests) if exact else pa.nulls(genes, pa.float64()),
@@ -112,14 +112,13 @@ def digest_block(
     )
 
 
-def _rank_errors(gene_values: GeneValues, digests: list[Digest]) -> list[float]:
+def _rank_errors(values: GeneValues, digests: DigestColumns) -> Floats:
     """Return the rank errors of the digests' medians among the sorted values that the digests were made of."""
-    errors = []
-    for place, (digest, estimate) in enumerate(zip(digests, medians_of(digests).tolist(), strict=True)):
-        values = gene_values.of_gene(place)
-        below, up_to = values.searchsorted(estimate, side="left"), values.searchsorted(estimate, side="right")
-        errors.append(rank_error(int(below), int(up_to), digest.n))
-    return errors
+    from median_spark.digests.loops import rank_values  # numba takes half a second: only who digests waits
+
+    below, up_to = np.empty((2, len(digests)), dtype=np.int64)
+    rank_values(values.values, values.offsets, medians_of(digests), below, up_to)
+    return rank_error(below, up_to, digests.n)
 
 
 def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets: int = 0) -> Iterator[pa.RecordBatch]:
@@ -178,6 +177,16 @@ def merge_rows(
 def pack(digest: Digest) -> bytes:
     """Return the centroids as bytes: all means, then all weights, float64 little-endian."""
     return np.concatenate([digest.means, digest.weights]).astype("<f8").tobytes()
+
+
+def _pack_columns(digests: DigestColumns) -> pa.BinaryArray:
+    """Return what `pack` returns, of every digest."""
+    offsets, sizes = digests.offsets, np.diff(digests.offsets)
+    packed = np.empty(2 * len(digests.means), dtype="<f8")
+    place = np.arange(len(digests.means)) + np.repeat(offsets[:-1], sizes)
+    packed[place] = digests.means
+    packed[place + np.repeat(sizes, sizes)] = digests.weights
+    return binary_array(packed, 2 * offsets)
 
 
 def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:

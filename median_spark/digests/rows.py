@@ -122,7 +122,8 @@ def _digest_window(
     for first, last in cut_at_genes(window.offsets, _STEP_ROWS):
         begin, end = window.offsets[first], window.offsets[last]
         step = GeneValues(window.genes[first:last], window.offsets[first : last + 1] - begin, window.values[begin:end])
-        yield digest_block(GeneBlock(step, [b""] * (last - first)), 0, compression, exact=False)
+        no_sources = pa.array([b""] * (last - first), pa.binary())
+        yield digest_block(GeneBlock(step, no_sources), 0, compression, exact=False)
     if zeros_only:
         empty = {"bundle": 0, "n": 0, "min": np.nan, "max": np.nan, "centroids": b"", "sources": b"",
                  "moments": Moments(0, 0).pack()}  # fmt: skip

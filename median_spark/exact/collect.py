@@ -1,15 +1,17 @@
 """On one sweep's values: count those below each bracket, and collect those inside, or count them in bins."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from median_spark.digests import GroupsOfSweep, GroupWork
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
-from median_spark.expression import SweepPlan, sweep
+from median_spark.expression import SweepPlan, binary_array, sweep
 from median_spark.gene_values import Floats, GeneValues, Ints
 
 FINDINGS_SCHEMA = pa.schema(
@@ -34,6 +36,8 @@ BINS = 256
 
 MOST_VALUES = 262_144
 """Most distinct values inside a bracket that a sweep yields, 2 MB; more are counted in bins instead."""
+
+_NO_BYTES = pa.scalar(None, pa.binary())
 
 
 class BracketBins:
@@ -72,39 +76,60 @@ def collect_sweep(
         for block in sweep(plan, number):
             grouped = groups.digested(block) if groups is not None else None
             for values in (block.gene_values, *([grouped.gene_values] if grouped is not None else [])):
-                yield pa.RecordBatch.from_pylist(list(collect_values(values, queries)), schema=FINDINGS_SCHEMA)
+                yield collect_values(values, queries)
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": error.text}], schema=FINDINGS_SCHEMA)
 
 
-def collect_values(
-    gene_values: GeneValues, queries: Queries, most_values: int = MOST_VALUES
-) -> Iterator[dict[str, Any]]:
-    """Yield a row of `FINDINGS_SCHEMA` for each gene with values and each of its queries."""
-    begins = np.searchsorted(queries.genes, gene_values.genes, side="left").tolist()
-    ends = np.searchsorted(queries.genes, gene_values.genes, side="right").tolist()
-    for index, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        for number in range(begin, end):
-            yield _findings(gene_values.of_gene(index), number, queries, most_values)
+def collect_values(gene_values: GeneValues, queries: Queries, most_values: int = MOST_VALUES) -> pa.RecordBatch:
+    """Return a row of `FINDINGS_SCHEMA` for each gene with values and each of its queries."""
+    from median_spark.exact.loops import count_values, take_inside  # numba takes half a second: only who sweeps waits
 
-
-def _findings(values: Floats, number: int, queries: Queries, most_values: int) -> dict[str, Any]:
+    first = np.searchsorted(queries.genes, gene_values.genes, side="left")
+    asked = np.searchsorted(queries.genes, gene_values.genes, side="right") - first
+    rows = int(asked.sum())
+    number = np.arange(rows) + np.repeat(first - (np.cumsum(asked) - asked), asked)
+    begins, ends = (np.repeat(edges, asked) for edges in (gene_values.offsets[:-1], gene_values.offsets[1:]))
     low, high, estimate = queries.low[number], queries.high[number], queries.estimate[number]
-    at_least = values >= low
-    below = len(values) - int(np.count_nonzero(at_least))
-    inside = values[at_least & (values <= high)]
-    row: dict[str, Any] = {
-        "gene": str(queries.genes[number]),
-        "query": number,
-        "below": below,
-        # An estimate lies within its bracket, so that the values inside determine its rank.
-        "estimate_below": below + int(np.count_nonzero(inside < estimate)),
-        "estimate_up_to": below + int(np.count_nonzero(inside <= estimate)),
-    }
-    distinct, counts = np.unique(inside, return_counts=True)
-    if len(distinct) > most_values:
-        row["bins"] = BracketBins(queries[number]).count(distinct, counts).tobytes()
-    else:
-        row["values"] = distinct.tobytes()
-        row["counts"] = b"" if len(distinct) == len(inside) else counts.astype(np.int64).tobytes()
-    return row
+    below, inside, estimate_below, estimate_up_to = np.empty((4, rows), dtype=np.int64)
+    values = gene_values.values
+    count_values(values, begins, ends, low, high, estimate, below, inside, estimate_below, estimate_up_to)
+    offsets = np.append(0, np.cumsum(inside))
+    taken = np.empty(int(offsets[-1]), dtype=np.float64)
+    take_inside(values, begins, ends, low, high, taken)
+    for begin, end in pairwise(offsets.tolist()):
+        taken[begin:end].sort()
+    distinct, counts, runs = _distinct(taken, offsets)
+    sizes = np.diff(runs)
+    few = sizes <= most_values
+    bins = [
+        None if held else BracketBins(queries[query]).count(distinct[begin:end], counts[begin:end]).tobytes()
+        for held, query, (begin, end) in zip(few.tolist(), number.tolist(), pairwise(runs.tolist()), strict=True)
+    ]
+    return pa.RecordBatch.from_pydict(
+        {
+            "gene": queries.genes[number],
+            "query": number,
+            "below": below,
+            "estimate_below": estimate_below,
+            "estimate_up_to": estimate_up_to,
+            "values": pc.if_else(few, _runs_of(distinct, sizes, few), _NO_BYTES),
+            "counts": pc.if_else(few, _runs_of(counts, sizes, few & (sizes < inside)), _NO_BYTES),
+            "bins": bins,
+            "error": pa.nulls(rows, pa.string()),
+        },
+        schema=FINDINGS_SCHEMA,
+    )
+
+
+def _distinct(values: Floats, offsets: Ints) -> tuple[Floats, Ints, Ints]:
+    """Return the distinct values of runs of ascending ones, how often each occurs in its run, and the new offsets."""
+    fresh = np.append(True, values[1:] != values[:-1])[: len(values)]
+    fresh[offsets[:-1][np.diff(offsets) > 0]] = True
+    counts = np.diff(np.append(np.flatnonzero(fresh), len(values)))
+    return values[fresh], counts, np.append(0, np.cumsum(fresh))[offsets]
+
+
+def _runs_of(numbers: npt.NDArray[np.generic], sizes: Ints, chosen: npt.NDArray[np.bool_]) -> pa.BinaryArray:
+    """Return the bytes of the chosen ones of runs with these sizes, and none of the others."""
+    return binary_array(numbers[np.repeat(chosen, sizes)], np.append(0, np.cumsum(np.where(chosen, sizes, 0))))

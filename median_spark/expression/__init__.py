@@ -54,6 +54,7 @@ from median_spark.expression.staging import reason_of as reason_of
 from median_spark.expression.staging import slow_marker as slow_marker
 from median_spark.expression.staging import stage_unit as stage_unit
 from median_spark.expression.sweep import GeneBlock as GeneBlock
+from median_spark.expression.sweep import binary_array as binary_array
 from median_spark.expression.sweep import sweep as sweep
 from median_spark.expression.table import ExpressionTable as ExpressionTable
 from median_spark.expression.table import StagedSource as StagedSource

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from median_spark import storage
 from median_spark.errors import TableError
@@ -36,7 +36,7 @@ class GeneBlock:
     """All values that the parts of a sweep have of some consecutive genes."""
 
     gene_values: GeneValues  # without cells; the values of a gene by part; with groups if the plan has them
-    sources: list[bytes]  # of each gene: the numbers of the sources that have a value of it, ascending int32
+    sources: pa.BinaryArray  # of each gene: the numbers of the sources that have a value of it, ascending int32
     runs: tuple[Int32s, Ints] | None = None  # source, and number of values, of each run of values from one part
 
 
@@ -117,10 +117,9 @@ class _Gathered:
         genes, lengths, sources = genes[order], lengths[order], np.concatenate(self._sources)[order]
         starts = np.flatnonzero(np.diff(genes, prepend=-1))
         offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
-        bounds = pairwise([*starts.tolist(), len(genes)])
         return GeneBlock(
             GeneValues(plan.genes[genes[starts]], offsets, values, None, groups),
-            [np.unique(sources[first:last]).tobytes() for first, last in bounds],
+            _distinct(sources, np.append(starts, len(genes))),
             (sources, lengths),
         )
 
@@ -135,6 +134,22 @@ class _Gathered:
             place_runs(values, lengths, targets[run : run + len(lengths)], placed)
             run += len(lengths)
         return placed
+
+
+def binary_array(numbers: npt.NDArray[np.generic], offsets: Ints) -> pa.BinaryArray:
+    """Return the bytes of runs of numbers; run i has ``numbers[offsets[i]:offsets[i + 1]]``, and all less than 2 GB."""
+    begins = (offsets * numbers.itemsize).astype("<i4")
+    return pa.Array.from_buffers(
+        pa.binary(), len(begins) - 1, [None, pa.py_buffer(begins), pa.py_buffer(np.ascontiguousarray(numbers))]
+    )
+
+
+def _distinct(sources: Int32s, offsets: Ints) -> pa.BinaryArray:
+    """Return the distinct sources of each gene, whose runs come in the order of their sources."""
+    fresh = np.append(True, sources[1:] != sources[:-1])
+    fresh[offsets[:-1]] = True
+    before = np.append(0, np.cumsum(fresh))
+    return binary_array(sources[fresh], before[offsets])
 
 
 class _PartCursor:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from median_spark.digests import quantiles_of_centroids
+from median_spark.digests import DigestColumns, quantiles_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,11 +82,12 @@ def quantiles(digests: pa.Table, levels: npt.ArrayLike = LEVELS) -> FloatArray:
     if not len(digests):
         return found
     means, weights = (digests[name].combine_chunks() for name in ("mean", "weight"))
-    sizes = means.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    sizes = means.value_lengths().to_numpy(zero_copy_only=False)
+    n, least, most = (digests[name].to_numpy() for name in ("n", "min", "max"))
     centroids = (means.flatten().to_numpy(), weights.flatten().to_numpy())
-    least, most = digests["min"].to_numpy(), digests["max"].to_numpy()
+    columns = DigestColumns(n, least, most, np.append(0, np.cumsum(sizes, dtype=np.int64)), *centroids)
     inner = (wanted > 0) & (wanted < 1)
-    found[:, inner] = quantiles_of_centroids(sizes, *centroids, least, most, wanted[inner, np.newaxis]).T
+    found[:, inner] = quantiles_of(columns, wanted[inner, np.newaxis]).T
     found[:, wanted <= 0], found[:, wanted >= 1] = least[:, np.newaxis], most[:, np.newaxis]
     return found
 

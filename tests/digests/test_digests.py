@@ -1,6 +1,7 @@
 """Digests: what they keep, how near they come to crick's own, and what is refused before crick sees it."""
 
 import math
+from itertools import pairwise
 import pickle
 from dataclasses import replace
 
@@ -81,8 +82,8 @@ def to_crick(digest, compression):
 
 def ends_of(n, compression):
     """Return the ends of the clusters of one gene's n values."""
-    genes, ends = cluster_ends(np.array([n]), compression)
-    assert not genes.any()
+    offsets, ends = cluster_ends(np.array([n]), compression)
+    assert offsets.tolist() == [0, len(ends)]
     return ends
 
 
@@ -125,6 +126,12 @@ class TestClusterEnds:
         scale = compression * (np.arcsin(2 * (np.concatenate([[0], ends]) / n) - 1) + np.pi / 2) / np.pi
         single = np.diff(ends, prepend=0) == 1
         assert np.all((np.diff(scale) <= 1 + 1e-6) | single)
+
+    def test_of_several_genes_are_those_of_each(self):
+        sizes = [1, 5_000, 0, 30]
+        offsets, ends = cluster_ends(np.array(sizes), 100)
+        found = [ends[begin:end].tolist() for begin, end in pairwise(offsets.tolist())]
+        assert found == [ends_of(size, 100).tolist() for size in sizes]
 
     def test_near_the_median_are_as_large_as_documented(self):
         assert np.diff(ends_of(1_000_000, 100)).max() == pytest.approx(1_000_000 * np.pi / 200, rel=0.01)

@@ -46,8 +46,9 @@ def refine(parts, most_values=10**6, most_merged=10**6, first=None):
     while len(queries):
         rounds += 1
         assert rounds < 24
-        rows = [row for part in parts for row in collect_values(runs_of(part), queries, most_values)]
-        assert all(len(row.get("values", b"")) <= 8 * most_values for row in rows)
+        rows = [row for part in parts for row in collect_values(runs_of(part), queries, most_values).to_pylist()]
+        assert all(len(row["values"] or b"") <= 8 * most_values for row in rows)
+        assert all((row["values"] is None) == (row["bins"] is not None) for row in rows)
         rows.sort(key=lambda row: row["query"])
         batches = [pa.RecordBatch.from_pylist([row], schema=FINDINGS_SCHEMA) for row in rows]
         left = []

@@ -106,7 +106,10 @@ def swept(plan, step_rows=10**9):
             for place, gene in enumerate(runs.genes.tolist()):
                 key = (int(plan.bundle_of_sweep[number]), gene)
                 assert key not in found
-                found[key] = (sorted(runs.of_gene(place).tolist()), np.frombuffer(block.sources[place], "<i4").tolist())
+                found[key] = (
+                    sorted(runs.of_gene(place).tolist()),
+                    np.frombuffer(block.sources[place].as_py(), "<i4").tolist(),
+                )
         assert all(low < high for low, high in pairwise(genes))
         assert set(genes) <= set(GENES[plan.begin[number] : plan.end[number]])
     return found

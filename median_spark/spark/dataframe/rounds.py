@@ -73,7 +73,7 @@ def _refine_once(rows: DataFrame, merged: GeneDigests, number: int, queries: Que
         digest = merged.digests[query.gene]
         if row is None or (row["n"], row["least"], row["most"]) != (digest.n, digest.min, digest.max):
             raise FrameError(changed(query.gene))
-        errors[query.gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
+        errors[query.gene] = float(rank_error(row["estimate_below"], row["estimate_up_to"], digest.n))
         for rank, value in {query.first_rank: row["first"], query.last_rank: row["last"]}.items():
             if math.isfinite(value):
                 values.setdefault(query.gene, {})[rank] = value

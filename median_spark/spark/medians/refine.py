@@ -153,7 +153,7 @@ def _refine_once(
     description = f"refine {counted(len(queries), 'bracket')}, round {number}"
     for row in collect_sound(frame, OUTCOME_SCHEMA, "refining", description).to_pylist():
         gene, digest = row["gene"], merged.digests[row["gene"]]
-        errors[gene] = rank_error(row["estimate_below"], row["estimate_up_to"], digest.n)
+        errors[gene] = float(rank_error(row["estimate_below"], row["estimate_up_to"], digest.n))
         if row["resolved"]:
             values.setdefault(gene, {}).update(dict.fromkeys((row["first_rank"], row["last_rank"]), row["low"]))
         else:
