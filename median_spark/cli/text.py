@@ -295,9 +295,13 @@ def comparison_lines(result: str, compare_with: Sequence[str]) -> Iterator[str]:
         text = f"beside {location}: {counted(done.shared, 'shared gene')}, rank correlation (Spearman) {correlation}"
         if done.spearman_many is not None:
             text += f", of genes in more than {done.least_cells:,} cells {done.spearman_many:.3f}"
+        if done.spearman_most_seen is not None:
+            text += f", of the tenth of genes seen in most cells {done.spearman_most_seen:.3f}"
         if done.typical_ratio is not None:
             near = "; ".join(f"{share:.0%} within a factor of {factor:g}" for factor, share in done.near)
             text += f", typical ratio here / there {done.typical_ratio:.3g}; {near} of it"
+        if not done.shared:
+            text += "; the other's genes may be of another species, or named by symbols"
         yield text
 
 
