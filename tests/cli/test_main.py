@@ -200,7 +200,7 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
         (["run", "{tmp}/corpus", "--out", "/proc/nothing/here"], "/proc/nothing/here: this folder cannot be created"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--target-sum", "-1"], "--target-sum must be a number above 0"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--compression", "7"], "--compression must lie between 20 and"),
-        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-table", "{tmp}/no.csv"], "no.csv: there is no such gene table"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-table", "{tmp}/no.csv"], "no.csv: there is no"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-types", "tRNA"], "no gene is of a chosen type"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--n-counts-attr", "total"], "'total' is missing; it has"),
         (["medians", "{tmp}/corpus", "--out", "{tmp}/out"], "this is no expression table"),
