@@ -271,7 +271,7 @@ class TestNothing:
             inspect(str(tmp_path / "missing"))
 
     def test_empty_folder_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match=f"{tmp_path}: there is no .loom .* it is empty: name a matrix"):
+        with pytest.raises(InputError, match=f"{tmp_path}: there is no .loom, .* it is empty: name a matrix"):
             inspect(str(tmp_path))
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from median_spark import __version__
 from median_spark.digests import DEFAULT_COMPRESSION
@@ -34,11 +35,27 @@ _INPUT_HELP = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are safe to print: they repeat no secret, and nothing that controls a terminal."""
+    """A parser whose complaints are safe to print: they repeat no secret, and nothing that controls a terminal.
+
+    They are short, too: the usage of some commands fills a screen, above which nobody sees what is wrong.
+    """
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and exit."""
-        super().error(printable(without_secrets(message)))
+        """Say what is wrong and where all options are explained, and exit."""
+        self.exit(
+            2,
+            f"{self.prog}: error: {printable(without_secrets(message))} ('{self.prog} --help' explains all options)\n",
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; reject an option that there is not in the name of the command that lacks it."""
+        known, rest = super().parse_known_args(args, namespace)
+        wrong = [text.partition("=")[0] for text in rest if text.startswith("--")]
+        if wrong:
+            options = [option for action in self._actions for option in action.option_strings]
+            near = get_close_matches(wrong[0], options, 1)
+            self.error(f"there is no option {wrong[0]}{f'; did you mean {near[0]}?' if near else ''}")
+        return known, rest
 
 
 def build_parser(commands: dict[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:

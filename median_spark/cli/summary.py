@@ -52,8 +52,11 @@ class Problems:
             return list(self.lines[:most])
         shown = self.lines[: most - 1]
         rest = len(self.lines) - len(shown)
-        label = "" if shown else self.lines[0].label
-        text = f"… and {rest:,} more in {self.place}" if shown else f"{rest:,}, see {self.place}"
+        label = self.lines[len(shown)].label
+        if shown and label in {"", shown[-1].label}:
+            label, text = "", f"… and {rest:,} more in {self.place}"
+        else:  # of another kind than those that are shown
+            text = f"{rest:,}, see {self.place}"
         return [*shown, Line(label, text, self.lines[-1].mark)]
 
 

@@ -246,7 +246,7 @@ def _comparison(summary: ResultSummary, result: str, by: tuple[str, ...]) -> tup
         return [Line("comparable", f"yes, no {noun} stands apart; {span}")], []
     stand = f"1 {noun} stands" if len(apart) == 1 else f"{len(apart):,} {noun}s stand"
     names = [row["name"] for row in apart]
-    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(names, len(ratios), noun)]
+    lines = [Line("warning", text, Mark.WARNING) for text in _apart_warnings(names, len(groups), len(ratios), noun)]
     untried = sum(row["without_typical_change"] is None for row in apart)
     if untried:
         text = f"the {counted(untried, noun)} least far apart {'was' if untried == 1 else 'were'} not left out"
@@ -273,10 +273,10 @@ def _apart(row: dict[str, Any]) -> str:
     )
 
 
-def _apart_warnings(apart: list[str], compared: int, noun: str) -> Iterator[str]:
+def _apart_warnings(apart: list[str], groups: int, compared: int, noun: str) -> Iterator[str]:
     verb = "stands" if len(apart) == 1 else "stand"
     yield (
-        f"{len(apart):,} of {counted(compared, noun)} {verb} apart ({listed(apart, 3)}), as plate-based studies do "
+        f"{len(apart):,} of {counted(groups, noun)} {verb} apart ({listed(apart, 3)}), as plate-based studies do "
         "among droplet-based ones; the published advice is not to mix such platforms"
     )
     if 4 * len(apart) > compared:
@@ -295,9 +295,13 @@ def comparison_lines(result: str, compare_with: Sequence[str]) -> Iterator[str]:
         text = f"beside {location}: {counted(done.shared, 'shared gene')}, rank correlation (Spearman) {correlation}"
         if done.spearman_many is not None:
             text += f", of genes in more than {done.least_cells:,} cells {done.spearman_many:.3f}"
+        if done.spearman_most_seen is not None:
+            text += f", of the tenth of genes seen in most cells {done.spearman_most_seen:.3f}"
         if done.typical_ratio is not None:
             near = "; ".join(f"{share:.0%} within a factor of {factor:g}" for factor, share in done.near)
             text += f", typical ratio here / there {done.typical_ratio:.3g}; {near} of it"
+        if not done.shared:
+            text += "; the other's genes may be of another species, or named by symbols"
         yield text
 
 

@@ -80,6 +80,9 @@ def _head(location: str) -> bytes:
 
     try:
         return storage.with_retries(location, read)
+    except FileNotFoundError as error:
+        message = f"{location}: there is no such gene table"
+        raise GeneTableError(message) from error
     except storage.UNREADABLE as error:
         message = f"{location}: the gene table cannot be read ({error})"
         raise GeneTableError(message) from error

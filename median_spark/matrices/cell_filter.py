@@ -75,7 +75,7 @@ def require_passing(matrix: CountMatrix, options: ReadOptions, passed: Flags) ->
         message = (
             f"{matrix.location}: the query of cells chooses none of its {counted(len(passed), 'cell')}"
             f"{'' if options.cell_list is None else ' that are in the list'}: "
-            f"{describe_query(matrix, options.cells)}: choose by what is there with {CELLS}"
+            f"{describe_query(matrix, options.cells)}: change {CELLS}"
         )
         raise InputError(message, kind="no cell chosen")
     if options.cell_list is not None:

@@ -98,7 +98,7 @@ def _columns(
         message = (
             f"{matrix.location}: the query of cells names {listed(missing)}, which its cells lack; they have "
             f"{listed(held, 24) or 'no attributes'}; {' and '.join(COMPUTED)} are computed where they are missing: "
-            f"name these with {CELLS}"
+            f"use these in {CELLS}"
         )
         raise InputError(message, kind="query names what is missing")
     for begin in range(first, last, CELLS_AT_ONCE):

@@ -1,6 +1,6 @@
 """The formats that can be read: each is one module or folder with a `CountMatrix`, and one line in `FORMATS`."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from median_spark import storage
@@ -91,7 +91,10 @@ FORMATS = (
 ENDINGS = tuple(ending for one in FORMATS for ending in one.endings)
 """The endings of what can be read, for people."""
 
-_OR_ENDINGS = " or ".join(ENDINGS)
+
+def either(endings: Sequence[str]) -> str:
+    """Return some endings in words, such as ``.loom, .h5ad or .zarr``."""
+    return " or ".join(filter(None, (", ".join(endings[:-1]), *endings[-1:])))
 
 
 _ZIPPED_STORE = ".zarr.zip"
@@ -138,7 +141,7 @@ def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -
         found = format_of_folder(storage.names_in(location))
     if found is None:
         why = zipped_store(location)
-        message = f"{location}: {why or f'not a matrix that can be read; its name must end in {_OR_ENDINGS}'}"
+        message = f"{location}: {why or f'not a matrix that can be read; its name must end in {either(ENDINGS)}'}"
         raise InputError(message)
     matrix = found.opener(location, names, layer)
     matrix.format_name = found.name

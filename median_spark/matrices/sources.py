@@ -8,7 +8,15 @@ from typing import overload
 
 from median_spark import storage
 from median_spark.errors import InputError, UsageError, listed
-from median_spark.matrices.formats import FORMATS, Format, format_of_file, format_of_folder, matrix_stat, zipped_store
+from median_spark.matrices.formats import (
+    FORMATS,
+    Format,
+    either,
+    format_of_file,
+    format_of_folder,
+    matrix_stat,
+    zipped_store,
+)
 from median_spark.matrices.tenx.outputs import superfluous
 from median_spark.storage import FileStat, LocalFile, PassedOver
 
@@ -177,7 +185,7 @@ class _Search:
 
     @property
     def _endings(self) -> str:
-        return " or ".join(ending for one in self.formats for ending in one.endings)
+        return either([ending for one in self.formats for ending in one.endings])
 
     def _one_file(self, path: str) -> _Candidate:
         found, file = format_of_file(path, self.formats), matrix_stat(path, self.formats)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from median_spark.display import TolerantStream, printable
 from median_spark.progress.contract import ConvertState, StageState
+from median_spark.progress.pace import Pace, rough_span
 
 _LINE_SECONDS = 10.0
 """Plain lines come no more often than this."""
@@ -27,9 +28,9 @@ class PlainLines:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = TolerantStream(stream)
         self._started = 0.0
-        self._done_before = 0
         self._said = 0.0
         self._stage_started = 0.0
+        self._pace = self._stage_pace = Pace(0.0)
 
     def note(self, text: str) -> None:
         """Say one sentence."""
@@ -41,35 +42,33 @@ class PlainLines:
         now = time.monotonic()
         done = state.sources_done == state.sources
         if not self._started:
-            self._started, self._done_before = now, state.cells_done
+            self._started, self._pace = now, Pace(now, state.cells_done)
             if done:  # all of it was read in an earlier stage, which has said how long that took
                 self.note(f"converted {state.text()}")
                 return
+        left = self._pace.left(now, state.cells_done, state.cells)
         if not done and now - max(self._said, self._started) < _LINE_SECONDS:
             return
         self._said = now
-        elapsed, cells = now - self._started, state.cells_done - self._done_before
-        left = elapsed * (state.cells - state.cells_done) / cells if cells else None
-        ending = "" if done or left is None else f", {_span(left)} left"
-        self.note(f"converted {state.text()} in {_span(elapsed)}{ending}")
+        self.note(f"converted {state.text()} in {_span(now - self._started)}{'' if done else _left(left)}")
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Say what begins, and how long it took."""
         self.note(text)
         begin = self._stage_started = self._said = time.monotonic()
+        self._stage_pace = Pace(begin)
         yield
         self.note(f"  done in {_span(time.monotonic() - begin)}")
 
     def stage_state(self, state: StageState) -> None:
         """Say how far a stage is every few seconds; its end is said anyway."""
         now = time.monotonic()
+        left = self._stage_pace.left(now, state.done, state.total)
         if state.done == state.total or now - self._said < _LINE_SECONDS:
             return
         self._said = now
-        elapsed = now - self._stage_started
-        left = f", {_span(elapsed * (state.total - state.done) / state.done)} left" if state.done else ""
-        self.note(f"  {state.text()} done in {_span(elapsed)}{left}")
+        self.note(f"  {state.text()} done in {_span(now - self._stage_started)}{_left(left)}")
 
 
 class LogLines(PlainLines):
@@ -83,6 +82,10 @@ class LogLines(PlainLines):
         """Log one sentence."""
         level = logging.WARNING if text.startswith("warning: ") else logging.INFO
         self._logger.log(level, "%s", printable(text))
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f", {rough_span(seconds)} left"
 
 
 def _span(seconds: float) -> str:

@@ -14,6 +14,9 @@ MANY_CELLS = 100
 """Genes that are listed by name have values in more cells than this, where there are enough of them."""
 
 _LISTED = 12
+_MOST_SEEN = 10  # one gene in so many belongs to those with values in most cells
+_ENOUGH_SHARED = 1_000  # genes, for the most seen of them to be worth a figure
+_LOOSE = 0.7
 _NEAR = (1.1, 1.5, 2.0)
 
 
@@ -49,12 +52,18 @@ class Comparison:
     only_there: int
     spearman: float | None  # of the shared genes' medians; None where it has no meaning
     spearman_many: float | None  # the same of genes with values in more than `least_cells` cells; None if that is 0
+    spearman_most_seen: float | None  # the same of the tenth of them with values in most cells; None if they are few
     typical_ratio: float | None  # median over shared genes of here / there; None if no gene is shared
     near: tuple[
         tuple[float, float], ...
     ]  # a factor, and the share of shared genes that are within it of the typical ratio
     moved: tuple[Moved, ...]  # the genes whose ratio is farthest from the typical one, farthest first
     least_cells: int  # genes that `moved` names have values in more cells than this
+
+    @property
+    def ranks_differ(self) -> bool:
+        """True if the ranks of all shared genes agree so loosely that a reader should be told why."""
+        return self.spearman is not None and self.spearman < _LOOSE
 
 
 def compare(
@@ -70,6 +79,7 @@ def compare(
     distance = np.abs(np.log(relative))
     candidates = np.flatnonzero(n_cells[places] > least)
     farthest = candidates[np.argsort(-distance[candidates], kind="stable")][:listed]
+    most_seen = places[np.argsort(-n_cells[places], kind="stable")][: len(places) // _MOST_SEEN]
     columns = (places, medians[places], there[places], ratios, relative, n_cells[places])
     return Comparison(
         other=other,
@@ -79,6 +89,9 @@ def compare(
         only_there=len(other.medians) - len(places),
         spearman=_rank_correlation(medians[places], there[places]),
         spearman_many=_rank_correlation(medians[places[candidates]], there[places[candidates]]) if least else None,
+        spearman_most_seen=(
+            _rank_correlation(medians[most_seen], there[most_seen]) if len(places) >= _ENOUGH_SHARED else None
+        ),
         typical_ratio=typical,
         near=tuple((factor, float(np.mean(distance <= np.log(factor)))) for factor in _NEAR) if len(places) else (),
         moved=tuple(Moved(*row) for row in zip(*(column[farthest].tolist() for column in columns), strict=True)),

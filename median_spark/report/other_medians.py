@@ -6,8 +6,6 @@ import math
 import numbers
 from collections.abc import Iterable
 
-import pandas as pd
-
 from median_spark import pickles, storage
 from median_spark.csv_text import original_text
 from median_spark.errors import InputError, listed
@@ -54,6 +52,8 @@ def _content(location: str, place: str) -> bytes:
 
 
 def _csv_rows(location: str, place: str) -> Iterable[tuple[object, object]]:
+    import pandas as pd  # takes a second to import, and only a CSV needs it
+
     content = _content(location, place)
     try:
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)

@@ -62,14 +62,15 @@ function drawMedians(host) {
 /** How far medians of a share of the sources are from those of all, for half of the genes and for nine in ten. */
 function drawStability(host) {
   const { shares, half, most } = stability;
-  const highest = Math.max(0.001, ...half, ...most); // null is 0
+  const floor = 0.001; // medians are estimated to about 1 %: what is below shows as 0.1 %
+  const changes = [...half, ...most].filter((change) => change !== null).map((change) => Math.max(change, floor));
   const ticks = [...shares, 1].map((value) => ({ value, text: value < 1 ? `1/${Math.round(1 / value)}` : "all" }));
   const plot = frame(host, {
-    x: { ...logScale(shares[0] * 0.9, 1), ticks: () => ticks }, y: linearScale(0, highest * 1.2, percentText),
+    x: { ...logScale(shares[0] * 0.9, 1), ticks: () => ticks }, y: logScale(Math.min(0.1, ...changes) * 0.7, Math.max(0.1, ...changes) * 1.6, percentText),
     xName: "share of the sources", yName: "distance from the medians of all",
   });
-  [[half, "curve", "half of the genes"], [most, "curve most", "nine in ten genes"]].forEach(([changes, kind, name]) => {
-    const known = shares.flatMap((share, i) => (changes[i] === null ? [] : [[share, changes[i]]]));
+  [[half, "curve", "half of the genes"], [most, "curve most", "nine in ten genes"]].forEach(([distances, kind, name]) => {
+    const known = shares.flatMap((share, i) => (distances[i] === null ? [] : [[share, Math.max(distances[i], floor)]]));
     if (!known.length) return;
     line(plot, known.map(([share]) => share), known.map(([, change]) => change), kind);
     known.forEach(([share, change]) => {

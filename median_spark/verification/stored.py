@@ -40,6 +40,10 @@ def recorded_sources(result: str, provenance: dict[str, Any]) -> list[dict[str, 
 
 def stored_records(expression: str) -> dict[str, dict[str, Any]]:
     """Return what a table's files say of each source, by name: of several that do, the last, and documents first."""
+    if "expression" in (names := storage.names_in(expression)) and "sources" not in names:
+        inner = storage.join(expression, "expression")
+        message = f"{expression}: this is the folder of a run and no expression table; did you mean {inner}?"
+        raise TableError(message)
     names = storage.names_in(storage.join(expression, "sources"))
     records = {}
     for name in names:

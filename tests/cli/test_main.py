@@ -45,13 +45,33 @@ def test_help_explains_every_command(capsys, command):
         ("run",),
         ("run", "x"),
         ("run", "x", "--out", "y", "--on-error", "maybe"),
+        ("run", "x", "--out", "y", "--gene-tabel", "z"),
         ("verify", "x", "y", "--genes", "0"),
         ("medians", "--out", "y"),
     ],
 )
 def test_unusable_arguments_exit_with_2(capsys, arguments):
     assert ended(*arguments) == 2
-    assert "usage: median-spark" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1  # not below a usage that fills a screen
+    assert " --help' explains all options)" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--gene-tabel=x", "median-spark run: error: there is no option --gene-tabel; did you mean --gene-table? ("),
+        ("--password=secret", "median-spark run: error: there is no option --password ("),
+    ],
+)
+def test_an_option_that_there_is_not_is_named_with_one_that_is_like_it(capsys, option, said):
+    assert ended("run", "x", "--out", "y", option) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_what_needs_no_pandas_starts_without():
+    code = "import sys, median_spark.cli; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.spark
@@ -180,7 +200,7 @@ def test_the_gene_table_makes_the_universe(spark, corpus, tmp_path):
         (["run", "{tmp}/corpus", "--out", "/proc/nothing/here"], "/proc/nothing/here: this folder cannot be created"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--target-sum", "-1"], "--target-sum must be a number above 0"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--compression", "7"], "--compression must lie between 20 and"),
-        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-table", "{tmp}/no.csv"], "no.csv: the gene table"),
+        (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-table", "{tmp}/no.csv"], "no.csv: there is no"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--gene-types", "tRNA"], "no gene is of a chosen type"),
         (["run", "{tmp}/corpus", "--out", "{tmp}/out", "--n-counts-attr", "total"], "'total' is missing; it has"),
         (["medians", "{tmp}/corpus", "--out", "{tmp}/out"], "this is no expression table"),

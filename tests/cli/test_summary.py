@@ -42,6 +42,14 @@ class TestLines:
     def test_a_group_with_room_for_one_line_is_counted(self):
         assert warnings(7, "groups.csv").first(1) == [Line("warning", "7, see groups.csv", Mark.WARNING)]
 
+    def test_lines_left_out_are_counted_under_their_own_label(self):
+        lines = [
+            Line("warning", "2 apart", Mark.WARNING),
+            Line("apart", "a", Mark.WARNING),
+            Line("", "b", Mark.WARNING),
+        ]
+        assert Problems(lines, "groups.csv").first(2) == [lines[0], Line("apart", "2, see groups.csv", Mark.WARNING)]
+
     def test_findings_stand_in_one_column(self):
         assert aligned([*FIGURES, Line("", "more")]) == [
             "sources  5 converted, 0 unchanged",

@@ -174,7 +174,7 @@ def test_a_query_that_names_what_a_source_lacks_says_what_it_has(tmp_path):
         outline_of(path, ReadOptions(cells="tissue == 'lung' and n_genes > 1"))
     assert refused.value.worded(Style.FLAGS) == (
         f"{path}: the query of cells names 'tissue', which its cells lack; they have 'cell_id', 'filter_pass', "
-        "'n_counts'; n_counts and n_genes are computed where they are missing: name these with --cells"
+        "'n_counts'; n_counts and n_genes are computed where they are missing: use these in --cells"
     )
 
 

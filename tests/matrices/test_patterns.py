@@ -54,7 +54,7 @@ def test_one_file_is_not_taken_under_two_names(corpus):
 
 
 def test_a_pattern_without_a_match_says_what_there_is(corpus):
-    with pytest.raises(InputError, match=r"a/\*/z: no \.loom or .* file matches; .*/corpus/a holds 'x/one.loom', "):
+    with pytest.raises(InputError, match=r"a/\*/z: no \.loom, .* file matches; .*/corpus/a holds 'x/one.loom', "):
         find_sources([f"{corpus}/a/*/z"])
     with pytest.raises(InputError, match=r"there is no folder .*/corpus/z in which to look"):
         find_sources([f"{corpus}/z/*/one.loom"])

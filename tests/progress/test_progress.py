@@ -18,6 +18,7 @@ from median_spark.progress import (
     stage_reporter,
 )
 from median_spark.progress import lines as module
+from median_spark.progress.pace import rough_span
 
 
 class Older:
@@ -43,13 +44,32 @@ class TestPlainLines:
         stream = io.StringIO()
         lines = PlainLines(stream)
         with lines.working("digesting 9 values"):
-            for done in range(5):
+            for done in range(9):
                 clock[0] += 4
-                lines.stage_state(StageState(done, 4))
+                lines.stage_state(StageState(done, 8))
         assert stream.getvalue().splitlines() == [
             "digesting 9 values",
-            "  2 of 4 tasks done in 12.0 s, 12.0 s left",
-            "  done in 20.0 s",
+            "  2 of 8 tasks done in 12.0 s, about 24 s left",
+            "  5 of 8 tasks done in 24.0 s, about 12 s left",
+            "  done in 36.0 s",
+        ]
+
+    def test_do_not_guess_from_the_first_tasks_for_these_include_the_start_of_workers(self, clock):
+        stream = io.StringIO()
+        lines = PlainLines(stream)
+        with lines.working("digesting"):
+            clock[0] += 30
+            lines.stage_state(StageState(1, 7))  # no "3 min left"
+            clock[0] += 10
+            lines.stage_state(StageState(5, 7))  # 4 in 10 s, but watched for a third of the start only
+            clock[0] += 10
+            lines.stage_state(StageState(6, 7))
+        assert stream.getvalue().splitlines() == [
+            "digesting",
+            "  1 of 7 tasks done in 30.0 s",
+            "  5 of 7 tasks done in 40.0 s",
+            "  6 of 7 tasks done in 50.0 s, about 4 s left",
+            "  done in 50.0 s",
         ]
 
     def test_do_not_guess_what_is_left_before_anything_is_done(self, clock):
@@ -63,18 +83,32 @@ class TestPlainLines:
     def test_time_what_is_converted_since_the_first_state(self, clock):
         stream = io.StringIO()
         lines = PlainLines(stream)
-        for done in (100, 200, 300):
-            lines.convert_state(ConvertState(done // 100, 3, done, 300, done * 9))
+        for done in (100, 200, 300, 400):
+            lines.convert_state(ConvertState(done // 100, 4, done, 400, done * 9))
             clock[0] += 20
         assert stream.getvalue().splitlines() == [
-            "converted 2 of 3 sources, 200 of 300 cells, 1,800 values in 20.0 s, 20.0 s left",
-            "converted 3 of 3 sources, 300 of 300 cells, 2,700 values in 40.0 s",
+            "converted 2 of 4 sources, 200 of 400 cells, 1,800 values in 20.0 s",
+            "converted 3 of 4 sources, 300 of 400 cells, 2,700 values in 40.0 s, about 20 s left",
+            "converted 4 of 4 sources, 400 of 400 cells, 3,600 values in 1 min 00 s",
         ]
 
     def test_claim_no_time_for_what_an_earlier_stage_has_converted(self, clock):
         stream = io.StringIO()
         PlainLines(stream).convert_state(ConvertState(5, 5, 2_500, 2_500, 9))
         assert stream.getvalue() == "converted 5 of 5 sources, 2,500 of 2,500 cells, 9 values\n"
+
+
+def drawn(console, bar):
+    """What a bar shows now."""
+    return "".join(segment.text for line in console.render_lines(bar.get_renderable()) for segment in line)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "about 1 s"), (59.4, "about 59 s"), (170, "about 3 min"), (3_660, "about 1 h 01 min")],
+)
+def test_an_estimate_claims_no_more_than_it_knows(seconds, words):
+    assert rough_span(seconds) == words
 
 
 class TestTerminalBar:
@@ -97,6 +131,22 @@ class TestTerminalBar:
         last = console.file.getvalue().split("\r")[-1]
         assert "12 tasks" not in last
         assert "━" not in last
+
+    def test_says_what_is_left_as_soon_as_the_pace_tells(self, console, clock):
+        bar = TerminalBar(console)
+        bar.convert_state(ConvertState(0, 9, 0, 900, 0))
+        before = drawn(console, bar._bar)
+        for done in (100, 200, 300):
+            clock[0] += 30
+            bar.convert_state(ConvertState(done // 100, 9, done, 900, done))
+        assert "left" not in before
+        assert "about 3 min left" in drawn(console, bar._bar)
+        bar.close()
+        with bar.working("digesting"):
+            for done in (1, 2):
+                clock[0] += 10
+                bar.stage_state(StageState(done, 4))
+            assert "2 of 4 tasks, about 20 s left" in drawn(console, bar._stage)
 
     def test_takes_states_after_the_end_of_a_stage(self, console):
         bar = TerminalBar(console)

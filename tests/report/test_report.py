@@ -190,6 +190,17 @@ class TestCompare:
         assert found.spearman < 0.8
         few = compare(genes, medians, n_cells - 1, OtherMedians("o", dict(zip(genes, there, strict=True)), 0))
         assert (few.least_cells, few.spearman_many) == (0, None)
+        assert found.spearman_most_seen is None  # a tenth of 200 genes says little
+
+    def test_the_tenth_of_genes_seen_in_most_cells_has_a_correlation_of_its_own(self):
+        rng = np.random.default_rng(3)
+        genes = [f"G{number:04d}" for number in range(1_000)]
+        medians, there, n_cells = rng.lognormal(size=1_000), rng.lognormal(size=1_000), rng.permutation(1_000)
+        most = n_cells >= 900
+        there[most] = medians[most] * 3
+        found = compare(genes, medians, n_cells, OtherMedians("o", dict(zip(genes, there, strict=True)), 0))
+        assert found.spearman_most_seen == pytest.approx(1.0)
+        assert found.ranks_differ
 
     @given(MEDIANS, MEDIANS)
     def test_counts_and_correlations_are_those_of_pandas(self, here, there):
@@ -611,6 +622,20 @@ class TestPage:
         write_report(str(tmp_path / "r"), compare=[str(tmp_path / "r")], gene_table=GeneTable("t", {}, names))
         assert (tmp_path / "r" / "report.html").stat().st_size < 6_000_000
 
+    def test_explains_a_low_correlation(self, tmp_path):
+        rng = np.random.default_rng(3)
+        values = {f"ENSG{number:011d}": rng.lognormal(size=3) for number in range(1_000)}
+        write(tmp_path / "r", values)
+        others = {gene: float(rng.lognormal()) for gene in values}
+        (tmp_path / "others.pkl").write_bytes(pickle.dumps(others))
+        pages = {}
+        for other in ("others.pkl", "r"):
+            write_report(str(tmp_path / "r"), str(tmp_path / "page.html"), compare=[str(tmp_path / other)])
+            pages[other] = seen(tmp_path / "page.html").words
+        assert "A low correlation over all genes is common" in pages["others.pkl"]
+        assert "A low correlation" not in pages["r"]
+        assert "the tenth of genes seen in most cells 1.000" in pages["r"]
+
 
 class TestWriteReport:
     def test_replaces_the_page_of_the_result_or_of_a_run(self, tmp_path):
@@ -718,6 +743,11 @@ class TestCommand:
         (tmp_path / "c.csv").write_text("gene,median\nENSG00000000000,2.5\nnowhere,1\n")
         assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", f"{tmp_path}/c.csv"]) == 0
         assert "c.csv: 1 shared gene, rank correlation (Spearman) none, typical ratio" in capsys.readouterr().out
+
+    def test_says_why_no_gene_may_be_shared(self, result, tmp_path, capsys):
+        (tmp_path / "c.csv").write_text("gene,median\nnowhere,1\n")
+        assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", f"{tmp_path}/c.csv"]) == 0
+        assert "(Spearman) none; the other's genes may be of another species, or named" in capsys.readouterr().out
 
     def test_of_what_cannot_be_compared_with_exits_with_2(self, result, tmp_path, capsys):
         assert main(["report", str(result), "--out", str(tmp_path / "p.html"), "--compare", "nowhere.pkl"]) == 2

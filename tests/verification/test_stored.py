@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from median_spark import storage
-from median_spark.verification.stored import SourceFolders, StoredSource
+from median_spark.errors import TableError
+from median_spark.verification.stored import SourceFolders, StoredSource, stored_records
 
 NAMES = [
     "database1/data/study1", "Studie Ä & 50 %", "数据/" + "研究" * 20, "a=b/c%2Fd", "細胞" * 15 + "?&=%/:#",
@@ -18,6 +19,13 @@ NAMES = [
 def stored_source(expression, name, folders):
     record = {"source": name, "conversion": "c", "parts": [{"name": "part-0.parquet"}]}
     return StoredSource(str(expression), record, {name: record}, folders)
+
+
+def test_the_folder_of_a_run_is_told_from_its_table(tmp_path):
+    (tmp_path / "expression").mkdir()
+    (tmp_path / "medians").mkdir()
+    with pytest.raises(TableError, match=rf"the folder of a run .* did you mean {tmp_path}/expression\?"):
+        stored_records(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)
