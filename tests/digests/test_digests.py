@@ -1,9 +1,9 @@
 """Digests: what they keep, how near they come to crick's own, and what is refused before crick sees it."""
 
 import math
-from itertools import pairwise
 import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
