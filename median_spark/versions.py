@@ -1,4 +1,6 @@
-"""The versions of what computes, for the record."""
+"""The versions of what computes, for the record, and the code itself, which builds of one version may differ in."""
+
+from functools import cache
 
 __version__ = "0.2.0"
 
@@ -22,3 +24,22 @@ def software_versions() -> dict[str, str]:
             if loaded is not None:
                 versions[name] = str(loaded)
     return versions
+
+
+@cache
+def code_version() -> str:
+    """Return this package's version with a fingerprint of its code, such as ``0.2.0 (code 92f816c2cbcd)``."""
+    import hashlib
+    from importlib.resources import files
+
+    found = hashlib.sha256()
+    folders = [("", files(__package__))]
+    while folders:
+        at, folder = folders.pop()
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            name = f"{at}/{entry.name}"
+            if entry.is_dir():
+                folders.append((name, entry))
+            elif name.endswith(".py"):
+                found.update(b"%b\0%b\0" % (name.encode(), entry.read_bytes()))
+    return f"{__version__} (code {found.hexdigest()[:12]})"

@@ -32,6 +32,7 @@ from median_spark.spark.dataframe.columns import FrameColumns, changed, find_col
 from median_spark.spark.dataframe.counts import CountTable, look_at_counts, refuse_changes
 from median_spark.spark.dataframe.rounds import exact_medians_of_rows
 from median_spark.spark.dataframe.rows import GeneChoice, rows_of_counts, rows_of_values
+from median_spark.spark.engine.same_code import for_workers
 from median_spark.spark.engine.tasks import collect, ddl_of, local_frame, merge_by_gene
 
 _MERGE_PARTITIONS = 32
@@ -226,7 +227,7 @@ def _digest(rows: DataFrame, columns: FrameColumns, compression: float, window_r
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return merge_batches(batches, compression)
 
-    digests = rows.mapInArrow(digest, ddl_of(PACKED_SCHEMA))
+    digests = rows.mapInArrow(for_workers(digest), ddl_of(PACKED_SCHEMA))
     merged = merge_by_gene(digests, _MERGE_PARTITIONS, _DIGEST_ORDER, merge, PACKED_SCHEMA)
     packed = collect(merged, PACKED_SCHEMA, "digesting", "digest the rows of a DataFrame")
     zeros = _refuse_mistakes(packed.filter(pc.is_valid(packed["error"])), columns)

@@ -20,6 +20,11 @@ _REMEDIES = (
         "[PYTHON_VERSION_MISMATCH]",
         "PYSPARK_PYTHON and PYSPARK_DRIVER_PYTHON must name Pythons of one minor version",
     ),
+    (
+        "different versions of median_spark",
+        "install the driver's version where the workers run, or use the same packed environment for both, under a new "
+        "name, because a machine may keep an earlier archive of the same name",
+    ),
     ("No space left on device", "make room there, and run the same command again: what is done is kept"),
     (
         "ExecutorLostFailure",

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from median_spark.errors import EngineError, MedianSparkError, OutputError, TableError
 from median_spark.spark.engine.job_description import job_description
+from median_spark.spark.engine.same_code import for_workers
 from median_spark.spark.engine.spark_errors import explained
 
 Task = Callable[[int], Iterator[pa.RecordBatch]]
@@ -63,7 +64,7 @@ def run_tasks(spark: SparkSession, tasks: int, schema: pa.Schema, task: Task) ->
             for number in batch.column(0).to_pylist():
                 yield from task(number)
 
-    return spark.range(0, tasks, numPartitions=tasks).mapInArrow(on_worker, ddl_of(schema))
+    return spark.range(0, tasks, numPartitions=tasks).mapInArrow(for_workers(on_worker), ddl_of(schema))
 
 
 def merge_partitions(tasks: int) -> int:
@@ -85,7 +86,8 @@ def merge_by_gene(
     schema
         Schema of what `merge` yields.
     """
-    return frame.repartition(partitions, "gene").sortWithinPartitions(*order).mapInArrow(merge, ddl_of(schema))
+    ordered = frame.repartition(partitions, "gene").sortWithinPartitions(*order)
+    return ordered.mapInArrow(for_workers(merge), ddl_of(schema))
 
 
 def local_frame(spark: SparkSession, table: pa.Table) -> DataFrame:

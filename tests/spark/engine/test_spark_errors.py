@@ -59,6 +59,11 @@ def test_a_missing_python_is_named():
             "of one minor version",
         ),
         (
+            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code ab) and a worker 0.2 (code cd)",
+            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code ab) and a worker 0.2 (code cd)",
+            "the same packed environment",
+        ),
+        (
             "median_spark.errors.OutputError: /x: this file cannot be written (No space left on device)",
             "median_spark.errors.OutputError: /x: this file cannot be written (No space left on device)",
             "make room",
@@ -69,7 +74,7 @@ def test_a_missing_python_is_named():
             "spark.executor.memoryOverhead",
         ),
     ],
-    ids=["no start", "version", "disk", "lost"],
+    ids=["no start", "version", "other code", "disk", "lost"],
 )
 def test_what_helps_follows_the_reason(said, reason, helps):
     told = explained(RuntimeError(f"Job aborted\n{said}\n\tat java.lang.Thread.run"))

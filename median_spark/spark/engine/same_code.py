@@ -1,0 +1,40 @@
+"""Functions for Spark's workers, which refuse to run with another median_spark than the driver's.
+
+A worker may have an older copy: of a packed environment that was replaced under its name, or one that was installed on
+its machine. Two versions would mix in one result, or fail with an error that does not mention them.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+from pyspark import cloudpickle
+
+from median_spark.versions import code_version
+
+Work = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+def for_workers(work: Work) -> Work:
+    """Return a function for ``mapInArrow`` that calls another one, if the worker has this median_spark.
+
+    Raises
+    ------
+    RuntimeError
+        On the worker, if it has another one.
+    """
+    # A worker unpickles the work only after the check: an older one may lack what it needs. So nothing in the function
+    # below may refer to this package, but for what it imports.
+    expected, pickled = code_version(), cloudpickle.dumps(work)
+
+    def on_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from median_spark import versions
+
+        fingerprint = getattr(versions, "code_version", None)  # older versions have none
+        found = fingerprint() if fingerprint else versions.__version__
+        if found != expected:
+            message = f"different versions of median_spark: the driver runs {expected} and a worker {found}"
+            raise RuntimeError(message)
+        yield from pickle.loads(pickled)(batches)
+
+    return on_worker

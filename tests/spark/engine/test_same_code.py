@@ -1,0 +1,85 @@
+"""Work for Spark's workers that is refused where they have another median_spark; processes stand for them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyspark import cloudpickle
+
+import median_spark
+from median_spark.spark.engine.same_code import for_workers
+from median_spark.versions import code_version
+
+WORKER = """
+import pickle, sys
+print(list(pickle.load(open(sys.argv[1], "rb"))(iter("abc"))))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, as on another machine."""
+    shutil.copytree(
+        Path(median_spark.__file__).parent, tmp_path / "median_spark", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return tmp_path / "median_spark"
+
+
+def called_with(copy):
+    """Call a function for workers in a process that has that copy of the package."""
+    prefix = "seen: "
+
+    def work(batches):
+        from median_spark.spark.engine import same_code  # this version's
+
+        assert same_code.for_workers
+        yield from (prefix + batch for batch in batches)
+
+    (copy.parent / "work").write_bytes(cloudpickle.dumps(for_workers(work)))
+    return subprocess.run(
+        [sys.executable, "-c", WORKER, str(copy.parent / "work")],
+        cwd=copy.parent,
+        env=os.environ | {"PYTHONPATH": str(copy.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def edit(copy, file, what, instead):
+    text = (copy / file).read_text()
+    assert what in text
+    (copy / file).write_text(text.replace(what, instead))
+
+
+def test_the_same_code_in_another_place_does_the_work(copy):
+    shutil.copy(copy / "errors.py", copy / "errors.txt")  # no code
+    done = called_with(copy)
+    assert done.stdout == "['seen: a', 'seen: b', 'seen: c']\n", done.stderr
+
+
+def test_another_build_of_the_same_version_is_refused(copy):
+    edit(copy, "spark/tables.py", "import", "import ")
+    said = called_with(copy).stderr.splitlines()[-1]
+    version = re.escape(median_spark.__version__)
+    told = re.fullmatch(
+        rf"RuntimeError: different versions of median_spark: the driver runs {version} \(code (\w{{12}})\) "
+        rf"and a worker {version} \(code (\w{{12}})\)",
+        said,
+    )
+    assert told, said
+    assert told[1] != told[2]
+    assert told[1] in code_version()
+
+
+def test_an_older_version_is_refused_before_it_unpickles_the_work(copy):
+    edit(copy, "versions.py", f'__version__ = "{median_spark.__version__}"', '__version__ = "0.1.0"')
+    edit(copy, "versions.py", "def code_version", "def _code_version")
+    shutil.rmtree(copy / "spark")
+    said = called_with(copy).stderr.splitlines()[-1]
+    assert said.startswith("RuntimeError: different versions of median_spark: the driver runs")
+    assert said.endswith("and a worker 0.1.0")
