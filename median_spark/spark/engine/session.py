@@ -136,13 +136,22 @@ def session_with_classes(
             yield spark
             if started_here:
                 _end_accumulators(spark)
+        except BaseException:
+            with contextlib.suppress(Exception):  # a JVM that is gone must not hide what went wrong before
+                _stop(spark)
+            raise
+        else:
+            _stop(spark)
         finally:
-            if not _on_databricks():
-                spark.stop()
             if log:
                 Path(log).unlink(missing_ok=True)
     if archive is not None:
         archive.make_later()
+
+
+def _stop(spark: SparkSession) -> None:
+    if not _on_databricks():
+        spark.stop()
 
 
 def _end_accumulators(spark: SparkSession) -> None:

@@ -3,7 +3,14 @@
 Knows Spark by its words alone: classic sessions, Connect servers and platforms raise errors of many classes.
 """
 
+import re
+
 _PACK = "or give spark-submit the packed environment with --archives …#environment and conf/spark-cluster.conf"
+
+_JVM_ENDED = (
+    "Spark's own process, beside this one, has ended, and its output says why: executors may have failed too often, or "
+    "it had too little memory. Run the same command again: what is done is kept"
+)
 
 _REMEDIES = (
     (
@@ -38,11 +45,19 @@ _REMEDIES = (
 def explained(error: BaseException) -> str:
     """Return the reason of a failed Spark job, and after a colon what helps, if that is known."""
     text, reason = str(error), reason_of(error)
+    if _jvm_ended(error):
+        return f"{reason}: {_JVM_ENDED}"
     for sign, remedy in _REMEDIES:
         line = next((line.strip() for line in text.splitlines() if sign in line), None)
         if line is not None:
             return f"{reason if sign in reason else line[line.index(sign) :]}: {remedy}"
     return reason
+
+
+def _jvm_ended(error: BaseException) -> bool:
+    """Say whether an error is that nothing answers where the JVM did; py4j then names the call and nothing else."""
+    networks = isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError"
+    return networks or re.fullmatch(r"An error occurred while calling \S+", str(error)) is not None
 
 
 def reason_of(error: BaseException) -> str:

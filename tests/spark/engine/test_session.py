@@ -89,6 +89,29 @@ def test_one_session_after_another_in_one_process():
     assert "Traceback" not in done.stderr
 
 
+JVM_KILLED = """
+import os, signal
+import median_spark
+from median_spark.spark.engine.tasks import collect
+import pyarrow as pa
+with median_spark.spark_session("local[1]") as spark:
+    frame = spark.range(3)
+    os.kill(spark._jvm.java.lang.ProcessHandle.current().pid(), signal.SIGKILL)
+    collect(frame, pa.schema({"id": pa.int64()}), "counting")
+"""
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_the_end_of_a_jvm_that_was_killed_does_not_hide_what_failed():
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", JVM_KILLED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("median_spark.errors.EngineError: counting: the Spark job failed: ")
+    assert "Spark's own process, beside this one, has ended" in said
+
+
 @pytest.mark.slow
 @pytest.mark.spark
 def test_an_interrupt_while_spark_starts_leaves_no_jvm(tmp_path):

@@ -59,8 +59,8 @@ def test_a_missing_python_is_named():
             "of one minor version",
         ),
         (
-            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code ab) and a worker 0.2 (code cd)",
-            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code ab) and a worker 0.2 (code cd)",
+            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code a) and a worker 0.2",
+            "RuntimeError: different versions of median_spark: the driver runs 0.3 (code a) and a worker 0.2",
             "the same packed environment",
         ),
         (
@@ -80,6 +80,15 @@ def test_what_helps_follows_the_reason(said, reason, helps):
     told = explained(RuntimeError(f"Job aborted\n{said}\n\tat java.lang.Thread.run"))
     assert told.startswith(f"{reason}: ")
     assert helps in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionRefusedError(111, "Connection refused"), RuntimeError("An error occurred while calling o41.sc")],
+    ids=["refused", "call"],
+)
+def test_a_jvm_that_has_ended_is_told_as_such(error):
+    assert explained(error).startswith(f"{error}: Spark's own process, beside this one, has ended")
 
 
 def test_what_is_not_known_stays_as_it_is():
