@@ -14,11 +14,13 @@ pytest.register_assert_rewrite(
     "browser",
     "connect_server",
     "hadoop_cluster",
+    "machines",
     "processes",
     "reading",
     "report_folders",
     "standalone_cluster",
     "store_servers",
+    "submission",
 )
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")

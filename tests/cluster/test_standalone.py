@@ -2,26 +2,25 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
+from machines import MINOR
 from processes import SUPPORT
-from standalone_cluster import MINOR, bare_environment, bare_python, standalone_cluster, submitted, switch_off_at_work
+from standalone_cluster import standalone_cluster
+from submission import assert_lost_at_work, by, is_success, submitted, switch_off_at_work
 from tables import stored_records
 
 pytestmark = [pytest.mark.cluster, pytest.mark.standalone, pytest.mark.slow]
 
-CHECKOUT = Path(__file__).parents[2]
 SOURCES = 8
 
 JOB = "environment/jobs/run.py"
@@ -65,38 +64,6 @@ def corpus(place):
     for number in range(SOURCES):
         write_loom(place / "corpus" / f"study{number}.loom", random_counts(rng, 4_000, 1_500, density=0.25))
     return place / "corpus"
-
-
-@pytest.fixture(scope="module")
-def archive(place):
-    """The packed environment, made as `make package` makes it, unless MEDIAN_SPARK_ARCHIVE names one of this state."""
-    given = os.environ.get("MEDIAN_SPARK_ARCHIVE")
-    if given:
-        return Path(given).absolute()
-    subprocess.run([sys.executable, str(CHECKOUT / "conf/package/pack.py"), "--out", str(place / "dist")], check=True)
-    (made,) = (place / "dist").glob("*linux*.tar.gz")  # beside the source distribution
-    return made
-
-
-@pytest.fixture(scope="module")
-def bare(place):
-    """The environment variables of machines that have a Python, and not one package."""
-    python = bare_python(place / "bare")
-    environment = bare_environment(python, place / "home")
-    for package in ("numpy", "pyarrow", "pyspark", "median_spark"):
-        command = [str(python), "-c", f"import {package}"]
-        tried = subprocess.run(command, env=environment, cwd=place, capture_output=True, check=False)
-        assert tried.returncode == 1, f"the bare Python has {package}"
-    return environment
-
-
-@pytest.fixture(scope="module")
-def edge(place, archive):
-    """The folder on the machine that submits, with the environment unpacked as the driver needs it."""
-    folder = place / "edge"
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder / "environment", filter="tar")
-    return folder
 
 
 @pytest.fixture
@@ -173,26 +140,6 @@ def run(edge, bare, cluster, archive, *program):
         *program,
         properties=SMALL,
     )
-
-
-def assert_lost_at_work(job, loss):
-    """By the event log: an executor of the machine was lost with a task of that job, which another one did again."""
-    (started,) = [event for event in job.logged("JobStart") if event["Job ID"] == loss.job]
-    ended = [event for event in job.logged("TaskEnd") if event["Stage ID"] in started["Stage IDs"]]
-    lost = [event for event in ended if event["Task End Reason"]["Reason"] == "ExecutorLostFailure"]
-    assert lost
-    assert {event["Task Info"]["Executor ID"] for event in lost} <= loss.executors
-    done = {event["Task Info"]["Index"] for event in ended if is_success(event) and not by(loss.executors, event)}
-    assert {event["Task Info"]["Index"] for event in lost} <= done
-    assert {event["Executor ID"] for event in job.logged("ExecutorRemoved")} >= loss.executors
-
-
-def is_success(event):
-    return event["Task End Reason"]["Reason"] == "Success"
-
-
-def by(executors, event):
-    return event["Task Info"]["Executor ID"] in executors
 
 
 def test_the_archive_says_which_machines_it_fits_and_brings_no_spark(archive):

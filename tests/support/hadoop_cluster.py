@@ -3,11 +3,11 @@
 import socket
 import subprocess
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from emulators import hadoop_jars
-from standalone_cluster import SPARK_HOME, Machine, free_port, told, wait_for
+from machines import SPARK_HOME, Machine, free_port, running, told, wait_for
 
 SERVERS = "org.apache.hadoop"
 NAME_NODE = f"{SERVERS}.hdfs.server.namenode.NameNode"
@@ -15,12 +15,32 @@ DATA_NODE = f"{SERVERS}.hdfs.server.datanode.DataNode"
 RESOURCE_MANAGER = f"{SERVERS}.yarn.server.resourcemanager.ResourceManager"
 NODE_MANAGER = f"{SERVERS}.yarn.server.nodemanager.NodeManager"
 
+SHELL = f"{SERVERS}.fs.FsShell"
+
 ALL = "127.0.0.1:0"
 """An address at a port that the daemon chooses."""
 
 
 class NodeManager(Machine):
     """A NodeManager with its containers, which are in sessions of their own, but in folders below its own."""
+
+    def executors(self):
+        """Return the ids of the executors that run on it."""
+        commands = self.commands()
+        return {command[command.index("--executor-id") + 1] for command in commands if "--executor-id" in command}
+
+    def has_driver(self):
+        """Say whether it runs an application's master: the driver, or what asks for executors in client mode."""
+        names = ("ApplicationMaster", "ExecutorLauncher")
+        return any(part.endswith(names) for command in self.commands() for part in command)
+
+    def commands(self):
+        """Return the command of each of its processes, with all arguments."""
+        found = []
+        for pid in self.processes():
+            with suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0"))
+        return found
 
     def processes(self):
         found = super().processes()
@@ -32,7 +52,6 @@ class NodeManager(Machine):
         return found
 
 
-@dataclass
 class Hadoop:
     """A running HDFS and YARN.
 
@@ -46,46 +65,62 @@ class Hadoop:
         Machines that containers run on.
     """
 
-    hdfs: str
-    environment: dict[str, str]
-    nodes: list[NodeManager]
+    def __init__(self, folder, environment, stack):
+        self.folder, self.nodes = folder, []
+        self._machine, self._stack, self._numbers = environment, stack, count()
+        name_port, self._ports = free_port(), [free_port() for _ in range(4)]
+        self.hdfs = f"hdfs://127.0.0.1:{name_port}"
+        self._sites = {**core_and_hdfs(folder, name_port), "yarn": yarn(self._ports)}
+        self._conf = write_sites(folder / "conf", self._sites)
+        self._java = ["java", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Xmx256m", "-Dlog4j2.level=WARN"]
+        self._classes = f"{hadoop_jars()}/*:{SPARK_HOME}/jars/*"
+        self.environment = environment | {"HADOOP_CONF_DIR": str(self._conf), "HADOOP_USER_NAME": "tester"}
+        self.call(NAME_NODE, "-format", "-nonInteractive")
+        name_node = self._start("namenode", NAME_NODE, self._conf)
+        wait_for(lambda: listens(name_port), name_node)
+        self._start("datanode", DATA_NODE, self._conf)
+        self._manager = self._start("resourcemanager", RESOURCE_MANAGER, self._conf)
+
+    def call(self, program, *arguments):
+        """Run a program of Hadoop's as the user that the daemons run as, and wait for its end."""
+        command = [*self._java, "-cp", f"{self._conf}:{self._classes}", program, *map(str, arguments)]
+        done = subprocess.run(command, env=self._machine, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    def put(self, path, location, *options):
+        """Copy a file into a folder of HDFS with Hadoop's own client, in the place of one that is there."""
+        self.call(SHELL, "-put", "-f", *options, path, location)
+
+    def start_nodes(self, number):
+        """Add machines, and wait until they can be used."""
+        for _ in range(number):
+            home = self.folder / f"node{next(self._numbers)}"
+            conf = write_sites(home / "conf", {**self._sites, "yarn": yarn(self._ports) | node(home)})
+            self.nodes.append(self._start(home.name, NODE_MANAGER, conf, NodeManager))
+        wait_for(lambda: self._nodes_in_use() == len(self.nodes), self._manager)
+
+    def replace(self, lost):
+        """Start another machine in the place of one that was lost, once that is known."""
+        self.nodes.remove(lost)
+        wait_for(lambda: self._nodes_in_use() == len(self.nodes), self._manager)
+        self.start_nodes(1)
+
+    def _nodes_in_use(self):
+        found = told(f"http://127.0.0.1:{self._ports[3]}/ws/v1/cluster/metrics")
+        return found["clusterMetrics"]["activeNodes"] if found else None
+
+    def _start(self, name, daemon, conf, kind=Machine):
+        command = [*self._java, "-cp", f"{conf}:{self._classes}", daemon]
+        return self._stack.enter_context(running(self.folder / name, self._machine, command, kind))
 
 
 @contextmanager
 def hadoop_cluster(folder, environment, nodes=2):
     """Start all daemons, and stop them with all containers when the block ends."""
-    jars, folder = hadoop_jars(), Path(folder)
-    name_port, manager_ports = free_port(), [free_port() for _ in range(4)]
-    sites = {**core_and_hdfs(folder, name_port), "yarn": yarn(manager_ports)}
-    conf = write_sites(folder / "conf", sites)
-    java = ["java", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Xmx256m"]
-    classes = f"{jars}/*:{SPARK_HOME}/jars/*"
-    formatted = subprocess.run(
-        [*java, "-cp", f"{conf}:{classes}", NAME_NODE, "-format", "-nonInteractive"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert formatted.returncode == 0, formatted.stderr[-4000:]
     with ExitStack() as stack:
-
-        def start(name, daemon, conf, kind=Machine):
-            command = [*java, "-cp", f"{conf}:{classes}", daemon]
-            return stack.enter_context(running(folder / name, environment, command, kind))
-
-        name_node = start("namenode", NAME_NODE, conf)
-        wait_for(lambda: listens(name_port), name_node)
-        start("datanode", DATA_NODE, conf)
-        manager = start("resourcemanager", RESOURCE_MANAGER, conf)
-        started = []
-        for number in range(nodes):
-            home = folder / f"node{number}"
-            own = write_sites(folder / f"conf{number}", {**sites, "yarn": yarn(manager_ports) | node(home)})
-            started.append(start(home.name, NODE_MANAGER, own, NodeManager))
-        metrics = f"http://127.0.0.1:{manager_ports[3]}/ws/v1/cluster/metrics"
-        wait_for(
-            lambda: (told(metrics) or {"clusterMetrics": {}})["clusterMetrics"].get("activeNodes") == nodes, manager
-        )
-        hdfs = f"hdfs://127.0.0.1:{name_port}"
-        yield Hadoop(hdfs, environment | {"HADOOP_CONF_DIR": str(conf), "HADOOP_USER_NAME": "tester"}, started)
+        started = Hadoop(Path(folder), environment, stack)
+        started.start_nodes(nodes)
+        yield started
 
 
 def core_and_hdfs(folder, port):
@@ -130,10 +165,12 @@ def node(home):
         "yarn.nodemanager.collector-service.address": ALL,
         "yarn.nodemanager.local-dirs": home / "local",
         "yarn.nodemanager.log-dirs": home / "logs",
-        "yarn.nodemanager.resource.memory-mb": 16_384,
+        "yarn.nodemanager.resource.memory-mb": 20_480,
         "yarn.nodemanager.resource.cpu-vcores": 8,
+        "yarn.nodemanager.env-whitelist": "JAVA_HOME,PATH,LANG,SPARK_LOCAL_IP",
         "yarn.nodemanager.vmem-check-enabled": "false",
         "yarn.nodemanager.pmem-check-enabled": "true",
+        "yarn.nodemanager.resource.memory.enforced": "false",  # else the check is left to cgroups, which nobody set up
         "yarn.nodemanager.container-monitor.interval-ms": 500,
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.9,
         "yarn.nodemanager.delete.debug-delay-sec": 3_600,
@@ -154,23 +191,3 @@ def listens(port):
         socket.create_connection(("127.0.0.1", port), 1).close()
         return True
     return False
-
-
-@contextmanager
-def running(folder, environment, command, kind):
-    folder.mkdir(parents=True)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    machine = kind(process, folder)
-    try:
-        yield machine
-    finally:
-        machine.kill()

@@ -42,9 +42,11 @@ SAME_ANYWHERE = (*SAME_BYTES, "groups.csv", "detection_counts.png")
 
 
 def content_anywhere(location):
-    """Return what must be the same wherever a result is, on disk or on a store."""
-    found = {name: storage.read_bytes(storage.join(str(location), name)) for name in SAME_ANYWHERE}
-    for name in ("digests.parquet", "by_group.parquet", "medians.parquet"):
+    """Return what must be the same wherever a result is, on disk or on a store; it may have no groups."""
+    grouped = "groups.csv" in storage.names_in(str(location))
+    names = [name for name in SAME_ANYWHERE if grouped or name != "groups.csv"]
+    found = {name: storage.read_bytes(storage.join(str(location), name)) for name in names}
+    for name in ("digests.parquet", "medians.parquet", *(["by_group.parquet"] if grouped else [])):
         filesystem, path = storage.resolve(storage.join(str(location), name))
         found[name] = pq.read_table(path, filesystem=filesystem).replace_schema_metadata(None)
     return found
