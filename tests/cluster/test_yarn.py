@@ -43,6 +43,15 @@ SMALL = {
 }
 """What a job needs that only has to fail."""
 
+SPREAD = {
+    "spark.executor.instances": "2",
+    "spark.executor.cores": "1",
+    "spark.executor.memoryOverhead": "10g",  # a machine has room for one
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "200s",
+}
+"""What a job needs to begin with an executor on either machine."""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -100,14 +109,14 @@ def expected(place, corpus):
     return content_anywhere(place / "local" / "medians")
 
 
-def run(edge, hadoop, bucket, archive, *options, **properties):
+def run(edge, hadoop, bucket, *options, archive="environment.tar.gz", **properties):
     """Submit a job in client mode as the documentation says."""
     return submitted(
         edge,
         hadoop.environment,
         *("--master", "yarn", "--deploy-mode", "client"),
         *("--properties-file", "environment/conf/spark-cluster.conf"),
-        *("--archives", f"{archive}#environment"),
+        *("--archives", f"{bucket}/median_spark/{archive}#environment"),
         *("environment/jobs/run.py", f"{bucket}/corpus", "--gene-table", f"{bucket}/gene_info_table.csv", *options),
         properties=SITE | properties,
     )
@@ -131,9 +140,9 @@ def assert_complete(out):
     assert left == []
 
 
-def test_client_mode_writes_the_same_bytes(hadoop, edge, archive, bucket, expected):
+def test_client_mode_writes_the_same_bytes(hadoop, edge, bucket, expected):
     out = f"{bucket}/client"
-    with run(edge, hadoop, bucket, archive, "--by", "source", "--out", out) as job:
+    with run(edge, hadoop, bucket, "--by", "source", "--out", out) as job:
         assert job.end() == 0, job.said()[-6000:]
     assert content_anywhere(f"{out}/medians") == expected
     assert_complete(out)
@@ -162,14 +171,8 @@ def test_the_step_of_emr_runs_in_cluster_mode_as_it_stands(hadoop, place, bucket
 
 
 def test_a_machine_that_is_lost_under_way(hadoop, edge, bucket, expected):
-    out, archive = f"{bucket}/lost", f"{bucket}/median_spark/environment.tar.gz"
-    spread = {
-        "spark.executor.memoryOverhead": "10g",  # a machine has room for one
-        "spark.executor.cores": "1",
-        "spark.scheduler.minRegisteredResourcesRatio": "1.0",
-        "spark.scheduler.maxRegisteredResourcesWaitingTime": "200s",
-    }
-    with run(edge, hadoop, bucket, archive, "--by", "source", "--out", out, **spread) as job:
+    out = f"{bucket}/lost"
+    with run(edge, hadoop, bucket, "--by", "source", "--out", out, **SPREAD) as job:
         wait_for(lambda: all(node.executors() for node in hadoop.nodes), job)
         (victim,) = [node for node in hadoop.nodes if not node.has_driver()]
         loss = switch_off_at_work(job, victim, "median_spark: look")
@@ -183,10 +186,9 @@ def test_a_machine_that_is_lost_under_way(hadoop, edge, bucket, expected):
 def test_an_executor_that_takes_more_memory_than_it_has_is_ended(hadoop, edge, bucket):
     """Four Python workers beside a JVM, with the overhead of none."""
     small = SMALL | {"spark.executor.cores": "4", "spark.executor.memoryOverhead": "384m"}
-    archive = f"{bucket}/median_spark/environment.tar.gz"
-    with run(edge, hadoop, bucket, archive, "--out", f"{bucket}/greedy", **small) as job:
+    with run(edge, hadoop, bucket, "--out", f"{bucket}/greedy", **small) as job:
         assert job.end() == 2, job.said()[-6000:]
-    assert "Container killed by YARN for exceeding physical memory limits" in job.said()
+    assert len(killed_for_memory(job)) == 1
     said = job.said().splitlines()[-1]
     assert said.startswith("error: ")
     assert "spark.executor.memoryOverhead" in said
@@ -212,12 +214,11 @@ def other_environment(folder, version, time):
 
 
 def test_an_archive_that_is_replaced_under_its_name(hadoop, edge, bucket, tmp_path):
-    """YARN keeps an archive by name and time: one that is put in its place with the same time is not fetched."""
-    location = f"{bucket}/median_spark/replaced.tar.gz"
+    """A machine keeps an archive by name and time: one that is put in its place with the same time is not fetched."""
 
     def version_found(archive, *options):
-        hadoop.put(archive, location, *options)
-        with run(edge, hadoop, bucket, location, "--out", f"{bucket}/mixed", **SMALL) as job:
+        hadoop.put(archive, f"{bucket}/median_spark/replaced.tar.gz", *options)
+        with run(edge, hadoop, bucket, "--out", f"{bucket}/mixed", archive="replaced.tar.gz", **SMALL | SPREAD) as job:
             assert job.end() == 2, job.said()[-6000:]
         before, _, worker = job.said().splitlines()[-1].partition(" and a worker ")
         assert before.startswith("error: ")

@@ -73,6 +73,8 @@ class Hadoop:
         self._sites = {**core_and_hdfs(folder, name_port), "yarn": yarn(self._ports)}
         self._conf = write_sites(folder / "conf", self._sites)
         self._java = ["java", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Xmx256m", "-Dlog4j2.level=WARN"]
+        # Without Hadoop's native library, a process is started for each of the thousands of files that are unpacked.
+        self._java += ["-Djdk.lang.Process.launchMechanism=VFORK"]
         self._classes = f"{hadoop_jars()}/*:{SPARK_HOME}/jars/*"
         self.environment = environment | {"HADOOP_CONF_DIR": str(self._conf), "HADOOP_USER_NAME": "tester"}
         self.call(NAME_NODE, "-format", "-nonInteractive")

@@ -50,7 +50,8 @@ def explained(error: BaseException) -> str:
     for sign, remedy in _REMEDIES:
         line = next((line.strip() for line in text.splitlines() if sign in line), None)
         if line is not None:
-            return f"{reason if sign in reason else line[line.index(sign) :]}: {remedy}"
+            told = reason if sign in reason else line[line.index(sign) :]
+            return f"{told.rstrip('.')}: {remedy}"
     return reason
 
 

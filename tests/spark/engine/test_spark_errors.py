@@ -69,7 +69,7 @@ def test_a_missing_python_is_named():
             "make room",
         ),
         (
-            "Lost task 1.7 (TID 9): ExecutorLostFailure (executor 3 exited)",
+            "Lost task 1.7 (TID 9): ExecutorLostFailure (executor 3 exited).",
             "ExecutorLostFailure (executor 3 exited)",
             "spark.executor.memoryOverhead",
         ),
