@@ -1,6 +1,6 @@
 """How many of a matrix's ids gene table and gene map know, and why they may not know the others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -36,13 +36,16 @@ _TABLE_HAS_VERSIONS = (
 
 def coverage_warning(
     row_counts: RowCounts,
-    gene_ids: npt.NDArray[np.str_],
+    gene_ids: Callable[[], npt.NDArray[np.str_]],
     table: GeneTable | None,
     gene_map: GeneMap | None = None,
     *,
     strip_version: bool = False,
 ) -> str | None:
-    """Return a warning with the likely cause if gene map or gene table know fewer than half of a matrix's ids."""
+    """Return a warning with the likely cause if gene map or gene table know fewer than half of a matrix's ids.
+
+    `gene_ids` reads the ids, which are wanted for the warning only.
+    """
     with_id = row_counts.rows - row_counts.no_id_rows
     least = with_id * _LEAST_KNOWN
     mapped = with_id - row_counts.unmapped_rows
@@ -54,7 +57,7 @@ def coverage_warning(
         return None
     if table is not None and row_counts.versions_ignored:
         table = table.without_versions
-    rows = row_ids(gene_ids, gene_map, strip_version=strip_version)
+    rows = row_ids(gene_ids(), gene_map, strip_version=strip_version)
     rows = replace(rows, ids=respelled(rows.ids, row_counts.respelled))
     why = _why_unmapped(rows, gene_map) if gene_map and what == "map" else _why_unknown(rows, table, gene_map)
     unlike = f", not {listed(list(examples[:3]))}" if examples else ""

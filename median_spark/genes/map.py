@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -84,6 +85,10 @@ class GeneMap:
 
     def fingerprint(self) -> str:
         """Return a digest of the content, the same in any order and format."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(sorted(self.ids.items())).encode()).hexdigest()[:16]
 
 

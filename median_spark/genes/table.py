@@ -108,6 +108,10 @@ class GeneTable:
 
     def fingerprint(self) -> str:
         """Return a digest of ids and types, not names: the same for tables that say the same, in whatever order."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         rows = "\n".join(f"{gene}\t{gene_type}" for gene, gene_type in sorted(self.gene_types.items()))
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
 

@@ -1,6 +1,7 @@
 """What a count matrix is, whatever its format."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -155,7 +156,18 @@ class CountMatrix(Protocol):
 
 def like_ensembl(ids: Texts) -> bool:
     """Say whether most ids are Ensembl's, of any species, in any case, also with a prefix."""
-    return bool(len(ids)) and sum(map(genes.like_ensembl, ids.tolist())) * 2 > len(ids)
+    return _like_ensembl(*content_of(ids))
+
+
+@lru_cache(maxsize=4)
+def _like_ensembl(dtype: str, content: bytes) -> bool:
+    ids = np.frombuffer(content, dtype=dtype).tolist()
+    return sum(map(genes.like_ensembl, ids)) * 2 > len(ids)
+
+
+def content_of(texts: Texts) -> tuple[str, bytes]:
+    """Return what distinguishes some texts from others; most sources of a corpus have the genes of the one before."""
+    return texts.dtype.str, texts.tobytes()
 
 
 def brief(text: object) -> str:

@@ -79,7 +79,7 @@ def outline(
         *layout_warnings(matrix, layout.name if layout is not None else None, passed),
         coverage_warning(
             selection.row_counts,
-            matrix.gene_ids(),
+            matrix.gene_ids,
             options.gene_table,
             options.gene_map,
             strip_version=options.strip_version,

@@ -2,7 +2,7 @@
 
 import html
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,23 @@ def as_strings(values: Numbers, *, unescape: bool = False) -> Texts:
     """
     if values.dtype.kind not in "OS":
         return np.asarray(values).ravel().astype(np.str_)
-    texts = [
-        text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else str(text)
-        for text in values.ravel().tolist()
-    ]
+    texts = _decoded(values.ravel().tolist())
     if unescape:
         texts = [html.unescape(text) for text in texts]
     return np.array(texts, dtype=np.str_) if texts else np.array([], dtype="<U1")
+
+
+def _decoded(stored: list[Any]) -> list[str]:
+    """Decode bytes, all at once if they are UTF-8 in one line each, as ids are."""
+    try:
+        joined = b"\n".join(stored)
+        if joined.count(b"\n") == len(stored) - 1:
+            return joined.decode("utf-8").split("\n")
+    except (TypeError, UnicodeDecodeError):  # there are texts among them, or bytes that are no UTF-8
+        pass
+    return [
+        text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else str(text) for text in stored
+    ]
 
 
 class Table(Protocol):

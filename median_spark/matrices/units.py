@@ -3,7 +3,8 @@
 value = count / n_counts[cell] * target_sum, in float64 and in that order, for the cells that pass and the genes chosen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from median_spark.genes import GeneSelection, select_genes
 from median_spark.guard import beat
 from median_spark.matrices.cell_columns import NO_COLUMNS, CellColumns, KeptColumns, cell_table, kept_columns
 from median_spark.matrices.cell_filter import passing_cells
-from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Int32s, Texts, brief
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Int32s, Texts, brief, content_of
 from median_spark.matrices.integer_counts import first_fraction, fractions
 from median_spark.matrices.layouts import open_source
 from median_spark.matrices.options import ReadOptions
@@ -32,10 +33,31 @@ class Unit:
 
 def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
     """Return which rows of a matrix make which genes; see `median_spark.genes.select_genes`."""
+    ids, types = matrix.gene_ids(), matrix.gene_types()
+    table, gene_map = (each.fingerprint() if each else None for each in (options.gene_table, options.gene_map))
+    key = (content_of(ids), None if types is None else content_of(types), table, gene_map)
+    return _selected(_Rows((*key, options.gene_types, options.strip_version), matrix.location, ids, types, options))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What `select_genes` takes, told apart by a key."""
+
+    key: tuple[object, ...]
+    location: str = field(compare=False)
+    gene_ids: Texts = field(compare=False)
+    gene_types: Texts | None = field(compare=False)
+    options: ReadOptions = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _selected(rows: _Rows) -> GeneSelection:
+    """Select once for all sources with the same genes, for which a small source may take longer than for its values."""
+    options = rows.options
     return select_genes(
-        matrix.location,
-        matrix.gene_ids(),
-        matrix.gene_types(),
+        rows.location,
+        rows.gene_ids,
+        rows.gene_types,
         options.gene_table,
         options.gene_types,
         options.gene_map,

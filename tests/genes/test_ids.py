@@ -281,7 +281,7 @@ class TestMatching:
         assert RowCounts.from_json(row_counts.as_json()) == row_counts
         (said,) = spelling_warnings(row_counts, selection.genes, TABLE)
         assert "were matched with " in said
-        assert coverage_warning(row_counts, np.array(ids), TABLE) is None
+        assert coverage_warning(row_counts, lambda: np.array(ids), TABLE) is None
 
     @pytest.mark.parametrize("name", SPELLINGS)
     def test_verification_calls_them_the_same(self, name):

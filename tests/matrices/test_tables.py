@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from h5ads import write_h5ad
+from hypothesis import given
+from hypothesis import strategies as st
 from looms import random_counts, write_loom
 from reading import assert_same, read
 from somas import write_soma
 from zarrs import write_zarr
 
-from median_spark.matrices import AttributeNames, ReadOptions, Unit, cell_filter, open_matrix, outline, tables
+from median_spark.genes import select_genes
+from median_spark.matrices import AttributeNames, ReadOptions, Unit, cell_filter, open_matrix, outline, tables, units
 from median_spark.matrices.tables import StoredTable
 from median_spark.matrices.units import read_unit, select_rows
 
@@ -102,3 +105,38 @@ class TestUnits:
             again = outline(matrix, ReadOptions())
         assert (again.median_n_counts, again.cells_passed) == (described.median_n_counts, described.cells_passed)
         assert again.cells_passed == passed.sum()
+
+
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=5).map(str.encode), st.binary(max_size=5), st.text(max_size=5)), max_size=6
+    ).flatmap(lambda texts: st.sampled_from([texts, [text for text in texts if isinstance(text, bytes)]]))
+)
+def test_strings_are_decoded_one_by_one(stored):
+    expected = [text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text for text in stored]
+    held = np.empty(len(stored), dtype=object)
+    held[:] = stored
+    assert tables.as_strings(held).tolist() == np.array(expected, dtype=np.str_).tolist()
+
+
+def test_rows_are_selected_once_for_sources_with_the_same_genes(tmp_path, monkeypatch):
+    asked = []
+
+    def select(location, *arguments, **options):
+        asked.append(location)
+        return select_genes(location, *arguments, **options)
+
+    monkeypatch.setattr(units, "select_genes", select)
+    rng = np.random.default_rng(8)
+    ids = [f"ENSG{number:011d}" for number in range(700, 700 + GENES)]  # of no other test
+    paths = [tmp_path / f"{name}.h5ad" for name in ("first", "second", "third", "fourth")]
+    for path, genes in zip(paths, [ids, ids, ids[::-1], ids], strict=True):
+        write_h5ad(path, random_counts(rng, GENES, CELLS), ensembl_id=genes)
+    found = []
+    for path, types in zip(paths, [("protein_coding",)] * 3 + [("protein_coding", "miRNA")], strict=True):
+        options = ReadOptions(gene_types=types)
+        with open_matrix(str(path), options.names, options.layer) as matrix:
+            selection = select_rows(matrix, options)
+            found.append(selection.genes[selection.gene_of_row].tolist())
+    assert asked == [str(path) for number, path in enumerate(paths) if number != 1]
+    assert found == [ids, ids, ids[::-1], ids]
