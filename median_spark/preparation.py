@@ -4,7 +4,7 @@ Each ``prepare_…`` function lists the inputs, checks options and targets, writ
 `median_spark.spark` executes plans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from median_spark import storage
@@ -13,13 +13,16 @@ from median_spark.display import printable
 from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed, once_each
 from median_spark.expression import (
     SOURCE,
+    Columns,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
+    check_columns,
     check_target,
     open_table,
     require_uniform,
 )
+from median_spark.geneformer import check_group
 from median_spark.genes import GeneMap
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ReadOptions, SourceFile, equal_contents, find_sources
@@ -116,6 +119,12 @@ class RunPlan:
     options: MedianOptions
     outputs: ResultOptions
 
+    def check_columns(self, columns: Mapping[str, Columns]) -> None:
+        """Refuse attributes of cells that no source has, as `prepare_medians` does."""
+        check_columns(
+            self.conversion.location, columns, self.options.cells, self.outputs.by, missing=self.outputs.missing
+        )
+
 
 def prepare_conversion(
     inputs: str | Sequence[str],
@@ -162,17 +171,21 @@ def prepare_medians(
     Raises
     ------
     TableError
-        If the table is damaged, empty, of another format version, lacks a source, or its sources cannot be pooled.
+        If the table is damaged, empty, of another format version, lacks a source, its sources cannot be pooled, or no
+        source has an attribute of cells that is named.
     OutputError
         If the target holds something else, or a result that may not be replaced.
     UsageError
-        If the gene map is not that of the conversion.
+        If the gene map is not that of the conversion, or dictionaries are of a source that is not there.
     """
     options, outputs = options or MedianOptions(), outputs or ResultOptions()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
     table = open_table(expression)
     records = tuple(pooled_records(table, sources))
+    columns = {record.source: record.cell_columns for record in records}
+    check_columns(table.location, columns, options.cells, outputs.by, missing=outputs.missing)
+    _check_source_group(outputs, columns)
     if outputs.gene_map is not None:
         _check_gene_map(outputs.gene_map, records)
     if outputs.digest_pickles is not None:
@@ -203,6 +216,7 @@ def prepare_run(
     _check_folder(out)
     plan = prepare_conversion(inputs, storage.join(out, "expression"), reading, conversion)
     check_result_target(target, overwrite=True)
+    _check_source_group(outputs, [source.name for source in plan.sources])
     if outputs.digest_pickles is not None:
         folder = check_digest_folder(outputs.digest_pickles, plan.names, out, overwrite=True)
         outputs = replace(outputs, digest_pickles=folder)
@@ -276,6 +290,12 @@ def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:
             f"converted with another or with none: {listed(others, 3)}: give the one of the conversion, or none"
         )
         raise UsageError(message)
+
+
+def _check_source_group(outputs: ResultOptions, sources: Iterable[str]) -> None:
+    """Refuse dictionaries of a source that is not there; which other groups there are is known once cells are read."""
+    if outputs.by == (SOURCE,) and outputs.geneformer.dictionary_of is not None:
+        check_group(outputs.geneformer.dictionary_of, outputs.by, [(name,) for name in sources])
 
 
 def _check_folder(out: str) -> None:

@@ -14,6 +14,7 @@ from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
     SMALL_BYTES,
+    Columns,
     ExpressionTable,
     FailureRecord,
     LookedAt,
@@ -156,6 +157,14 @@ class Conversion:
         staged = [one for one, looked_at in outcomes if looked_at.batch is not None]
         self._take_late_batches(wanted_by_conversion, staged)
         self._is_looking = False
+
+    def columns(self) -> dict[str, Columns]:
+        """Return the columns of the cells of all sources that `look` has found to be sound, by name."""
+        staged = [source.record for sources in self._batches.values() for source in sources]
+        return {
+            **{record.source: record.cell_columns for record in (*self.records.values(), *staged)},
+            **{source.source.name: source.head.cell_columns for source in self._pending.values()},
+        }
 
     def convert(self) -> None:
         """Commit what is staged, and convert the rest.
