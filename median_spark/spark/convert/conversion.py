@@ -86,6 +86,7 @@ class Conversion:
         self._settled = 0
         self._sources = 0
         self._is_looking = False
+        self._began = 0.0
         self._values = 0
         self._cells_done = 0
         self._cells = 0
@@ -100,6 +101,7 @@ class Conversion:
 
     def begin(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
         """Take over what a killed run has staged; start Spark if need be, and look at local sources meanwhile."""
+        self._began = time.monotonic()
         self._wanted = {one.conversion: one for one in wanted}
         self._take_batches(self._wanted, partly=True)
         self._left = [one for one in wanted if one.conversion not in self._taken]
@@ -338,7 +340,7 @@ class Conversion:
         state = ConvertState(self._settled, self._sources, self._cells_done, self._cells, self._values)
         if self._sources and not self._is_looking and state != self._last_state:
             self._last_state = state
-            self._progress.convert_state(state)
+            self._progress.convert_state(replace(state, seconds=time.monotonic() - self._began))
 
     def _stop_workers(self) -> None:
         """Let the workers stop at their next unit; those of another run go on, if the table is another run's by now."""
