@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from median_spark import storage
 from median_spark.digests import check_digest_folder
 from median_spark.display import printable
-from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed, once_each
+from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, gist, listed, once_each
 from median_spark.expression import (
     SOURCE,
     Columns,
@@ -27,6 +27,9 @@ from median_spark.genes import GeneMap
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ReadOptions, SourceFile, equal_contents, find_sources
 from median_spark.results import check_result_target
+
+_SHOWN_ALIKE = 3
+"""Sentences about sources that say the same of other figures: so many are shown."""
 
 
 @dataclass(frozen=True)
@@ -267,10 +270,25 @@ def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions)
 
 
 def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
-    """Return the lines that say why sources failed: one sentence for one, else lines under a heading."""
+    """Return the lines that say why sources failed: one sentence for one, else lines under a heading.
+
+    Of sentences that differ in figures and details only, a few are shown.
+    """
     if len(failures) == 1:
         return [failures[0].problem]
-    return [f"{heading}:", *(f"  {problem}" for problem in distinct_problems(failures))]
+    alike: dict[str, list[FailureRecord]] = {}
+    for failure in failures:
+        alike.setdefault(gist(InputError(failure.problem).without(failure.path)), []).append(failure)
+    lines = [f"{heading}:"]
+    for same in alike.values():
+        problems = distinct_problems(same)
+        lines += [f"  {problem}" for problem in problems[:_SHOWN_ALIKE]]
+        if len(problems) > _SHOWN_ALIKE:
+            lines.append(
+                f"  … and {len(problems) - _SHOWN_ALIKE:,} more like these: 'median-spark inspect' with the same "
+                "options shows the details of each file"
+            )
+    return lines
 
 
 def distinct_problems(failures: Sequence[FailureRecord]) -> list[str]:

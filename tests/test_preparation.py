@@ -38,6 +38,16 @@ def test_a_sentence_that_several_sources_share_is_said_once():
     ]
 
 
+def test_of_sentences_that_differ_in_details_three_are_shown():
+    chooses = "the query of cells chooses none of its {0} cells: 'age' holds {0} to 99: change cells"
+    found = failures(**{f"s{number}": chooses.format(number) for number in range(1_000, 1_009)}, cut="is cut off")
+    said = lines(found)
+    assert said[:2] == ["10 sources cannot be converted:", f"  /in/s1000.loom: {chooses.format(1000)}"]
+    assert [line.split(":")[0] for line in said[1:4]] == [f"  /in/s{number}.loom" for number in range(1_000, 1_003)]
+    assert said[4].startswith("  … and 6 more like these: 'median-spark inspect' with the same options shows")
+    assert said[5:] == ["  /in/cut.loom: is cut off"]
+
+
 def test_failures_that_are_skipped_stop_nothing():
     stop_at_failures(failures(a="is cut off"), ConvertOptions(on_error="skip"))
 
