@@ -8,6 +8,7 @@ from median_spark.errors import InputError, counted, once_each, shared_sentences
 from median_spark.expression import FailureRecord
 from median_spark.guard import Kept, read_guarded
 from median_spark.matrices import FoundSources, ReadOptions, SourceFile, outline
+from median_spark.matrices.formats import format_at
 from median_spark.matrices.layouts import open_source
 from median_spark.preparation import distinct_problems
 
@@ -65,11 +66,13 @@ def _findings(
 ) -> Iterator[tuple[str, str]]:
     yield "folder of matrices", location
     size = sum(source.file.size for source in found)
-    yield "matrices", f"{len(found):,}, {size:,} bytes"
-    if len(examined) < len(found):
-        yield "inspected", f"{len(examined):,} of these, at equal distances in the order of their names"
+    unusable = f"; {len(failures):,} cannot be used" if failures else ""
+    some = len(examined) < len(found)
+    yield "matrices", f"{len(found):,}, {size:,} bytes{'' if some else unusable}"
+    if some:
+        yield "inspected", f"{len(examined):,} of these, at equal distances in the order of their names{unusable}"
     for field, values in (
-        ("formats", Counter(glance.format_name for glance in glances.values())),
+        ("formats", Counter(_format_name(source, glances) for source in examined)),
         ("layouts", Counter(glance.layout for glance in glances.values())),
     ):
         if values:
@@ -90,6 +93,14 @@ def _findings(
         yield "note", note.removeprefix("note: ")
     if not failures:
         yield "can be used", "yes; their counts were not read, except for a few"
+
+
+def _format_name(source: SourceFile, glances: dict[str, _Glance]) -> str:
+    """Return the format of a matrix; of one that could not be opened, by its name."""
+    if source.name in glances:
+        return glances[source.name].format_name
+    named = format_at(source.file.path)
+    return named.name if named is not None else "unknown"
 
 
 def _glance_at(source: SourceFile, options: ReadOptions) -> _Glance:

@@ -161,6 +161,17 @@ def once_each(said: Iterable[tuple[str, str, str]]) -> list[str]:
     ]
 
 
+def gist(sentence: str) -> str:
+    """Return what sentences with other figures and details share: what comes before the first colon, without numbers.
+
+    Examples
+    --------
+    >>> gist("the query chooses none of its 300 cells: 'age' holds 1 to 9")
+    'the query chooses none of its # cells'
+    """
+    return _NUMBER.sub("#", sentence.partition(": ")[0])
+
+
 def shortened(text: str, most: int) -> str:
     """Return a text of at most so many characters, its middle left out if it has more."""
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[most // 2 - most :]}"

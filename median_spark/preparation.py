@@ -4,26 +4,32 @@ Each ``prepare_…`` function lists the inputs, checks options and targets, writ
 `median_spark.spark` executes plans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from median_spark import storage
 from median_spark.digests import check_digest_folder
 from median_spark.display import printable
-from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, listed, once_each
+from median_spark.errors import InputError, OutputError, TableError, UsageError, counted, gist, listed, once_each
 from median_spark.expression import (
     SOURCE,
+    Columns,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
+    check_columns,
     check_target,
     open_table,
     require_uniform,
 )
+from median_spark.geneformer import check_group
 from median_spark.genes import GeneMap
 from median_spark.job_options import ConvertOptions, MedianOptions, ResultOptions
 from median_spark.matrices import ReadOptions, SourceFile, equal_contents, find_sources
 from median_spark.results import check_result_target
+
+_SHOWN_ALIKE = 3
+"""Sentences about sources that say the same of other figures: so many are shown."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,12 @@ class RunPlan:
     options: MedianOptions
     outputs: ResultOptions
 
+    def check_columns(self, columns: Mapping[str, Columns]) -> None:
+        """Refuse attributes of cells that no source has, as `prepare_medians` does."""
+        check_columns(
+            self.conversion.location, columns, self.options.cells, self.outputs.by, missing=self.outputs.missing
+        )
+
 
 def prepare_conversion(
     inputs: str | Sequence[str],
@@ -162,17 +174,21 @@ def prepare_medians(
     Raises
     ------
     TableError
-        If the table is damaged, empty, of another format version, lacks a source, or its sources cannot be pooled.
+        If the table is damaged, empty, of another format version, lacks a source, its sources cannot be pooled, or no
+        source has an attribute of cells that is named.
     OutputError
         If the target holds something else, or a result that may not be replaced.
     UsageError
-        If the gene map is not that of the conversion.
+        If the gene map is not that of the conversion, or dictionaries are of a source that is not there.
     """
     options, outputs = options or MedianOptions(), outputs or ResultOptions()
     target = storage.canonical(out)
     check_result_target(target, overwrite=overwrite)
     table = open_table(expression)
     records = tuple(pooled_records(table, sources))
+    columns = {record.source: record.cell_columns for record in records}
+    check_columns(table.location, columns, options.cells, outputs.by, missing=outputs.missing)
+    _check_source_group(outputs, columns)
     if outputs.gene_map is not None:
         _check_gene_map(outputs.gene_map, records)
     if outputs.digest_pickles is not None:
@@ -203,6 +219,7 @@ def prepare_run(
     _check_folder(out)
     plan = prepare_conversion(inputs, storage.join(out, "expression"), reading, conversion)
     check_result_target(target, overwrite=True)
+    _check_source_group(outputs, [source.name for source in plan.sources])
     if outputs.digest_pickles is not None:
         folder = check_digest_folder(outputs.digest_pickles, plan.names, out, overwrite=True)
         outputs = replace(outputs, digest_pickles=folder)
@@ -253,10 +270,25 @@ def stop_at_failures(failures: Sequence[FailureRecord], options: ConvertOptions)
 
 
 def failures_text(failures: Sequence[FailureRecord], heading: str) -> list[str]:
-    """Return the lines that say why sources failed: one sentence for one, else lines under a heading."""
+    """Return the lines that say why sources failed: one sentence for one, else lines under a heading.
+
+    Of sentences that differ in figures and details only, a few are shown.
+    """
     if len(failures) == 1:
         return [failures[0].problem]
-    return [f"{heading}:", *(f"  {problem}" for problem in distinct_problems(failures))]
+    alike: dict[str, list[FailureRecord]] = {}
+    for failure in failures:
+        alike.setdefault(gist(InputError(failure.problem).without(failure.path)), []).append(failure)
+    lines = [f"{heading}:"]
+    for same in alike.values():
+        problems = distinct_problems(same)
+        lines += [f"  {problem}" for problem in problems[:_SHOWN_ALIKE]]
+        if len(problems) > _SHOWN_ALIKE:
+            lines.append(
+                f"  … and {len(problems) - _SHOWN_ALIKE:,} more like these: 'median-spark inspect' with the same "
+                "options shows the details of each file"
+            )
+    return lines
 
 
 def distinct_problems(failures: Sequence[FailureRecord]) -> list[str]:
@@ -276,6 +308,12 @@ def _check_gene_map(gene_map: GeneMap, records: Sequence[SourceRecord]) -> None:
             f"converted with another or with none: {listed(others, 3)}: give the one of the conversion, or none"
         )
         raise UsageError(message)
+
+
+def _check_source_group(outputs: ResultOptions, sources: Iterable[str]) -> None:
+    """Refuse dictionaries of a source that is not there; which other groups there are is known once cells are read."""
+    if outputs.by == (SOURCE,) and outputs.geneformer.dictionary_of is not None:
+        check_group(outputs.geneformer.dictionary_of, outputs.by, [(name,) for name in sources])
 
 
 def _check_folder(out: str) -> None:

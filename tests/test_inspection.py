@@ -1,6 +1,7 @@
 """Inspection: what a path holds, and whether it can be used, or the reason why not."""
 
 import os
+import re
 import signal
 from collections import defaultdict
 from dataclasses import replace
@@ -310,7 +311,19 @@ class TestCorpus:
         reasons = [line.removeprefix("cannot be used").strip() for line in lines if line.startswith("cannot be used")]
         assert reasons[0].startswith("4 sources ('a', 'b', 'c' and 1 more): column attribute 'n_counts' is missing")
         assert reasons[1].startswith(f"{tmp_path}/text.loom: this is not an HDF5 file")
+        found = {field: line for line in lines if (field := line[:18].strip())}
+        assert re.fullmatch(r"matrices +8, [\d,]+ bytes; 5 cannot be used", found["matrices"])
+        assert found["formats"].endswith(" h5ad (1), loom (7)")
         assert lines[-1].startswith("can be used         no: 5 of 8 matrices cannot be used; inspect one of them")
+
+    def test_of_many_it_says_how_many_of_those_it_opened_cannot_be_used(self, tmp_path, monkeypatch):
+        self.write(tmp_path)
+        (tmp_path / "db1" / "one.loom").write_text("not HDF5")
+        monkeypatch.setattr(corpus_inspection, "MOST_EXAMINED", 2)
+        found = dict(examine(str(tmp_path)).pairs)
+        assert found["matrices"].endswith(" bytes")
+        assert found["inspected"].endswith("in the order of their names; 1 cannot be used")
+        assert found["formats"] == "h5ad (1), loom (1)"
 
     def test_follows_a_pattern_and_the_options(self, tmp_path):
         self.write(tmp_path)

@@ -221,7 +221,7 @@ def _medians(args: argparse.Namespace) -> int:
     with _engine(args) as (session, progress):
         from median_spark.spark.medians.medians import execute_medians
 
-        summary = execute_medians(plan, session.get(), progress)
+        summary = execute_medians(plan, session, progress)
     if not _silent(args):
         said = result_summary(summary, args.out, by=outputs.by, stability=options.stability, table=outputs.table)
         _conclude(args, said, args.out, _result_document(said, summary, args.out))

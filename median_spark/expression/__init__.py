@@ -17,13 +17,15 @@ from median_spark.expression.batches import WantedSource as WantedSource
 from median_spark.expression.batches import stage_batch as stage_batch
 from median_spark.expression.cell_groups import CellGroups as CellGroups
 from median_spark.expression.cells import read_cells as read_cells
-from median_spark.expression.grouping import SOURCE as SOURCE
 from median_spark.expression.grouping import Group as Group
 from median_spark.expression.grouping import GroupFigures as GroupFigures
 from median_spark.expression.grouping import Grouping as Grouping
 from median_spark.expression.grouping import all_cells as all_cells
 from median_spark.expression.grouping import group_cells as group_cells
 from median_spark.expression.heads import SourceHead as SourceHead
+from median_spark.expression.known_columns import SOURCE as SOURCE
+from median_spark.expression.known_columns import Columns as Columns
+from median_spark.expression.known_columns import check_columns as check_columns
 from median_spark.expression.opening import check_target as check_target
 from median_spark.expression.opening import create_table as create_table
 from median_spark.expression.opening import open_table as open_table

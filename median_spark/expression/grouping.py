@@ -14,14 +14,12 @@ import pyarrow.compute as pc
 from median_spark.errors import TableError, counted, listed
 from median_spark.expression.cell_groups import CellGroups, Int32s
 from median_spark.expression.cells import read_cells
+from median_spark.expression.known_columns import SOURCE, check_columns
 from median_spark.expression.records import SourceRecord
 from median_spark.expression.table import ExpressionTable, part_location
 from median_spark.gene_values import Floats, Ints
 from median_spark.matrices import CellQuery
 from median_spark.options import BY, CELLS
-
-SOURCE = "source"
-"""The name that stands for the source of a cell wherever attributes of cells are named."""
 
 Group = tuple[str | None, ...]
 """The values of the grouping columns; None for cells that have none."""
@@ -119,8 +117,8 @@ def group_cells(
         no cells or a file of them is damaged.
     """
     names = query.names if query is not None else ()
-    _require_columns(table, records, names, by)
-    notes = _missing_columns(table, records, by, missing)
+    columns = {record.source: record.cell_columns for record in records}
+    notes = check_columns(table.location, columns, query, by, missing)
     wanted = sorted({*names, *by} - {SOURCE})
     if not wanted and query is None:
         return _by_source(records, by) if by else all_cells(records)
@@ -147,43 +145,6 @@ def _by_source(records: Sequence[SourceRecord], by: Sequence[str]) -> Grouping:
     cells = {(record.source, part.name): number for number, record in enumerate(records) for part in record.parts}
     figures = [GroupFigures(1, each.cells_passed, each.values, each.median_n_counts) for each in records]
     return Grouping(tuple(by), tuple(groups), tuple(figures), tuple(records), cells)
-
-
-def _require_columns(
-    table: ExpressionTable, records: Sequence[SourceRecord], names: Sequence[str], by: Sequence[str]
-) -> None:
-    """Refuse attributes that the cells do not have."""
-    held = {record.source: {SOURCE, *dict(record.cell_columns)} for record in records}
-    every = sorted(set().union(*held.values()))
-    unknown = [name for name in (*names, *by) if name not in every]
-    if unknown:
-        message = f"{table.location}: no cell has the attribute {listed(unknown)}; there are {listed(every, 40)}"
-        raise TableError(message)
-    for name in names:
-        lacking = [source for source, columns in held.items() if name not in columns]
-        if lacking:
-            message = (
-                f"{table.location}: the query of cells names '{name}', which the cells of "
-                f"{counted(len(lacking), 'source')} lack ({listed(lacking, 3)}); {lacking[0]} has "
-                f"{listed(sorted(held[lacking[0]]), 24)}: take it out of {CELLS:name}, or name the sources to take"
-            )
-            raise TableError(message)
-
-
-def _missing_columns(
-    table: ExpressionTable, records: Sequence[SourceRecord], by: Sequence[str], missing: str
-) -> tuple[str, ...]:
-    """Say which columns only some sources have, or refuse that."""
-    notes = []
-    for name in set(by) - {SOURCE}:
-        lacking = [each.source for each in records if name not in dict(each.cell_columns)]
-        if lacking:
-            text = f"{counted(len(lacking), 'source')} of {len(records):,} have no '{name}' ({listed(lacking, 3)})"
-            if missing == "fail":
-                message = f"{table.location}: {text}: leave it out of {BY:name}, or name the sources to take"
-                raise TableError(message)
-            notes.append(f"note: {text}: their cells are a group of their own")
-    return tuple(notes)
 
 
 def _units(

@@ -15,6 +15,10 @@ import pyarrow as pa
 
 from median_spark import storage
 from median_spark.errors import GeneTableError, MedianSparkError, listed
+from median_spark.genes.text_table import require_text
+
+ALLOWED = "a CSV, a TSV, a GTF or a GFF3, which may be gzipped"
+"""What a gene table may be, for people."""
 
 _CHUNK = 1 << 22
 _HEAD = 1 << 16
@@ -55,7 +59,9 @@ def read_annotation(location: str) -> GeneColumns | None:
 
     GeneTableError if it cannot be read, has no gene lines, or a gene lacks its id or type.
     """
-    kind = _kind_of(_head(location))
+    head = _head(location)
+    require_text(head, location, "gene table", ALLOWED, GeneTableError)  # before all of a large matrix is read
+    kind = _kind_of(head)
     if kind is None:
         return None
     parse = _gff3_attributes if kind == "GFF3" else _gtf_attributes

@@ -22,6 +22,8 @@ ID_COLUMNS = ("ensembl_id", "gene_id")
 
 _PICKLES = (".pkl", ".pickle")
 
+_ALLOWED = "a CSV or TSV, which may be gzipped, or a pickled dict whose name ends in .pkl or .pickle"
+
 
 @dataclass(frozen=True)
 class GeneMap:
@@ -123,7 +125,7 @@ def read_gene_map(location: str) -> GeneMap:
     location = storage.canonical(location)
     if location.lower().endswith(_PICKLES):
         return GeneMap.from_pairs(location, _pickled_pairs(location))
-    columns = read_columns(location, "gene map", GeneMapError)
+    columns = read_columns(location, "gene map", _ALLOWED, GeneMapError)
     id_column = next((column for column in ID_COLUMNS if column in columns), None)
     name_column = next((column for column in NAME_COLUMNS if column in columns and column != id_column), None)
     if id_column is None or name_column is None:

@@ -9,7 +9,7 @@ from typing import Self
 
 from median_spark import storage
 from median_spark.errors import GeneTableError, UsageError, counted, listed
-from median_spark.genes.annotation import GeneColumns, read_annotation
+from median_spark.genes.annotation import ALLOWED, GeneColumns, read_annotation
 from median_spark.genes.ids import has_version, is_no_id, like_ensembl, version_off
 from median_spark.genes.text_table import read_columns
 from median_spark.options import GENE_TABLE
@@ -187,7 +187,7 @@ def _read_one(location: str) -> GeneTable:
 
 
 def _columns_of_csv(location: str) -> GeneColumns:
-    columns = read_columns(location, "gene table", GeneTableError)
+    columns = read_columns(location, "gene table", ALLOWED, GeneTableError)
     row_names = columns.get("", [])
     others = ("",) if sum(map(like_ensembl, row_names)) * 2 > len(row_names) else ()  # the names of R's rows, an index
     ids = _column(location, columns, "ids", ID_COLUMNS, others)

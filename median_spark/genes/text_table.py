@@ -11,6 +11,7 @@ import zlib
 
 from median_spark import storage
 from median_spark.errors import MedianSparkError, listed
+from median_spark.file_kinds import binary_kind
 
 _SEPARATORS = "\t,; "
 """In this order: a header with tabs may have blanks and commas in its names."""
@@ -28,7 +29,15 @@ def read_content(location: str, what: str, refusal: type[MedianSparkError]) -> b
         raise refusal(message) from error
 
 
-def read_columns(location: str, what: str, refusal: type[MedianSparkError]) -> dict[str, list[str]]:
+def require_text(head: bytes, location: str, what: str, allowed: str, refusal: type[MedianSparkError]) -> None:
+    """Refuse a file that begins as one of another kind does; the sentence ends with what is allowed instead."""
+    kind = binary_kind(head)
+    if kind is not None:
+        message = f"{location}: the {what} cannot be read as CSV (it is {kind}): the {what} must be {allowed}"
+        raise refusal(message)
+
+
+def read_columns(location: str, what: str, allowed: str, refusal: type[MedianSparkError]) -> dict[str, list[str]]:
     """Return the columns of a CSV file, every field as text without blanks around it, also fields such as NA and 007.
 
     The separator is the first of tab, comma, semicolon and blank that the header has. The header may be one column
@@ -36,7 +45,9 @@ def read_columns(location: str, what: str, refusal: type[MedianSparkError]) -> d
     name the first is taken. The file may be gzipped, and may begin with comment lines (``#``).
     """
     try:
-        header, rows = _split(_text(read_content(location, what, refusal)))
+        content = _decompressed(read_content(location, what, refusal))
+        require_text(content, location, what, allowed, refusal)
+        header, rows = _split(_text(content))
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         message = f"{location}: the {what} cannot be read as CSV ({error})"
         raise refusal(message) from error
@@ -44,18 +55,24 @@ def read_columns(location: str, what: str, refusal: type[MedianSparkError]) -> d
     return {name: [row[place] for row in rows] for name, place in places.items()}
 
 
-def _text(content: bytes) -> str:
-    """Return a file's text, UTF-8 or UTF-16 with a mark as Excel saves it, from the header on."""
+def _decompressed(content: bytes) -> bytes:
+    """Return a file's content, decompressed if it is gzipped."""
     if content.startswith(b"\x1f\x8b"):
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             content = stream.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             message = f"it has more than {_MOST_BYTES:,} bytes once it is decompressed"
             raise ValueError(message)
-    if content.startswith(b"PK\x03\x04"):
-        message = "it is a zip archive, such as an Excel workbook: save it as CSV"
-        raise ValueError(message)
-    text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    return content
+
+
+def _text(content: bytes) -> str:
+    """Return a file's text, UTF-8 or UTF-16 with a mark as Excel saves it, from the header on."""
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = "it is not text" if b"\0" in content else f"it is not text in UTF-8: save it as UTF-8; {error}"
+        raise ValueError(message) from error
     lines = text.splitlines(keepends=True)
     begin = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if begin is None:

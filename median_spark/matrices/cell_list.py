@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import InputError, listed
+from median_spark.file_kinds import binary_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +150,12 @@ def _parquet(content: pa.Buffer) -> pa.Table:
 
 def _text(content: pa.Buffer) -> pa.Table:
     """Read a table of text with a header, every field as text."""
-    first = _open(content).read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
+    head = _open(content).read(1 << 16)
+    kind = binary_kind(head)
+    if kind is not None:
+        message = f"it is {kind}; the list must be a CSV or TSV, which may be gzipped, or a Parquet file"
+        raise ValueError(message)
+    first = head.decode("utf-8-sig", errors="replace").splitlines()
     if not first:
         message = "it is empty: it must have a header with the names of its columns"
         raise ValueError(message)

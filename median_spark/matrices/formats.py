@@ -131,14 +131,20 @@ def matrix_at(folder: str, names: Collection[str]) -> str | None:
     return storage.join(folder, found[0]) if len(found) == 1 else None
 
 
+def format_at(location: str) -> Format | None:
+    """Return the format of a matrix by its name, or by the names in its folder; None if they tell none."""
+    found = format_of_file(location)
+    if found is None and storage.kind(location) == "folder":
+        found = format_of_folder(storage.names_in(location))
+    return found
+
+
 def open_matrix(location: str, names: AttributeNames, layer: str = AUTO_LAYER) -> CountMatrix:
     """Open a count matrix at a path or URI; close it by using it as a context manager.
 
     InputError if its name or content tells no format, or it is missing or not of its format, or has no such layer.
     """
-    found = format_of_file(location)
-    if found is None and storage.kind(location) == "folder":
-        found = format_of_folder(storage.names_in(location))
+    found = format_at(location)
     if found is None:
         why = zipped_store(location)
         message = f"{location}: {why or f'not a matrix that can be read; its name must end in {either(ENDINGS)}'}"

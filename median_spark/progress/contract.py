@@ -23,6 +23,8 @@ class ConvertState:
         Cells read, and all.
     values : int
         Values written.
+    seconds : float
+        Time since the conversion began: its look at the sources, which converts small ones, and a start of Spark count.
     """
 
     sources_done: int
@@ -30,6 +32,7 @@ class ConvertState:
     cells_done: int
     cells: int
     values: int
+    seconds: float = 0.0
 
     def text(self) -> str:
         """Return the figures in words."""

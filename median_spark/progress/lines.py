@@ -43,14 +43,11 @@ class PlainLines:
         done = state.sources_done == state.sources
         if not self._started:
             self._started, self._pace = now, Pace(now, state.cells_done)
-            if done:  # all of it was read in an earlier stage, which has said how long that took
-                self.note(f"converted {state.text()}")
-                return
         left = self._pace.left(now, state.cells_done, state.cells)
         if not done and now - max(self._said, self._started) < _LINE_SECONDS:
             return
         self._said = now
-        self.note(f"converted {state.text()} in {_span(now - self._started)}{'' if done else _left(left)}")
+        self.note(f"converted {state.text()} in {_span(state.seconds)}{'' if done else _left(left)}")
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

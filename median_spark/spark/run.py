@@ -98,7 +98,7 @@ def execute_run(plan: RunPlan, session: LaterSession, progress: ProgressReporter
     if plan.outputs.table is not None:
         check_table(session.get(), plan.outputs.table)
     with storage.locked(plan.location, "median-spark run"):
-        conversion = execute_conversion(plan.conversion, session, progress)
+        conversion = execute_conversion(plan.conversion, session, progress, plan.check_columns)
         table = open_table(plan.conversion.location)
         names = [record.source for record in conversion.records]
         every = table.sources()
@@ -111,4 +111,4 @@ def execute_run(plan: RunPlan, session: LaterSession, progress: ProgressReporter
             )
         records, failures = tuple(chosen_records(table, every, names)), tuple(conversion.failures)
         medians = MediansPlan(table, records, failures, plan.target, plan.options, plan.outputs)
-        return RunSummary(conversion, execute_medians(medians, session.get(), progress, conversion.stages))
+        return RunSummary(conversion, execute_medians(medians, session, progress, conversion.stages))

@@ -3,12 +3,15 @@
 import csv
 import gzip
 import io
+import pickle
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looms import write_loom
 
 from median_spark import read_gene_map, read_gene_table
 from median_spark.errors import GeneMapError, GeneTableError, UsageError
@@ -112,6 +115,43 @@ def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, content, said)
     for read, refusal in ((read_gene_table, GeneTableError), (read_gene_map, GeneMapError)):
         with pytest.raises(refusal, match=rf"^{path}: the gene (table|map) cannot be read as CSV \(.*({said})"):
             read(str(path))
+
+
+@pytest.fixture(scope="module")
+def loom(tmp_path_factory):
+    return Path(write_loom(tmp_path_factory.mktemp("looms") / "a.loom", [[1, 2], [3, 4]])).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (bytes, "an HDF5 file, such as .loom or .h5ad"),
+        (lambda loom: gzip.compress(loom, mtime=0), "an HDF5 file, such as .loom or .h5ad"),
+        (lambda loom: b"PAR1" + loom, "a Parquet file"),
+        (lambda loom: pickle.dumps(loom), "a pickle"),
+    ],
+    ids=["loom", "gzipped loom", "Parquet", "pickle"],
+)
+def test_another_kind_of_file_is_refused_with_its_kind_and_with_what_is_allowed(tmp_path, loom, change, kind):
+    path = tmp_path / "genes.csv"
+    path.write_bytes(change(loom))
+    for read, refusal, what, allowed in (
+        (read_gene_table, GeneTableError, "gene table", "a CSV, a TSV, a GTF or a GFF3, which may be gzipped"),
+        (read_gene_map, GeneMapError, "gene map", "a CSV or TSV, .* or a pickled dict whose name ends in .pkl or"),
+    ):
+        sentence = rf"^{path}: the {what} cannot be read as CSV \(it is {kind}\): the {what} must be {allowed}"
+        with pytest.raises(refusal, match=sentence):
+            read(str(path))
+
+
+def test_other_binary_data_is_said_to_be_no_text(tmp_path):
+    path = tmp_path / "genes.csv"
+    path.write_bytes(b"\x00\x01\xff\xfe" * 9)
+    with pytest.raises(GeneTableError, match=r"cannot be read as CSV \(it is not text\)"):
+        read_gene_table(str(path))
+    path.write_bytes("ensembl_id,gene_type\nENSG1,\xe9\n".encode("latin-1"))
+    with pytest.raises(GeneTableError, match=r"it is not text in UTF-8: save it as UTF-8; .* byte 0xe9"):
+        read_gene_table(str(path))
 
 
 FIELDS = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=6).map(str.strip)

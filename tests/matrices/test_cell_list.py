@@ -75,6 +75,11 @@ def test_the_fingerprint_is_that_of_the_cells_in_whatever_order(tmp_path):
         ("cell,b\na,b\nc\n", "cannot be read"),
         ("\x1f\x8bcell\n", "cannot be read"),
         ("PAR1cell\n", "cannot be read"),
+        (
+            "\x89HDF\r\n\x1a\n",
+            "it is an HDF5 file, such as .loom or .h5ad; the list must be a CSV or TSV, which may be",
+        ),
+        ("\x80\x04\x95", "cannot be read (it is a pickle; the list must be"),
     ],
 )
 def test_what_is_no_list_is_one_sentence(text, problem, tmp_path):

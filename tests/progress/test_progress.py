@@ -80,22 +80,22 @@ class TestPlainLines:
             lines.stage_state(StageState(0, 1, "file"))
         assert "  0 of 1 file done in 11.0 s\n" in stream.getvalue()
 
-    def test_time_what_is_converted_since_the_first_state(self, clock):
+    def test_give_the_time_of_the_look_and_the_conversion_together(self, clock):
         stream = io.StringIO()
         lines = PlainLines(stream)
-        for done in (100, 200, 300, 400):
-            lines.convert_state(ConvertState(done // 100, 4, done, 400, done * 9))
+        for done in (100, 200, 300, 400):  # the first hundred cells were converted during a look of 19.5 s
+            lines.convert_state(ConvertState(done // 100, 4, done, 400, done * 9, seconds=clock[0] - 980.5))
             clock[0] += 20
         assert stream.getvalue().splitlines() == [
-            "converted 2 of 4 sources, 200 of 400 cells, 1,800 values in 20.0 s",
-            "converted 3 of 4 sources, 300 of 400 cells, 2,700 values in 40.0 s, about 20 s left",
-            "converted 4 of 4 sources, 400 of 400 cells, 3,600 values in 1 min 00 s",
+            "converted 2 of 4 sources, 200 of 400 cells, 1,800 values in 39.5 s",
+            "converted 3 of 4 sources, 300 of 400 cells, 2,700 values in 1 min 00 s, about 20 s left",
+            "converted 4 of 4 sources, 400 of 400 cells, 3,600 values in 1 min 20 s",
         ]
 
-    def test_claim_no_time_for_what_an_earlier_stage_has_converted(self, clock):
+    def test_give_the_time_of_the_look_if_that_has_converted_all(self, clock):
         stream = io.StringIO()
-        PlainLines(stream).convert_state(ConvertState(5, 5, 2_500, 2_500, 9))
-        assert stream.getvalue() == "converted 5 of 5 sources, 2,500 of 2,500 cells, 9 values\n"
+        PlainLines(stream).convert_state(ConvertState(5, 5, 2_500, 2_500, 9, seconds=19.5))
+        assert stream.getvalue() == "converted 5 of 5 sources, 2,500 of 2,500 cells, 9 values in 19.5 s\n"
 
 
 def drawn(console, bar):

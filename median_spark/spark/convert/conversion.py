@@ -14,6 +14,7 @@ from median_spark import storage
 from median_spark.errors import BusyError, EngineError, counted, listed
 from median_spark.expression import (
     SMALL_BYTES,
+    Columns,
     ExpressionTable,
     FailureRecord,
     LookedAt,
@@ -85,6 +86,7 @@ class Conversion:
         self._settled = 0
         self._sources = 0
         self._is_looking = False
+        self._began = 0.0
         self._values = 0
         self._cells_done = 0
         self._cells = 0
@@ -99,6 +101,7 @@ class Conversion:
 
     def begin(self, wanted: Sequence[WantedSource], universe: str | None) -> None:
         """Take over what a killed run has staged; start Spark if need be, and look at local sources meanwhile."""
+        self._began = time.monotonic()
         self._wanted = {one.conversion: one for one in wanted}
         self._take_batches(self._wanted, partly=True)
         self._left = [one for one in wanted if one.conversion not in self._taken]
@@ -156,6 +159,14 @@ class Conversion:
         staged = [one for one, looked_at in outcomes if looked_at.batch is not None]
         self._take_late_batches(wanted_by_conversion, staged)
         self._is_looking = False
+
+    def columns(self) -> dict[str, Columns]:
+        """Return the columns of the cells of all sources that `look` has found to be sound, by name."""
+        staged = [source.record for sources in self._batches.values() for source in sources]
+        return {
+            **{record.source: record.cell_columns for record in (*self.records.values(), *staged)},
+            **{source.source.name: source.head.cell_columns for source in self._pending.values()},
+        }
 
     def convert(self) -> None:
         """Commit what is staged, and convert the rest.
@@ -329,7 +340,7 @@ class Conversion:
         state = ConvertState(self._settled, self._sources, self._cells_done, self._cells, self._values)
         if self._sources and not self._is_looking and state != self._last_state:
             self._last_state = state
-            self._progress.convert_state(state)
+            self._progress.convert_state(replace(state, seconds=time.monotonic() - self._began))
 
     def _stop_workers(self) -> None:
         """Let the workers stop at their next unit; those of another run go on, if the table is another run's by now."""

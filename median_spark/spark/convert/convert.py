@@ -1,7 +1,7 @@
 """Converting matrices to an expression table on Spark: outline the sources, read their units, commit each."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
@@ -10,6 +10,7 @@ from median_spark import storage
 from median_spark.errors import InputError, counted
 from median_spark.expression import (
     SMALL_BYTES,
+    Columns,
     ExpressionTable,
     FailureRecord,
     SourceRecord,
@@ -112,8 +113,17 @@ def convert(
     return execute_conversion(plan, started(active_session(spark)), progress or SilentProgress())
 
 
-def execute_conversion(plan: ConvertPlan, session: LaterSession, progress: ProgressReporter) -> ConversionSummary:
-    """Do what a plan says; see `convert`."""
+def execute_conversion(
+    plan: ConvertPlan,
+    session: LaterSession,
+    progress: ProgressReporter,
+    check: Callable[[Mapping[str, Columns]], None] | None = None,
+) -> ConversionSummary:
+    """Do what a plan says; see `convert`.
+
+    `check` gets the columns of the cells of each source as soon as all of them are known, before large sources are
+    converted; what it raises ends the conversion.
+    """
     begin, watch = time.monotonic(), Stopwatch()
     for note in plan.notes:
         progress.note(note)
@@ -146,6 +156,7 @@ def execute_conversion(plan: ConvertPlan, session: LaterSession, progress: Progr
             with progress.working(looking_text(to_convert)):
                 conversion.look()
             stop_at_failures([*failures, *conversion.failures], plan.options)
+            _check(check, records, conversion.columns())
             watch.lap("look", tasks=conversion.look_tasks)
             for places in conversion.listed:
                 cells.add(places)
@@ -154,6 +165,7 @@ def execute_conversion(plan: ConvertPlan, session: LaterSession, progress: Progr
             failures += conversion.failures
             watch.lap("convert", tasks=conversion.tasks, **_figures_of(conversion.records.values()))
         else:
+            _check(check, records, {})
             watch.lap("look", tasks=0)
         failures.sort(key=lambda failure: failure.source)
         for failure in failures:
@@ -179,6 +191,17 @@ def looking_text(sources: Sequence[SourceFile]) -> str:
         return f"reading {counted(small, 'source')}"
     at_once = f", reading the {small:,} small ones at once" if small > 1 else ", reading the small one at once"
     return f"looking at {counted(len(sources), 'source')}{at_once if small else ''}"
+
+
+def _check(
+    check: Callable[[Mapping[str, Columns]], None] | None,
+    unchanged: Mapping[str, SourceRecord],
+    looked_at: Mapping[str, Columns],
+) -> None:
+    """Call the check of columns, unless there is no source that has any."""
+    columns = {name: record.cell_columns for name, record in unchanged.items()} | dict(looked_at)
+    if check is not None and columns:
+        check(dict(sorted(columns.items())))
 
 
 def _figures_of(converted: Collection[SourceRecord]) -> dict[str, int]:

@@ -4,9 +4,12 @@ Spark Connect has no status tracker: there nothing is reported.
 """
 
 import contextlib
+import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from weakref import WeakSet
 
 from pyspark import InheritableThread, SparkContext
 from pyspark.sql import SparkSession
@@ -17,6 +20,15 @@ from median_spark.spark.engine.job_description import is_connect
 _GROUP = "spark.jobGroup.id"
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
+
+_START_SECONDS = 8.0
+"""On a cluster, a first task that takes longer is explained: lines of progress say that none is done after 10 s."""
+
+_LOCAL = re.compile(r"local(\[|$)")
+"""Masters whose workers start within seconds; ``local-cluster[2,1,1024]`` is none of them."""
+
+_started_contexts: "WeakSet[SparkContext]" = WeakSet()
+"""Contexts of which a task has ended, or whose start was explained."""
 
 
 @contextlib.contextmanager
@@ -44,7 +56,7 @@ def watched_tasks(spark: SparkSession, progress: ProgressReporter, tasks: int) -
     if own:
         group = f"median_spark {uuid.uuid4().hex}"
         context.setLocalProperty(_GROUP, group)
-    watch = _Watch(context, group, tasks, reporter)
+    watch = _Watch(context, group, tasks, reporter, progress)
     watch.start()
     try:
         yield
@@ -65,7 +77,11 @@ def watched_tasks(spark: SparkSession, progress: ProgressReporter, tasks: int) -
 class _Watch:
     """Asks the status tracker every second, in a thread of its own."""
 
-    def __init__(self, context: SparkContext, group: str, tasks: int, reporter: StageReporter) -> None:
+    def __init__(
+        self, context: SparkContext, group: str, tasks: int, reporter: StageReporter, progress: ProgressReporter
+    ) -> None:
+        self._context = context
+        self._progress = progress
         self._tracker = context.statusTracker()
         self._group = group
         self._tasks = tasks
@@ -86,13 +102,26 @@ class _Watch:
             self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
+        begin = time.monotonic()
         while not self._ended.wait(_POLL_SECONDS):
             try:
                 done = self._tasks_done()
             except Exception:  # Spark is gone, each version with an error of its own: the job itself says so
                 return
             if not self._ended.is_set():
+                self._explain_start(done, time.monotonic() - begin)
                 self._reporter.stage_state(StageState(done, self._tasks))
+
+    def _explain_start(self, done: int, seconds: float) -> None:
+        """Say once why no task has ended yet, if that may be because workers start."""
+        if self._context in _started_contexts or not (done or seconds >= _START_SECONDS):
+            return
+        _started_contexts.add(self._context)
+        if not done and not _LOCAL.match(self._context.master):
+            self._progress.note(
+                "note: no task has ended yet: before its first task ends, each worker unpacks its environment, imports "
+                "and compiles, which may take a minute"
+            )
 
     def _tasks_done(self) -> int:
         """Return how many tasks of the jobs begun since are done; a stage that is tried again loses none."""

@@ -27,6 +27,7 @@ from median_spark.results import (
     removal_notes,
     write_result,
 )
+from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
 from median_spark.spark.medians.corpus import CorpusJob
 from median_spark.spark.medians.digest_pickles import write_digest_pickles
@@ -94,18 +95,20 @@ def medians(
     'exact'
     """
     plan = prepare_medians(expression, out, sources, options, outputs, overwrite=overwrite)
-    return execute_medians(plan, active_session(spark), progress or SilentProgress())
+    return execute_medians(plan, started(active_session(spark)), progress or SilentProgress())
 
 
 def execute_medians(
-    plan: MediansPlan, spark: SparkSession, progress: ProgressReporter, stages: Sequence[Stage] = ()
+    plan: MediansPlan, session: LaterSession, progress: ProgressReporter, stages: Sequence[Stage] = ()
 ) -> ResultSummary:
-    """Do what a plan says; see `medians`. `stages` were done before, for the metrics row."""
+    """Do what a plan says; see `medians`. `stages` were done before, for the metrics row.
+
+    The cells are looked at before Spark is needed, so that a choice without any cell does not wait for its start.
+    """
     import_ahead()
     outputs = plan.outputs
     if outputs.table is not None:
-        check_table(spark, outputs.table)
-    job = CorpusJob(spark, plan.table, plan.options, progress)
+        check_table(session.get(), outputs.table)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_changes(plan.table, plan.records))
         with progress.working("looking at the cells") if plan.looks_at_cells else contextlib.nullcontext():
@@ -114,6 +117,8 @@ def execute_medians(
             check_group(outputs.geneformer.dictionary_of, cells.columns, cells.groups)
         repeated = repeated_cells(cells.records)
         removed = removal_notes(plan.target, groups=bool(outputs.by), stability=plan.options.stability)
+        spark = session.get()
+        job = CorpusJob(spark, plan.table, plan.options, progress)
         for note in (*cells.notes, *_sources_without_cells(plan, cells), *_few(repeated), *removed):
             progress.note(note)
         shared, local = stack.enter_context(staged(plan.target)) if outputs.by else (None, None)

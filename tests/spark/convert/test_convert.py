@@ -1,4 +1,5 @@
 import os
+import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -251,22 +252,27 @@ def test_the_first_stage_says_which_sources_it_converts(sizes, text):
 
 
 def test_small_sources_are_reported_as_converted_once_and_after_they_were_looked_at(spark, corpus, tmp_path):
-    told = []
+    told, seconds = [], []
 
     class Listener(SilentProgress):
         def convert_state(self, state):
             told.append(state.text())
+            seconds.append(state.seconds)
 
         @contextmanager
         def working(self, text):
             told.append(text)
+            begin = time.monotonic()
             yield
+            seconds.append(time.monotonic() - begin)
             told.append("done")
 
     convert(str(corpus), str(tmp_path / "x"), spark=spark, options=ConvertOptions(on_error="skip"), progress=Listener())
     assert told[:2] == ["reading 3 sources", "done"]
     assert told[2].startswith("3 of 3 sources, ")
     assert len(told) == 3
+    looking, whole = seconds
+    assert looking * 0.9 < whole < looking + 5  # the look has converted them
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_committed(spark, tmp_path):

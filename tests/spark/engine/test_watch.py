@@ -1,5 +1,8 @@
 """How many tasks of a job are done: asked of Spark only if somebody wants to know, and without a trace."""
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
@@ -20,6 +23,10 @@ class Told(SilentProgress):
 
     def __init__(self):
         self.states = []
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def stage_state(self, state):
         self.states.append((state.done, state.total))
@@ -93,3 +100,46 @@ def test_a_tracker_that_fails_does_not_end_the_job(spark, group, monkeypatch):
     told = Told()
     assert len(run_slowly(spark, told)) == 6
     assert told.states == []
+
+
+def test_no_start_of_workers_is_explained_where_these_start_at_once(spark, group, monkeypatch):
+    monkeypatch.setattr(watch, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_started_contexts", set())
+    told = Told()
+    run_slowly(spark, told)
+    assert told.states[0][0] == 0
+    assert told.notes == []
+
+
+ON_A_CLUSTER = """
+import sys
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from median_spark.progress import PlainLines
+from median_spark.spark.engine import watch
+from median_spark.spark.engine.tasks import collect, run_tasks
+
+SCHEMA = pa.schema([("number", pa.int64())])
+watch._POLL_SECONDS, watch._START_SECONDS = 0.1, 0.5
+
+def task(number):
+    import time
+    time.sleep(2)
+    yield pa.RecordBatch.from_pydict({"number": [number]}, schema=SCHEMA)
+
+with SparkSession.builder.master("local-cluster[1,1,1024]").getOrCreate() as spark:
+    for _ in range(2):
+        with watch.watched_tasks(spark, PlainLines(sys.stdout), 1):
+            collect(run_tasks(spark, 1, SCHEMA, task), SCHEMA, "working")
+"""
+
+
+@pytest.mark.slow
+def test_the_start_of_a_clusters_workers_is_explained_once():
+    done = subprocess.run([sys.executable, "-c", ON_A_CLUSTER], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: no task has ended yet: before its first task ends, each worker unpacks")

@@ -545,3 +545,29 @@ def test_the_command_line_takes_queries_and_groups(spark, table_of_cells, tmp_pa
         assert main([*arguments[:-1], str(tmp_path / "wrong"), *wrong]) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("small_bytes", [0, 1 << 20])
+def test_a_run_refuses_an_attribute_that_no_cell_has_once_the_sources_are_looked_at(
+    spark, cells, tmp_path, monkeypatch, small_bytes
+):
+    folder, _ = cells
+    inputs, out = [str(folder / f"{source}.h5ad") for source in ("s1", "s2")], tmp_path / "run"
+    monkeypatch.setattr("median_spark.spark.convert.conversion.SMALL_BYTES", small_bytes)
+    reading = ReadOptions(cells=CellQuery("filter_pass == 1"))
+
+    def grouped_by(name):
+        return run(inputs, str(out), spark=spark, reading=reading, outputs=ResultOptions(by=(name,)))
+
+    for wrong in ("tissue", "tissues"):  # the second time what is staged is taken over
+        with pytest.raises(
+            TableError, match=rf"^{out}/expression: no cell has the attribute '{wrong}'; there are 'age'"
+        ):
+            grouped_by(wrong)
+        assert open_table(str(out / "expression")).sources() == []
+        assert len(list((out / "expression" / "staging").rglob("*.parquet"))) == (4 if small_bytes else 0)
+    done = grouped_by("age")
+    assert done.conversion.converted == ["s1", "s2"]
+    with pytest.raises(TableError, match="no cell has the attribute 'tissue'"):
+        grouped_by("tissue")  # nothing is left to convert
+    assert read_summary(str(out / "medians")).sources == 2
