@@ -68,7 +68,7 @@ test-yarn: java setup  ## YARN and HDFS, with Hadoop's own daemons from Maven
 test-lakes: java setup  ## Tables of Delta and Iceberg, from Maven, with a Spark that both are made for
 	PYTHONPATH=$$($(BIN)/python tests/support/emulators.py) $(BIN)/python -m pytest tests/cluster -m lake --durations 5
 
-test-notebook: java setup  ## The notebook, and the configurations of platforms
+test-notebook: java setup  ## The Databricks notebook, cell by cell
 	$(BIN)/python -m pytest tests/cluster -m notebook
 
 test-matrix: java setup  ## Other versions of Spark and numpy, each in an environment of its own in .venvs (slow; LEGS='spark-3.5' for one)

@@ -70,8 +70,8 @@ def _run(measured: Measurements, case: str) -> Table:
         title,
         ["", "runs", "median s", "least s", "from the shell s", "times as fast as 2 processes", "memory GB"],
         _lines(measured.of("run", case), [from_shell, faster]),
-        "From the shell: the start of Python, and of Spark where there is one, included. The warm session is compared "
-        "without the start-up of either. Memory: all processes of a way together, at most.",
+        "From the shell: with the start of Python and, if used, of Spark. The warm session is compared "
+        "without the start-up of either. Memory: the peak of all processes together.",
     )
 
 
@@ -94,7 +94,7 @@ def _h5ad(measured: Measurements, case: str) -> Table:
             measured.of("h5ad", case),
             [_ratio_to(measured, "h5ad", case, "h5ad.h5py_scipy"), _ratio_to(measured, "h5ad", case, "h5ad.ours")],
         ),
-        "Into runs: genes chosen, counts checked and normalised, which h5py and scipy are spared.",
+        "Only median_spark, into runs, chooses genes, and checks and normalises counts.",
     )
 
 
@@ -106,7 +106,7 @@ def _zarr(measured: Measurements, case: str) -> Table:
             measured.of("zarr", case),
             [_ratio_to(measured, "zarr", case, "zarr.anndata"), _ratio_to(measured, "zarr", case, "zarr.ours")],
         ),
-        "Into runs: genes chosen, counts checked and normalised, which anndata and scipy are spared.",
+        "Only median_spark, into runs, chooses genes, and checks and normalises counts.",
     )
 
 
@@ -119,7 +119,7 @@ def _tenx(measured: Measurements, case: str) -> Table:
             measured.of("tenx", case),
             [_ratio_to(measured, "tenx", case, floor), _ratio_to(measured, "tenx", case, "tenx.ours")],
         ),
-        "Into runs: genes chosen, counts checked and normalised, which the library is spared.",
+        "Only median_spark, into runs, chooses genes, and checks and normalises counts.",
     )
 
 
@@ -128,7 +128,7 @@ def _medians(measured: Measurements, case: str) -> Table:
     sources = "1 source" if written["sources"] == 1 else f"{written['sources']} sources"
     return Table(
         f"Medians of {written['rows']:,} rows, {sources}, {written['bytes'] / 1e9:.2f} GB",
-        ["", "runs", "median s", "least s", "ratio to ours", "ratio to DuckDB median", "ns a row", "memory GB"],
+        ["", "runs", "median s", "least s", "ratio to ours", "ratio to DuckDB median", "ns per row", "memory GB"],
         _lines(
             measured.of("medians", case),
             [
@@ -180,18 +180,18 @@ def _profile(measured: Measurements, case: str) -> Table:
     ]
     looms, cores = measured.sizes["looms"], int(measured.machine["Cores"])
     below = (
-        f"{looms} looms on {cores} cores so need {whole * looms / cores:.0f} s at best."
+        f"So {looms} looms on {cores} cores need {whole * looms / cores:.0f} s at best."
         if case == "one loom"
-        else f"{cores} cores so digest {cores * values / whole / 1e6:,.0f}M rows a second at best."
+        else f"So {cores} cores digest {cores * values / whole / 1e6:,.0f}M rows per second at best."
     )
-    return Table(f"Where a worker's time goes: {case}, on one core", ["", "s", "share", "ns a value"], rows, below)
+    return Table(f"Where a worker's time goes: {case}, on one core", ["", "s", "share", "ns per value"], rows, below)
 
 
 def _rows(measured: Measurements) -> Table:
     costs = cost_per_row(measured)
     least = min(costs.values(), default=1.0)
     rows = [[f"{case} rows", f"{cost:.2f}", f"{cost / least:.2f}"] for case, cost in costs.items()]
-    return Table("Cost per row of exact medians", ["", "ns a row", "ratio to the least"], rows)
+    return Table("Cost per row of exact medians", ["", "ns per row", "ratio to the least"], rows)
 
 
 def _memory(measured: Measurements) -> Table:
@@ -214,7 +214,7 @@ def _bytes(measured: Measurements) -> Table:
                 for name in ("shuffled", "to_driver")
             ]
             rows.append([each.case, f"{found['rows']:,}", f"{found['bytes'] / found['rows']:.2f}", *moved])
-    columns = ["", "rows", "bytes a row", "shuffled", "sent to the driver"]
+    columns = ["", "rows", "bytes per row", "shuffled", "sent to the driver"]
     return Table("Bytes of the expression table, and of what is moved", columns, rows)
 
 
@@ -242,14 +242,18 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f}" if seconds >= 100 else f"{seconds:.2f}" if seconds >= 1 else f"{seconds:.3f}"
 
 
+def _minutes(number: float) -> str:
+    return "1 minute" if number == 1 else f"{number:g} minutes"
+
+
 def sizes_text(measured: Measurements) -> str:
-    """Return one sentence about what was measured."""
+    """Return a few sentences about what was measured."""
     sizes = measured.sizes
     tables = ", ".join(short(rows) for rows in sizes["tables"])
     return (
-        f"{sizes['looms']} looms ({sizes['distinct']} drawn, the others copies of them; "
-        f"{sizes['loom_bytes'] / 1e9:.2f} GB), and tables of {tables} rows, drawn from fixed seeds. "
-        "Every way runs in a process of its own; the repeats of those that fit into memory together take turns, "
-        "the others follow one by one. "
-        f"A way that has taken {sizes['patience_minutes']:g} minutes is not repeated again."
+        f"The input is {sizes['looms']} looms ({sizes['loom_bytes'] / 1e9:.2f} GB; {sizes['distinct']} generated, the "
+        f"others copies of them) and expression tables of {tables} rows, all from fixed seeds. "
+        "Each program runs in its own process. Programs that fit into memory together are measured in turns, the "
+        "others one after the other. "
+        f"A program is not repeated once its runs have taken {_minutes(sizes['patience_minutes'])}."
     )

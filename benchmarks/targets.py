@@ -158,7 +158,7 @@ def _of_memory(measured: Measurements) -> Iterator[Verdict]:
 def _of_bytes(measured: Measurements) -> Iterator[Verdict]:
     converted = [each.found for each in measured.of("run") if each.way == "ours.command" and each.seconds]
     a_row = converted[0]["bytes"] / converted[0]["rows"] if converted else None
-    yield Verdict("expression table", "", "≤ 5 bytes a row", f"{a_row:.2f} bytes" if a_row else "–", 5.0, a_row)
+    yield Verdict("expression table", "", "≤ 5 bytes per row", f"{a_row:.2f} bytes" if a_row else "–", 5.0, a_row)
     shares = [
         (each.way, each.case, each.found["shuffled"] / each.found["bytes"])
         for each in measured.of("shuffle")
