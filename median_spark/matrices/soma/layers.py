@@ -14,7 +14,7 @@ from median_spark.guard import beat
 from median_spark.matrices.contract import Numbers, brief
 from median_spark.matrices.integer_counts import are_counts
 from median_spark.matrices.options import AUTO_LAYER
-from median_spark.matrices.soma.opening import naming_damage
+from median_spark.matrices.soma.opening import members_within, naming_damage
 from median_spark.options import LAYER
 
 _CANDIDATES = ("RNA/raw", "RNA/counts", "RNA/data", "raw/data", "RNA/X")
@@ -140,10 +140,11 @@ def find_layers(location: str, experiment: Any) -> dict[str, Layer]:
     """Return the layers of all measurements by name, those that may hold counts first."""
     layers = {}
     with naming_damage(location, "its list of measurements"):
-        measurements = experiment.ms if "ms" in experiment else {}
-        for measurement in sorted(measurements):
-            held = measurements[measurement]
-            for name in sorted(held.X) if "X" in held else ():
+        members_within(location, experiment, {"ms", "obs"})
+        for measurement in members_within(location, experiment.ms) if "ms" in experiment else ():
+            held = experiment.ms[measurement]
+            members_within(location, held, {"X", "var"})
+            for name in members_within(location, held.X) if "X" in held else ():
                 layer = Layer(location, f"{measurement}/{name}", held.X[name])
                 if str(layer.held.soma_type) in {"SOMASparseNDArray", "SOMADenseNDArray"}:
                     layers[layer.name] = layer

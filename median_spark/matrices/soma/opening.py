@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +66,31 @@ def naming_damage(location: str, what: str) -> Iterator[None]:
     except (soma.SOMAError, *_DAMAGE) as error:
         message = f"{location}: {what} cannot be read; the experiment is damaged ({brief(_first_line(error))})"
         raise InputError(message) from error
+
+
+def members_within(location: str, collection: Any, names: Container[str] | None = None) -> list[str]:
+    """Return the names of a collection's members, by default all, ascending, those that are there.
+
+    InputError if one lies outside the collection, at an address that the file names: it would be data of another file,
+    which nobody chose.
+    """
+    members = {name: uri for name, (uri, _) in collection.members().items() if names is None or name in names}
+    for name, uri in members.items():
+        root, place = _address(collection.uri), _address(uri)
+        inside = place.removeprefix(f"{root}/")
+        if inside == place or ".." in inside.split("/"):
+            message = (
+                f"{location}: '{brief(name)}' lies outside the experiment, at {brief(storage.without_secrets(uri))}: "
+                "copy the experiment with all that it refers to"
+            )
+            raise InputError(message, kind="data outside the file")
+    return sorted(members)
+
+
+def _address(uri: str) -> str:
+    """Return an address as TileDB gives those of members, a local one as an absolute path."""
+    path = uri.removeprefix("file://")
+    return uri.rstrip("/") if "://" in path else os.path.abspath(path)  # noqa: PTH100  (links stay as they are)
 
 
 def _other_object(soma: Any, location: str, context: Any) -> str | None:

@@ -171,6 +171,17 @@ class TestBadExperiments:
         assert "ms['RNA'].X['raw'] holds" in (message := refusal(path, CENSUS))
         assert "not whole" in message
 
+    @pytest.mark.parametrize("member", ["ms/RNA/X/raw", "ms/RNA/var", "ms/RNA", "obs"])
+    def test_members_that_lie_elsewhere_are_not_read(self, tmp_path, counts, member):
+        path = write_soma(tmp_path / "study.soma", counts)
+        other = write_soma(tmp_path / "other.soma", counts + 1)
+        folder, name = f"{path}/{member}".rsplit("/", 1)
+        with tiledbsoma.open(folder, "w") as held:
+            del held[name]
+        with tiledbsoma.open(folder, "w") as held, tiledbsoma.open(f"{other}/{member}") as elsewhere:
+            held.set(name, elsewhere, use_relative_uri=False)
+        assert f"'{name}' lies outside the experiment, at file://{other}/{member}: " in refusal(path)
+
     def test_a_column_that_is_missing(self, tmp_path, counts):
         path = write_joined(tmp_path / "exp", counts, range(CELLS), range(GENES))
         assert refusal(path).startswith(
