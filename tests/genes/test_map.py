@@ -316,7 +316,7 @@ class TestCoverage:
     )
     def test_less_than_half_is_warned_about_with_the_likely_cause(self, ids, table, gene_map, said):
         row_counts = select(ids, [CODING] * len(ids), table, gene_map).row_counts
-        found = coverage_warning(row_counts, np.array(ids), table, gene_map)
+        found = coverage_warning(row_counts, lambda: np.array(ids), table, gene_map)
         found = None if found is None else worded(found, Style.ARGUMENTS)
         assert (found is None) == (said is None)
         assert said is None or re.search(said, found), found
