@@ -4,6 +4,7 @@ Pure numpy. Knows neither files nor formats.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 Names = npt.NDArray[np.str_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+_Number = TypeVar("_Number", np.float64, np.int32)
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,14 @@ class GeneValues:
             return self
         offsets = np.append(0, self.offsets[1:][keep])
         return GeneValues(self.genes[keep], offsets, self.values, self.cells, self.groups)
+
+
+def distinct_in_runs(numbers: npt.NDArray[_Number], offsets: Ints) -> tuple[npt.NDArray[_Number], Ints, Ints]:
+    """Return the distinct ones of each run of ascending numbers, how often each occurs in its run, and their offsets.
+
+    Run i has ``numbers[offsets[i]:offsets[i + 1]]``.
+    """
+    fresh = np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]
+    fresh[offsets[:-1][np.diff(offsets) > 0]] = True
+    counts = np.diff(np.append(np.flatnonzero(fresh), len(numbers)))
+    return numbers[fresh], counts, np.append(0, np.cumsum(fresh))[offsets]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.gene_values import GeneValues
+from median_spark.gene_values import GeneValues, distinct_in_runs
 
 values_of_genes = st.dictionaries(
     st.sampled_from("ABCDEFGHIJ").map(lambda letter: "ENSG" + letter) | st.text("AB.é", min_size=1, max_size=5),
@@ -87,3 +87,13 @@ class TestDetected:
     def test_it_copies_no_value(self):
         found = build(offsets=(0, 0, 3))
         assert found.detected().values is found.values
+
+
+@given(st.lists(st.lists(st.sampled_from([1.0, 2.0, 2.5, 7.0]), max_size=6).map(sorted), max_size=5))
+def test_distinct_numbers_of_runs_are_those_of_numpy(runs):
+    numbers = np.array([number for run in runs for number in run], dtype=np.float64)
+    found, counts, offsets = distinct_in_runs(numbers, np.cumsum([0, *map(len, runs)]))
+    expected = [np.unique(run, return_counts=True) for run in runs]
+    assert offsets.tolist() == np.cumsum([0, *(len(distinct) for distinct, _ in expected)]).tolist()
+    assert found.tolist() == [number for distinct, _ in expected for number in distinct.tolist()]
+    assert counts.tolist() == [count for _, often in expected for count in often.tolist()]

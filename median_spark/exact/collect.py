@@ -12,7 +12,7 @@ from median_spark.digests import GroupsOfSweep, GroupWork
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
 from median_spark.expression import SweepPlan, binary_array, sweep
-from median_spark.gene_values import Floats, GeneValues, Ints
+from median_spark.gene_values import Floats, GeneValues, Ints, distinct_in_runs
 
 FINDINGS_SCHEMA = pa.schema(
     [
@@ -91,15 +91,15 @@ def collect_values(gene_values: GeneValues, queries: Queries, most_values: int =
     number = np.arange(rows) + np.repeat(first - (np.cumsum(asked) - asked), asked)
     begins, ends = (np.repeat(edges, asked) for edges in (gene_values.offsets[:-1], gene_values.offsets[1:]))
     low, high, estimate = queries.low[number], queries.high[number], queries.estimate[number]
-    below, inside, estimate_below, estimate_up_to = np.empty((4, rows), dtype=np.int64)
-    values = gene_values.values
-    count_values(values, begins, ends, low, high, estimate, below, inside, estimate_below, estimate_up_to)
+    values, found = gene_values.values, np.empty((4, rows), dtype=np.int64)
+    count_values(values, begins, ends, low, high, estimate, found)
+    below, inside, estimate_below, estimate_up_to = found
     offsets = np.append(0, np.cumsum(inside))
     taken = np.empty(int(offsets[-1]), dtype=np.float64)
     take_inside(values, begins, ends, low, high, taken)
     for begin, end in pairwise(offsets.tolist()):
         taken[begin:end].sort()
-    distinct, counts, runs = _distinct(taken, offsets)
+    distinct, counts, runs = distinct_in_runs(taken, offsets)
     sizes = np.diff(runs)
     few = sizes <= most_values
     bins = [
@@ -120,14 +120,6 @@ def collect_values(gene_values: GeneValues, queries: Queries, most_values: int =
         },
         schema=FINDINGS_SCHEMA,
     )
-
-
-def _distinct(values: Floats, offsets: Ints) -> tuple[Floats, Ints, Ints]:
-    """Return the distinct values of runs of ascending ones, how often each occurs in its run, and the new offsets."""
-    fresh = np.append(True, values[1:] != values[:-1])[: len(values)]
-    fresh[offsets[:-1][np.diff(offsets) > 0]] = True
-    counts = np.diff(np.append(np.flatnonzero(fresh), len(values)))
-    return values[fresh], counts, np.append(0, np.cumsum(fresh))[offsets]
 
 
 def _runs_of(numbers: npt.NDArray[np.generic], sizes: Ints, chosen: npt.NDArray[np.bool_]) -> pa.BinaryArray:

@@ -9,20 +9,11 @@ from median_spark.matrices.loops.jit import compiled
 
 @compiled
 def count_values(
-    values: Floats,
-    begins: Ints,
-    ends: Ints,
-    low: Floats,
-    high: Floats,
-    estimates: Floats,
-    below: Ints,
-    inside: Ints,
-    estimate_below: Ints,
-    estimate_up_to: Ints,
+    values: Floats, begins: Ints, ends: Ints, low: Floats, high: Floats, estimates: Floats, found: Ints
 ) -> None:
     """Fill in, for each query, how many values are below its bracket, inside it, below its estimate, not above that.
 
-    Query i is about ``values[begins[i]:ends[i]]``.
+    Query i is about ``values[begins[i]:ends[i]]``; `found` has a row for each of these numbers, shape (4, queries).
     """
     for query in range(len(low)):
         least, most, estimate = low[query], high[query], estimates[query]
@@ -32,8 +23,7 @@ def count_values(
             within += (value >= least) & (value <= most)
             smaller += value < estimate
             not_larger += value <= estimate
-        below[query], inside[query] = under, within
-        estimate_below[query], estimate_up_to[query] = smaller, not_larger
+        found[0, query], found[1, query], found[2, query], found[3, query] = under, within, smaller, not_larger
 
 
 @compiled

@@ -19,7 +19,7 @@ from median_spark.errors import TableError
 from median_spark.expression.cell_groups import CellGroups, Int32s
 from median_spark.expression.parts import PartReader
 from median_spark.expression.plan import SweepPlan
-from median_spark.gene_values import Floats, GeneValues, Ints, Names
+from median_spark.gene_values import Floats, GeneValues, Ints, Names, distinct_in_runs
 from median_spark.guard import end_reader
 
 STEP_ROWS = 4_000_000
@@ -117,9 +117,11 @@ class _Gathered:
         genes, lengths, sources = genes[order], lengths[order], np.concatenate(self._sources)[order]
         starts = np.flatnonzero(np.diff(genes, prepend=-1))
         offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
+        # Cursors come in the order of their sources, and so do the runs of a gene.
+        present, _, bounds = distinct_in_runs(sources, np.append(starts, len(genes)))
         return GeneBlock(
             GeneValues(plan.genes[genes[starts]], offsets, values, None, groups),
-            _distinct(sources, np.append(starts, len(genes))),
+            binary_array(present, bounds),
             (sources, lengths),
         )
 
@@ -142,14 +144,6 @@ def binary_array(numbers: npt.NDArray[np.generic], offsets: Ints) -> pa.BinaryAr
     return pa.Array.from_buffers(
         pa.binary(), len(begins) - 1, [None, pa.py_buffer(begins), pa.py_buffer(np.ascontiguousarray(numbers))]
     )
-
-
-def _distinct(sources: Int32s, offsets: Ints) -> pa.BinaryArray:
-    """Return the distinct sources of each gene, whose runs come in the order of their sources."""
-    fresh = np.append(True, sources[1:] != sources[:-1])
-    fresh[offsets[:-1]] = True
-    before = np.append(0, np.cumsum(fresh))
-    return binary_array(sources[fresh], before[offsets])
 
 
 class _PartCursor:

@@ -41,7 +41,7 @@ def select_rows(matrix: CountMatrix, options: ReadOptions) -> GeneSelection:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What `select_genes` takes, told apart by a key."""
+    """The arguments of `select_genes`; equal if their keys are."""
 
     key: tuple[object, ...]
     location: str = field(compare=False)

@@ -12,7 +12,7 @@ sources.parquet                  one row per source: what was read, and what was
 summary.json, provenance.json, report.html, detection_counts.png
 """
 
-from median_spark.results.folder import check_result_target, import_ahead, removal_notes, write_result
+from median_spark.results.folder import check_result_target, removal_notes, write_result
 from median_spark.results.groups import (
     NO_VALUE,
     GroupComparison,
@@ -100,7 +100,6 @@ __all__ = [
     "group_columns",
     "group_runs",
     "groups_table",
-    "import_ahead",
     "is_in_file",
     "means_of",
     "median_table",

@@ -1,11 +1,8 @@
 """Writing a result folder whole."""
 
 import base64
-import contextlib
-import importlib
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +24,6 @@ from median_spark.results.provenance import Provenance
 from median_spark.results.reading import Result
 from median_spark.results.sources import encode_sources
 from median_spark.results.summary import CorpusFigures, ResultSummary, summarise
-
-
-def import_ahead() -> None:
-    """Import what writing a result needs, which takes a second, in a thread of its own, while Spark does its work."""
-
-    def import_plots() -> None:
-        with contextlib.suppress(Exception):  # the same import will fail where the plot is drawn, and say why
-            importlib.import_module("median_spark.results.plots")
-
-    threading.Thread(target=import_plots, daemon=True).start()
 
 
 def check_result_target(location: str, *, overwrite: bool) -> None:
@@ -103,7 +90,7 @@ def write_result(
     `dictionaries` are by default those of the median table; the file of `comparison` is moved into the result; `report`
     makes the page of the result. Raises OutputError if the folder cannot be written.
     """
-    from median_spark.results.plots import detection_histogram  # see `import_ahead`
+    from median_spark.results.plots import detection_histogram  # matplotlib takes a second to import
 
     watch = Stopwatch(stages)
     dictionaries = dictionaries or geneformer_dictionaries(table)

@@ -12,7 +12,7 @@ from median_spark.job_options import ConvertOptions, MedianOptions, ResultOption
 from median_spark.matrices import ReadOptions
 from median_spark.preparation import MediansPlan, RunPlan, chosen_records, prepare_run
 from median_spark.progress import ProgressReporter, SilentProgress
-from median_spark.results import ResultSummary, import_ahead
+from median_spark.results import ResultSummary
 from median_spark.spark.convert.convert import ConversionSummary, execute_conversion
 from median_spark.spark.engine.later import LaterSession, started
 from median_spark.spark.engine.session import active_session
@@ -94,7 +94,6 @@ def run(
 
 def execute_run(plan: RunPlan, session: LaterSession, progress: ProgressReporter) -> RunSummary:
     """Do what a plan says; see `run`."""
-    import_ahead()
     if plan.outputs.table is not None:
         check_table(session.get(), plan.outputs.table)
     with storage.locked(plan.location, "median-spark run"):

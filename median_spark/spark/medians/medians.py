@@ -21,7 +21,6 @@ from median_spark.results import (
     Stage,
     Stopwatch,
     figures_of,
-    import_ahead,
     provenance_of,
     read_medians_of_groups,
     removal_notes,
@@ -105,7 +104,6 @@ def execute_medians(
 
     The cells are looked at before Spark is needed, so that a choice without any cell does not wait for its start.
     """
-    import_ahead()
     outputs = plan.outputs
     if outputs.table is not None:
         check_table(session.get(), outputs.table)
