@@ -180,7 +180,9 @@ class TestBadExperiments:
             del held[name]
         with tiledbsoma.open(folder, "w") as held, tiledbsoma.open(f"{other}/{member}") as elsewhere:
             held.set(name, elsewhere, use_relative_uri=False)
-        assert f"'{name}' lies outside the experiment, at file://{other}/{member}: " in refusal(path)
+        said = refusal(path)  # in which a long address has no middle
+        assert said.startswith(f"'{name}' lies outside the experiment, at file://")
+        assert said.endswith(f"/other.soma/{member}: copy the experiment with all that it refers to")
 
     def test_a_column_that_is_missing(self, tmp_path, counts):
         path = write_joined(tmp_path / "exp", counts, range(CELLS), range(GENES))
