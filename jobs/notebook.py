@@ -2,13 +2,13 @@
 # MAGIC %md
 # MAGIC # Gene medians of a single-cell corpus
 # MAGIC
-# MAGIC From `.loom` and `.h5ad` files in a folder, as a Unity Catalog volume is one, to the per-gene non-zero medians
-# MAGIC with which a Geneformer-style model is pretrained.
+# MAGIC This notebook reads count matrices from a folder, such as a Unity Catalog volume, and computes the non-zero median of
+# MAGIC every gene's normalised expression: the factors that a Geneformer-style model needs when it is pretrained.
 # MAGIC
 # MAGIC The package must be installed where Spark's Python workers run: as a library of the compute, as a dependency
 # MAGIC in the notebook's environment on serverless compute, or by a cell `%pip install /Volumes/…/median_spark-….whl`
-# MAGIC above this one. Nothing here is peculiar to Databricks: anywhere else, `spark` is the session, and the
-# MAGIC environment names the parameters: `MEDIAN_SPARK_CORPUS` and so on.
+# MAGIC above this one. The notebook also runs outside Databricks, where `spark` is a session of yours: parameters are then
+# MAGIC environment variables, `MEDIAN_SPARK_CORPUS` for `corpus` and so on.
 
 # COMMAND ----------
 
@@ -17,14 +17,14 @@
 # MAGIC
 # MAGIC | parameter | meaning |
 # MAGIC |---|---|
-# MAGIC | `corpus` | folder searched for `.loom` and `.h5ad` at any depth; empty: a small demo corpus is written |
+# MAGIC | `corpus` | folder that is searched at any depth for matrices of all formats; empty: a small demo corpus is written |
 # MAGIC | `gene_table` | GTF or CSV, or several with commas between them; empty: the genes that the files hold |
-# MAGIC | `out` | folder for the expression table and the result; the same one resumes or updates an earlier run |
+# MAGIC | `out` | folder for the expression table and the result; name it again to resume or update a run |
 # MAGIC | `unit_memory` | memory for the counts that a task reads at once |
 # MAGIC | `window_memory` | memory for the values that a task holds at once; it needs as much again while it works |
 # MAGIC
-# MAGIC The last two are right for workers of 2 GB per core. Where workers have 1 GB, as serverless compute may give
-# MAGIC them, take 200MB and 96MB: the medians are the same, to the bit.
+# MAGIC The defaults of the last two suit workers with 2 GB per core. Where workers have 1 GB, as on serverless compute,
+# MAGIC take 200MB and 96MB. Medians do not depend on them.
 
 # COMMAND ----------
 
@@ -34,7 +34,7 @@ from median_spark import ConvertOptions, MedianOptions, ResultOptions
 
 
 def parameter(name, default):
-    """Return what a widget or the job says on Databricks, and what the environment says elsewhere."""
+    """Return the value of a widget or a job's parameter on Databricks, of an environment variable elsewhere."""
     if "dbutils" in globals():
         dbutils.widgets.text(name, default)
         return dbutils.widgets.get(name)
@@ -64,8 +64,7 @@ if not corpus:
 # MAGIC %md
 # MAGIC ## A look at one matrix
 # MAGIC
-# MAGIC What it holds, and whether it can be used; where an attribute has another name, the error says which option
-# MAGIC helps.
+# MAGIC What the first matrix holds, and whether it can be used. Where it cannot, the error names the option that helps.
 
 # COMMAND ----------
 
@@ -86,9 +85,9 @@ for field, finding in inspect(sources[0].file.path, reading):
 # MAGIC %md
 # MAGIC ## Matrices to an expression table
 # MAGIC
-# MAGIC Every value as Parquet: gene, cell, value. Sources that are done stay done: this cell may be run again after
-# MAGIC an interruption, or when files have been added. A source that cannot be read is reported; the others are
-# MAGIC converted.
+# MAGIC The table has a row for every value above zero: gene, cell, value. Run this cell again after an interruption, or when
+# MAGIC files have been added: sources that are up to date are not converted again. A source that cannot be read is
+# MAGIC reported, and the others are converted.
 
 # COMMAND ----------
 
@@ -134,8 +133,8 @@ print(f"{summary.genes_detected:,} of {summary.genes:,} genes detected in {summa
 # MAGIC %md
 # MAGIC ## A look at them
 # MAGIC
-# MAGIC `median` is exact: what `numpy.median` makes of all of the gene's values. The quantiles beside it are a
-# MAGIC t-digest's.
+# MAGIC `median` is exact: what `numpy.median` returns for all of the gene's values. The quantiles are estimated from
+# MAGIC t-digests.
 
 # COMMAND ----------
 
@@ -154,8 +153,8 @@ show(table.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC The expression table is a DataFrame like any other. `gene_medians` takes any with a gene and a value a row, a
-# MAGIC table or view of Unity Catalog as well as this selection: the medians of the first source alone.
+# MAGIC The expression table is a DataFrame like any other. `gene_medians` takes every DataFrame with a gene and a value in
+# MAGIC each row: a table or view of Unity Catalog, or a selection such as the values of the first source.
 
 # COMMAND ----------
 
@@ -169,10 +168,10 @@ show(own.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells")
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC ## Can it be trusted?
+# MAGIC ## A check
 # MAGIC
-# MAGIC A random sample of genes from the Parquet files, and of rows from the matrices, by code that shares nothing
-# MAGIC with what computed them.
+# MAGIC `verify` recomputes a random sample of genes from the Parquet files, and of rows from the matrices, with code that
+# MAGIC is not used to compute them.
 
 # COMMAND ----------
 

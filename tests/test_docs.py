@@ -14,7 +14,7 @@ from layout_table import layout_table
 import median_spark
 from median_spark.cli import arguments
 
-COMMANDS = dict.fromkeys(arguments._COMMANDS)
+COMMANDS = dict.fromkeys(arguments.COMMANDS)
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS_OPTIONS = {

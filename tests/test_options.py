@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from median_spark import errors, options
-from median_spark.cli.arguments import _COMMANDS as COMMANDS
-from median_spark.cli.arguments import build_parser
+from median_spark.cli.arguments import COMMANDS, build_parser
 from median_spark.errors import InputError, MedianSparkError, listed
 from median_spark.expression import FailureRecord
 from median_spark.matrices import AttributeNames, ReadOptions
@@ -137,7 +136,7 @@ def test_a_failure_is_stored_in_the_words_of_the_command_line():
 
 
 def test_the_command_line_and_the_reader_make_the_same_of_an_option():
-    from median_spark.cli.arguments import read_options as of_command_line
+    from median_spark.cli.chosen import read_options as of_command_line
 
     texts = {
         Takes.TEXT: ("x", ["x"]),
@@ -154,7 +153,7 @@ def test_the_command_line_and_the_reader_make_the_same_of_an_option():
 
 
 def test_several_gene_tables_are_one_for_the_command_line_and_for_the_reader(tmp_path):
-    from median_spark.cli.arguments import read_options as of_command_line
+    from median_spark.cli.chosen import read_options as of_command_line
 
     paths = [str(tmp_path / name) for name in ("a.csv", "b,c.csv")]
     for path, gene in zip(paths, ("ENSG1", "ENSMUSG1"), strict=True):

@@ -13,8 +13,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from median_spark.cli.arguments import (
-    build_parser,
+from median_spark.cli.arguments import build_parser
+from median_spark.cli.chosen import (
     chosen_types,
     convert_options,
     geneformer_options,

@@ -21,7 +21,6 @@ from median_spark.expression.grouping import Group as Group
 from median_spark.expression.grouping import GroupFigures as GroupFigures
 from median_spark.expression.grouping import Grouping as Grouping
 from median_spark.expression.grouping import all_cells as all_cells
-from median_spark.expression.grouping import group_cells as group_cells
 from median_spark.expression.heads import SourceHead as SourceHead
 from median_spark.expression.known_columns import SOURCE as SOURCE
 from median_spark.expression.known_columns import Columns as Columns
@@ -62,3 +61,4 @@ from median_spark.expression.table import ExpressionTable as ExpressionTable
 from median_spark.expression.table import StagedSource as StagedSource
 from median_spark.expression.table import committed_name as committed_name
 from median_spark.expression.table import conversion_fingerprint as conversion_fingerprint
+from median_spark.expression.taking import group_cells as group_cells

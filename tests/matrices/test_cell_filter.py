@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looms import write_loom
 
-from median_spark.cli.arguments import _COMMANDS as COMMANDS
-from median_spark.cli.arguments import build_parser, read_options
+from median_spark.cli.arguments import COMMANDS, build_parser
+from median_spark.cli.chosen import read_options
 from median_spark.errors import InputError, UsageError
 from median_spark.matrices import AttributeNames, ReadOptions, open_matrix, outline
 from median_spark.matrices.cell_filter import passing_cells

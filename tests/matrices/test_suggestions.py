@@ -13,8 +13,8 @@ from looms import write_loom
 from tenx import write_tenx_h5
 
 from examples import examples
-from median_spark.cli.arguments import _COMMANDS as COMMANDS
-from median_spark.cli.arguments import build_parser, read_options
+from median_spark.cli.arguments import COMMANDS, build_parser
+from median_spark.cli.chosen import read_options
 from median_spark.genes import GeneTable
 from median_spark.inspection import examine
 from median_spark.matrices import ReadOptions, open_source
