@@ -2,13 +2,14 @@
 # MAGIC %md
 # MAGIC # Gene medians of a single-cell corpus
 # MAGIC
-# MAGIC This notebook reads count matrices from a folder, such as a Unity Catalog volume, and computes the non-zero median of
-# MAGIC every gene's normalised expression: the factors that a Geneformer-style model needs when it is pretrained.
+# MAGIC This notebook reads count matrices from a folder, such as a Unity Catalog volume, and computes the non-zero
+# MAGIC median of every gene's normalised expression: the factors that a Geneformer-style model needs when it is
+# MAGIC pretrained.
 # MAGIC
 # MAGIC The package must be installed where Spark's Python workers run: as a library of the compute, as a dependency
 # MAGIC in the notebook's environment on serverless compute, or by a cell `%pip install /Volumes/…/median_spark-….whl`
-# MAGIC above this one. The notebook also runs outside Databricks, where `spark` is a session of yours: parameters are then
-# MAGIC environment variables, `MEDIAN_SPARK_CORPUS` for `corpus` and so on.
+# MAGIC above this one. The notebook also runs outside Databricks, where `spark` is a session of yours: parameters are
+# MAGIC then environment variables, `MEDIAN_SPARK_CORPUS` for `corpus` and so on.
 
 # COMMAND ----------
 
@@ -17,7 +18,7 @@
 # MAGIC
 # MAGIC | parameter | meaning |
 # MAGIC |---|---|
-# MAGIC | `corpus` | folder that is searched at any depth for matrices of all formats; empty: a small demo corpus is written |
+# MAGIC | `corpus` | folder that is searched for matrices at any depth; empty: a small demo corpus is written |
 # MAGIC | `gene_table` | GTF or CSV, or several with commas between them; empty: the genes that the files hold |
 # MAGIC | `out` | folder for the expression table and the result; name it again to resume or update a run |
 # MAGIC | `unit_memory` | memory for the counts that a task reads at once |
@@ -85,9 +86,9 @@ for field, finding in inspect(sources[0].file.path, reading):
 # MAGIC %md
 # MAGIC ## Matrices to an expression table
 # MAGIC
-# MAGIC The table has a row for every value above zero: gene, cell, value. Run this cell again after an interruption, or when
-# MAGIC files have been added: sources that are up to date are not converted again. A source that cannot be read is
-# MAGIC reported, and the others are converted.
+# MAGIC The table has a row for every value above zero: gene, cell, value. Run this cell again after an interruption, or
+# MAGIC when files have been added: sources that are up to date are not converted again. A source that cannot be read
+# MAGIC is reported, and the others are converted.
 
 # COMMAND ----------
 
@@ -153,8 +154,8 @@ show(table.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC The expression table is a DataFrame like any other. `gene_medians` takes every DataFrame with a gene and a value in
-# MAGIC each row: a table or view of Unity Catalog, or a selection such as the values of the first source.
+# MAGIC The expression table is a DataFrame like any other. `gene_medians` takes every DataFrame with a gene and a value
+# MAGIC in each row: a table or view of Unity Catalog, or a selection such as the values of the first source.
 
 # COMMAND ----------
 
@@ -170,8 +171,8 @@ show(own.orderBy("n_cells", ascending=False).select("gene", "median", "n_cells")
 # MAGIC %md
 # MAGIC ## A check
 # MAGIC
-# MAGIC `verify` recomputes a random sample of genes from the Parquet files, and of rows from the matrices, with code that
-# MAGIC is not used to compute them.
+# MAGIC `verify` recomputes a random sample of genes from the Parquet files, and of rows from the matrices, with code
+# MAGIC that is not used to compute them.
 
 # COMMAND ----------
 

@@ -14,6 +14,7 @@ from median_spark.digests.crick import check_digests as check_digests
 from median_spark.digests.crick import from_crick as from_crick
 from median_spark.digests.crick import medians_of as medians_of
 from median_spark.digests.crick import merge_digests as merge_digests
+from median_spark.digests.crick import merge_runs as merge_runs
 from median_spark.digests.crick import quantiles_of as quantiles_of
 from median_spark.digests.crick import rank_error as rank_error
 from median_spark.digests.crick import to_cricks as to_cricks
@@ -36,7 +37,6 @@ from median_spark.digests.moments import mean_and_sd_of as mean_and_sd_of
 from median_spark.digests.packed import PACKED_SCHEMA as PACKED_SCHEMA
 from median_spark.digests.packed import digest_sweep as digest_sweep
 from median_spark.digests.packed import merge_batches as merge_batches
-from median_spark.digests.packed import merge_rows as merge_rows
 from median_spark.digests.packed import unpack_table as unpack_table
 from median_spark.digests.rows import ROWS_AT_ONCE as ROWS_AT_ONCE
 from median_spark.digests.rows import Oddity as Oddity

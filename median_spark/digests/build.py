@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from median_spark.gene_values import Floats, GeneValues, Ints
 
@@ -23,7 +24,7 @@ class Digest:
 
 @dataclass(frozen=True)
 class DigestColumns:
-    """The digests of some genes as flat arrays; each has at least one centroid.
+    """The digests of some genes as flat arrays.
 
     Attributes
     ----------
@@ -59,6 +60,21 @@ class DigestColumns:
 
     def __len__(self) -> int:
         return len(self.n)
+
+    def arrays(self) -> tuple[Ints, Floats, Floats, Ints, Floats, Floats]:
+        """Return all columns in the order of the attributes, as compiled loops take them."""
+        return self.n, self.min, self.max, self.offsets, self.means, self.weights
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "DigestColumns":
+        """Return some of the digests, those of which `kept` is true, shape (genes,)."""
+        if kept.all():
+            return self
+        sizes = np.diff(self.offsets)
+        centroids = np.repeat(kept, sizes)
+        offsets = np.append(0, np.cumsum(sizes[kept]))
+        return DigestColumns(
+            self.n[kept], self.min[kept], self.max[kept], offsets, self.means[centroids], self.weights[centroids]
+        )
 
     def digests(self) -> list[Digest]:
         """Return one digest per gene."""

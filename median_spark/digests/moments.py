@@ -4,6 +4,7 @@ The sums of values and of squares are whole numbers in units of 2**-1074 and 2**
 square. They are kept in digits of 32 bits, as many as the values need, and are rounded only at the end.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from median_spark.errors import DigestError
 from median_spark.gene_values import Floats, Ints
 
-Digits = npt.NDArray[np.uint32]
+_HEAD = struct.Struct("<II")
+"""Before the digits of a number: how many zeros come below them, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,19 @@ class Moments:
 
 def _packed(number: int) -> bytes:
     digits = -(-number.bit_length() // 32)
-    first = 0
-    while first < digits and not number >> (32 * first) & 0xFFFFFFFF:
-        first += 1
-    content = (number >> (32 * first)).to_bytes(4 * (digits - first), "little")
-    return np.array([first, digits - first], dtype="<u4").tobytes() + content
+    first = ((number & -number).bit_length() - 1) // 32 if number else 0
+    return _HEAD.pack(first, digits - first) + (number >> (32 * first)).to_bytes(4 * (digits - first), "little")
 
 
 def unpack_moments(packed: bytes) -> Moments:
     """Return what was packed; raise `DigestError` for damaged bytes."""
-    words = np.frombuffer(packed, dtype="<u4") if len(packed) % 4 == 0 else np.zeros(0, dtype="<u4")
     numbers, at = [], 0
-    while at + 2 <= len(words):
-        first, digits = words[at : at + 2].tolist()
-        numbers.append(int.from_bytes(words[at + 2 : at + 2 + digits].tobytes(), "little") << (32 * first))
-        at += 2 + digits
-    if len(numbers) != 2 or at != len(words):
+    while at + 8 <= len(packed):
+        first, digits = _HEAD.unpack_from(packed, at)
+        end = at + 8 + 4 * digits
+        numbers.append(int.from_bytes(packed[at + 8 : end], "little") << (32 * first))
+        at = end
+    if len(numbers) != 2 or at != len(packed):
         message = f"packed sums must be two numbers with their lengths; there are {len(packed)} bytes"
         raise DigestError(message)
     return Moments(*numbers)

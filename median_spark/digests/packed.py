@@ -1,21 +1,22 @@
 """Digests in Arrow batches: of a sweep, as they are shuffled, and merged by gene."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from median_spark.digests.build import Digest, DigestColumns, digest_columns, sort_values, sorted_medians
-from median_spark.digests.crick import medians_of, merge_digests, rank_error
+from median_spark.digests.crick import check_digests, medians_of, merge_runs, rank_error
 from median_spark.digests.grouped import GroupsOfSweep, GroupWork
 from median_spark.digests.moments import Moments, add_moments, packed_moments, unpack_moments
 from median_spark.digests.stability import UInt8s, merge_sketches, number_of, sketch_values, stability_of
 from median_spark.errors import DigestError, MedianSparkError
 from median_spark.expression import GeneBlock, SweepPlan, binary_array, sweep
-from median_spark.gene_values import Floats, GeneValues
+from median_spark.gene_values import Floats, GeneValues, Ints, distinct_in_runs
 
 PACKED_SCHEMA = pa.schema(
     [
@@ -40,9 +41,10 @@ digest's. Where it is asked for, there is a `sketch` of the values at hand, or, 
 `Stability.pack` writes it. A row with an `error` stands for a sweep that could not read a part, and has nothing else.
 All columns may be null."""
 
-Row = dict[str, Any]
+_MERGED_ROWS = 10_000
+"""Rows that are merged at once: some 40 MB of centroids."""
 
-_MERGED_ROWS = 2_000
+_NO_PAIRS = "packed centroids must be pairs of float64, 16 bytes each; there are {} bytes"
 
 
 def digest_sweep(
@@ -124,11 +126,95 @@ def _rank_errors(values: GeneValues, digests: DigestColumns) -> Floats:
 def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets: int = 0) -> Iterator[pa.RecordBatch]:
     """Merge the digests of each gene in the order in which they come; batches of `PACKED_SCHEMA` in and out.
 
-    Rows ascend by gene, and have a fixed order within a gene, such as that of bundles. With `buckets`, the
-    number of them, sketches become stability.
+    Rows ascend by gene, and have a fixed order within a gene, such as that of bundles. Rows with an `error` pass
+    through. With `buckets`, the number of them, sketches become stability.
     """
-    merged = merge_rows(batches, "gene", lambda gene, rows: [_merged_row(gene, list(rows), compression)], PACKED_SCHEMA)
-    return (with_stability(batch, buckets) for batch in merged)
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        wrong = batch.column("error").is_valid()
+        if wrong.true_count:
+            yield batch.filter(wrong)
+        held.append(batch.filter(pc.invert(wrong)) if wrong.true_count else batch)
+        if sum(map(len, held)) >= _MERGED_ROWS:
+            rows = _one_batch(held)
+            last = int(_runs_of(rows)[-2])  # the last gene may go on in the next batch
+            if last:
+                yield with_stability(_merged(rows.slice(0, last), compression), buckets)
+            held = [rows.slice(last)]
+    if any(map(len, held)):
+        yield with_stability(_merged(_one_batch(held), compression), buckets)
+
+
+def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return batches that have rows as one."""
+    batch: pa.RecordBatch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    return batch
+
+
+def _runs_of(rows: pa.RecordBatch) -> Ints:
+    """Return where the rows of each gene begin, and at the end how many rows there are."""
+    genes = rows["gene"]
+    begins = pc.not_equal(genes.slice(1), genes.slice(0, max(len(genes) - 1, 0))).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(begins) + 1, [len(genes)]])
+
+
+def _merged(rows: pa.RecordBatch, compression: float) -> pa.RecordBatch:
+    """Merge the rows of each gene, at least one row in all; sketches are merged, too."""
+    runs = _runs_of(rows)
+    genes = len(runs) - 1
+    digests = _unpack_columns(rows)
+    # What has no value is left out, but for the first of a gene that has none at all.
+    values = np.append(0, np.cumsum(digests.n > 0))
+    kept = digests.n > 0
+    kept[runs[:-1][values[runs[1:]] == values[runs[:-1]]]] = True
+    digests = digests.only(kept)
+    check_digests(digests, compression)
+    merged = merge_runs(digests, np.append(0, np.cumsum(kept))[runs], compression)
+    moments = rows["moments"].to_pylist()
+    sketches = rows["sketch"].to_pylist() if rows["sketch"].null_count < len(rows) else None
+    bounds = list(pairwise(runs.tolist()))
+    return pa.RecordBatch.from_pydict(
+        {
+            "gene": rows["gene"].take(pa.array(runs[:-1])),
+            "bundle": np.zeros(genes, dtype=np.int32),
+            "n": merged.n,
+            "min": merged.min,
+            "max": merged.max,
+            "centroids": _pack_columns(merged),
+            "sources": _union_of_sources(rows["sources"], runs),
+            "median": pa.nulls(genes, pa.float64()),
+            "rank_error": pa.nulls(genes, pa.float64()),
+            "moments": [add_moments(map(unpack_moments, moments[begin:end])).pack() for begin, end in bounds],
+            "sketch": pa.nulls(genes, pa.binary())
+            if sketches is None
+            else [_merged_sketch(sketches[begin:end]) for begin, end in bounds],
+            "stability": pa.nulls(genes, pa.binary()),
+            "error": pa.nulls(genes, pa.string()),
+        },
+        schema=PACKED_SCHEMA,
+    )
+
+
+def _merged_sketch(sketches: list[bytes | None]) -> bytes | None:
+    known = [sketch for sketch in sketches if sketch is not None]
+    return merge_sketches(known) if known else None
+
+
+def _union_of_sources(packed: pa.BinaryArray, runs: Ints) -> pa.BinaryArray:
+    """Return the distinct numbers of sources of each run of rows, ascending."""
+    numbers, offsets = _numbers_in(packed, np.dtype("<i4"))
+    ends = offsets[runs]
+    ordered = np.lexsort((numbers, np.repeat(np.arange(len(runs) - 1), np.diff(ends))))
+    distinct, _, bounds = distinct_in_runs(numbers[ordered], ends)
+    return binary_array(distinct, bounds)
+
+
+def _numbers_in(packed: pa.BinaryArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], Ints]:
+    """Return the numbers that rows of bytes hold, and where those of each row begin, shape (rows + 1,)."""
+    begins = np.frombuffer(packed.buffers()[1], dtype="<i4")[packed.offset : packed.offset + len(packed) + 1]
+    content = np.frombuffer(packed.buffers()[2] or b"", dtype=np.uint8)[begins[0] : begins[-1]]
+    offsets = begins.astype(np.int64) - int(begins[0])
+    return content.copy().view(dtype), offsets // dtype.itemsize  # a copy, for compiled loops take aligned numbers only
 
 
 def with_stability(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
@@ -145,33 +231,6 @@ def with_stability(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
     replaced = {"sketch": pa.nulls(len(batch), pa.binary()), "stability": pa.array(packed.tolist(), pa.binary())}
     columns = [replaced.get(name, batch.column(name)) for name in PACKED_SCHEMA.names]
     return pa.RecordBatch.from_arrays(columns, schema=PACKED_SCHEMA)
-
-
-def merge_rows(
-    batches: Iterator[pa.RecordBatch], key: str, merge: Callable[[Any, Iterator[Row]], Iterable[Row]], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """Merge the rows of each value of the column `key`, which come together, over any number of batches.
-
-    `merge` takes a value and its rows, and returns rows of `schema`. Rows with an `error` pass through, wherever they
-    are.
-    """
-    merged: list[Row] = []
-
-    def without_errors() -> Iterator[Row]:
-        for batch in batches:
-            for row in batch.to_pylist():
-                if row["error"] is None:
-                    yield row
-                else:
-                    merged.append(row)
-
-    for value, rows in groupby(without_errors(), key=itemgetter(key)):
-        merged.extend(list(merge(value, rows)))
-        if len(merged) >= _MERGED_ROWS:
-            yield pa.RecordBatch.from_pylist(merged, schema=schema)
-            merged.clear()
-    if merged:
-        yield pa.RecordBatch.from_pylist(merged, schema=schema)
 
 
 def pack(digest: Digest) -> bytes:
@@ -192,11 +251,24 @@ def _pack_columns(digests: DigestColumns) -> pa.BinaryArray:
 def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
     """Return a digest from the bytes of `pack` and its n, min and max; raise `DigestError` for damaged bytes."""
     if len(packed) % 16:
-        message = f"packed centroids must be pairs of float64, 16 bytes each; there are {len(packed)} bytes"
-        raise DigestError(message)
+        raise DigestError(_NO_PAIRS.format(len(packed)))
     columns = np.frombuffer(packed, dtype="<f8")
     half = len(columns) // 2
     return Digest(n, low, high, columns[:half], columns[half:])
+
+
+def _unpack_columns(rows: pa.RecordBatch) -> DigestColumns:
+    """Return the digests of all rows, as `unpack` does."""
+    packed = rows["centroids"]
+    lengths = pc.binary_length(packed).to_numpy()
+    if np.any(lengths % 16):
+        raise DigestError(_NO_PAIRS.format(lengths[lengths % 16 > 0][0]))
+    numbers, offsets = _numbers_in(packed, np.dtype("<f8"))
+    sizes = np.diff(offsets) // 2
+    ends = np.append(0, np.cumsum(sizes))
+    place = np.arange(ends[-1]) + np.repeat(ends[:-1], sizes)
+    n, low, high = (rows[name].to_numpy() for name in ("n", "min", "max"))
+    return DigestColumns(n, low, high, ends, numbers[place], numbers[place + np.repeat(sizes, sizes)])
 
 
 def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[Moments]]:
@@ -205,21 +277,3 @@ def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[Moments
     digests = [unpack(*row) for row in zip(*fields, strict=True)]
     n_sources = [len(packed) // 4 for packed in table["sources"].to_pylist()]
     return digests, n_sources, [unpack_moments(packed) for packed in table["moments"].to_pylist()]
-
-
-def _merged_row(gene: str, rows: list[Row], compression: float) -> Row:
-    digests = [unpack(row["n"], row["min"], row["max"], row["centroids"]) for row in rows]
-    digest = merge_digests([digest for digest in digests if digest.n] or digests[:1], compression)
-    numbers = np.unique(np.frombuffer(b"".join(row["sources"] for row in rows), dtype="<i4"))
-    sketches = [row["sketch"] for row in rows if row["sketch"] is not None]
-    return {
-        "gene": gene,
-        "bundle": 0,
-        "n": digest.n,
-        "min": digest.min,
-        "max": digest.max,
-        "centroids": pack(digest),
-        "sources": numbers.tobytes(),
-        "moments": add_moments(unpack_moments(row["moments"]) for row in rows).pack(),
-        "sketch": merge_sketches(sketches) if sketches else None,
-    }

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests import merge_rows
 from median_spark.exact.collect import BINS, BracketBins
 from median_spark.exact.queries import Queries, Query
 from median_spark.gene_values import Floats, Ints
@@ -31,6 +32,8 @@ look in next. All columns may be null."""
 MOST_MERGED_VALUES = 4_194_304
 """Most distinct values of one query that are held while findings are merged, 64 MB with their counts; more are counted
 in bins."""
+
+_MERGED_ROWS = 2_000
 
 
 @dataclass
@@ -120,11 +123,23 @@ def merge_findings(
     All rows of a query come together, in any order; rows with an error pass through. `most_values` are the distinct
     values of a query to hold at once.
     """
+    merged: list[dict[str, Any]] = []
 
-    def merge(number: int, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        merged = _Merged(queries[number], most_values)
+    def without_errors() -> Iterator[dict[str, Any]]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                if row["error"] is None:
+                    yield row
+                else:
+                    merged.append(row)
+
+    for number, rows in groupby(without_errors(), key=itemgetter("query")):
+        of_query = _Merged(queries[number], most_values)
         for row in rows:
-            merged.add(row)
-        return merged.outcome_rows()
-
-    return merge_rows(batches, "query", merge, OUTCOME_SCHEMA)
+            of_query.add(row)
+        merged.extend(of_query.outcome_rows())
+        if len(merged) >= _MERGED_ROWS:
+            yield pa.RecordBatch.from_pylist(merged, schema=OUTCOME_SCHEMA)
+            merged.clear()
+    if merged:
+        yield pa.RecordBatch.from_pylist(merged, schema=OUTCOME_SCHEMA)

@@ -1,23 +1,22 @@
 """One digest per gene, into which file after file is merged. Knows nothing of files."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from median_spark.digests import Digest, from_crick, to_cricks
+from median_spark.digests import Digest, DigestColumns, merge_runs
 
-_NONE = np.zeros(0, dtype=np.float64)
-_CENTROIDS_AT_ONCE = 400_000
-"""Of crick digests that are made at once; each of them takes memory for all the centroids that it may come to."""
+_EMPTY = Digest(0, 0.0, 0.0, np.zeros(0), np.zeros(0))
+_GENES_AT_ONCE = 4_000
+"""Genes whose digests are merged at once: some 30 MB of centroids."""
 
 
 class DigestPool:
     """The digests of a corpus, one per gene, as files are merged into it in a fixed order.
 
-    A file's digest of a gene is merged by crick into that of all files before, as the published procedure does. Trees
-    of merges, and merging several files at once, come no closer to the exact medians. Memory holds one digest per gene
-    and those of one file, however many files there are.
+    A file's digest of a gene is merged into that of all files before, by crick's rule, as the published procedure
+    does. Trees of merges, and merging several files at once, come no closer to the exact medians. Memory holds one
+    digest per gene and those of one file, however many files there are.
     """
 
     def __init__(self, compression: float) -> None:
@@ -30,7 +29,7 @@ class DigestPool:
     ) -> None:
         """Merge the digests of one file, each of at least one value, and one that crick could make.
 
-        Digests of another compression than the pool's are merged by crick like any other; `n_sources` are sources with
+        Digests of another compression than the pool's are merged like any other; `n_sources` are sources with
         a value.
         """
         again = [gene for gene in digests if gene in self.digests]
@@ -41,32 +40,13 @@ class DigestPool:
             digest = digests[gene]
             # Copies, for a digest may be a view of all those of its file.
             self.digests[gene] = Digest(digest.n, digest.min, digest.max, digest.means.copy(), digest.weights.copy())
-        for genes in self._batches(again):
-            totals = to_cricks([self.digests[gene] for gene in genes], self.compression)
-            self._merge(genes, totals, digests, compressions)
-        for genes in self._batches(finer):
-            empty = [Digest(0, 0.0, 0.0, _NONE, _NONE)] * len(genes)
-            self._merge(genes, to_cricks(empty, self.compression), digests, compressions)
+        for gene in finer:
+            self.digests[gene] = _EMPTY
+        changed = again + finer
+        for begin in range(0, len(changed), _GENES_AT_ONCE):
+            genes = changed[begin : begin + _GENES_AT_ONCE]
+            pairs = DigestColumns.of([each for gene in genes for each in (self.digests[gene], digests[gene])])
+            merged = merge_runs(pairs, np.arange(0, len(pairs) + 1, 2), self.compression, into_first=True)
+            self.digests.update(zip(genes, merged.digests(), strict=True))
         for gene in digests:
             self.n_sources[gene] = self.n_sources.get(gene, 0) + n_sources[gene]
-
-    def _merge(
-        self,
-        genes: Sequence[str],
-        totals: Sequence[Any],
-        digests: Mapping[str, Digest],
-        compressions: Mapping[str, float],
-    ) -> None:
-        total_of = dict(zip(genes, totals, strict=True))
-        for compression in sorted({compressions[gene] for gene in genes}):
-            alike = [gene for gene in genes if compressions[gene] == compression]
-            cricks = to_cricks([digests[gene] for gene in alike], compression)
-            for gene, crick in zip(alike, cricks, strict=True):
-                total_of[gene].merge(crick)
-        for gene, total in total_of.items():
-            self.digests[gene] = from_crick(total)
-
-    def _batches(self, genes: Sequence[str]) -> Iterator[Sequence[str]]:
-        size = max(1, int(_CENTROIDS_AT_ONCE / self.compression))
-        for begin in range(0, len(genes), size):
-            yield genes[begin : begin + size]

@@ -17,6 +17,7 @@ from examples import examples
 from median_spark.digests import (
     PACKED_SCHEMA,
     Digest,
+    DigestColumns,
     PickledAsCrick,
     check_compression,
     check_digests,
@@ -26,6 +27,8 @@ from median_spark.digests import (
     medians_of,
     merge_batches,
     merge_digests,
+    merge_loops,
+    merge_runs,
     quantiles_of,
     rank_error,
     sort_values,
@@ -294,6 +297,60 @@ class TestMergeDigests:
         before = [pack(digest) for digest in digests]
         merge_digests(digests, 100)
         assert [pack(digest) for digest in digests] == before
+
+
+def merged_by_crick(digests, compression, first=None):
+    total = TDigest(compression) if first is None else to_crick(first, compression)
+    total.merge(*to_cricks(digests, compression))
+    return from_crick(total)
+
+
+class TestMergesAsCrick:
+    """The same bits as crick's own merge, from digests of any kind and of any compression."""
+
+    @given(st.lists(value_lists | samples(2_000), min_size=2, max_size=12), compressions)
+    def test_into_an_empty_digest(self, parts, compression):
+        digests = [digest_of(part, compression) for part in parts]
+        assert_equal(merge_digests(digests, compression), merged_by_crick(digests, compression))
+
+    @given(st.lists(st.lists(value_lists | samples(2_000), min_size=1, max_size=4), min_size=1, max_size=5), st.data())
+    def test_of_many_genes_into_the_first_of_each(self, genes, data):
+        compression = data.draw(compressions)
+        runs = [[digest_of(part, compression) for part in parts] for parts in genes]
+        bounds = np.cumsum([0, *map(len, runs)])
+        together = DigestColumns.of([digest for run in runs for digest in run])
+        merged = merge_runs(together, bounds, compression, into_first=True).digests()
+        for found, run in zip(merged, runs, strict=True):
+            assert_equal(found, merged_by_crick(run[1:], compression, run[0]) if len(run) > 1 else run[0])
+
+    @given(st.lists(samples(3_000), min_size=2, max_size=8), st.lists(compressions, min_size=8, max_size=8))
+    def test_digests_of_other_compressions(self, parts, others):
+        digests = [digest_of(part, other) for part, other in zip(parts, others, strict=False)]
+        total = TDigest(50)
+        total.merge(*(to_crick(digest, other) for digest, other in zip(digests, others, strict=False)))
+        merged = merge_runs(DigestColumns.of(digests), np.array([0, len(digests)]), 50)
+        assert_equal(merged.digests()[0], from_crick(total))
+
+    @given(st.lists(st.lists(st.sampled_from([1, 2, 3, 50, 10**6, 2**45]), min_size=1, max_size=40), min_size=2,
+                    max_size=6), compressions)  # fmt: skip
+    def test_weights_of_any_size(self, weights, compression):
+        digests = [digest_with(np.sort(5 + np.sin(np.arange(len(each)) + len(each))), each) for each in weights]
+        assert_equal(merge_digests(digests, compression), merged_by_crick(digests, compression))
+
+    @pytest.mark.parametrize("compression", [20.0, 100.0, 200.0, 1000.0])
+    @pytest.mark.parametrize("size", [1, 2, 7, 64, 128, 1_000, 65_536])
+    def test_equal_digests_whose_weights_meet_the_edges_of_clusters(self, compression, size):
+        digests = [digest_of(np.arange(1.0, size + 1), compression)] * 16
+        assert_equal(merge_digests(digests, compression), merged_by_crick(digests, compression))
+
+    def test_where_a_sine_is_too_close_to_tell(self, monkeypatch):
+        rng = np.random.default_rng(6)
+        digests = [digest_of(rng.lognormal(size=3_000), 200) for _ in range(20)]
+        by_sines = merge_digests(digests, 200)
+        monkeypatch.setattr(merge_loops, "_CLOSE", np.inf)  # so that crick's own numbers decide, in uncompiled loops
+        for name in ("_flush", "merge_in_order"):
+            monkeypatch.setattr(merge_loops, name, getattr(merge_loops, name).py_func)
+        assert_equal(merge_digests(digests, 200), by_sines)
 
 
 class TestMediansOf:
