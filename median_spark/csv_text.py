@@ -5,8 +5,10 @@ real id is, get an apostrophe in front; so do texts that already look like that,
 """
 
 import csv
+import io
+import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +32,28 @@ def original_text(field: str) -> str:
     return field[1:] if field.startswith("'") and re.match(_FORMULA, field) else field
 
 
-def quoting_of(table: pa.Table) -> Literal[0, 2]:
+def csv_text(table: pa.Table) -> str:
+    """Return a table as CSV with a header.
+
+    Numbers have the fewest digits that read back to the same float64, times are in ISO 8601, nulls and NaN are empty.
+    """
+    safe, text = harmless_texts(table), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=_quoting_of(table))
+    writer.writerow(table.column_names)
+    writer.writerows(zip(*map(_fields, safe.columns), strict=True))
+    return text.getvalue()
+
+
+def _fields(column: pa.ChunkedArray) -> list[Any]:
+    """Return what the CSV module turns into the fields of a column."""
+    if pa.types.is_timestamp(column.type):
+        return ["" if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ") for time in column.to_pylist()]
+    if pa.types.is_floating(column.type):
+        return ["" if number is None or math.isnan(number) else number for number in column.to_pylist()]
+    return ["" if field is None else field for field in column.to_pylist()]
+
+
+def _quoting_of(table: pa.Table) -> Literal[0, 2]:
     """Return how to quote the fields of a table: where needed, or all texts, as Python does not quote a lone CR."""
     texts = [column for column in table.columns if column.type == pa.string()]
     lone = any(pc.any(pc.match_substring(column, "\r")).as_py() for column in texts)

@@ -2,15 +2,17 @@
 
 import csv
 import io
+from datetime import datetime
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tables import COMPRESSION, digests_of, record_of
 
-from median_spark.csv_text import harmless_texts, original_text, quoting_of
+from median_spark.csv_text import csv_text, original_text
 from median_spark.expression import FailureRecord
 from median_spark.report.other_medians import read_medians
 from median_spark.results import figures_of, median_table, provenance_of, write_result
@@ -41,24 +43,35 @@ def computed(cell):
     return cell.startswith(tuple("=+-@\t\r\n＝＋－＠"))
 
 
-def as_csv(table):
-    return harmless_texts(table).to_pandas().to_csv(index=False, lineterminator="\n", quoting=quoting_of(table))
-
-
 @given(st.lists(texts, min_size=1, max_size=8))
 @example(FORMULAS)
 def test_no_text_is_computed_and_all_read_back(found):
     table = pa.table({"gene": pa.array(found, pa.string()), "n": pa.array(range(len(found)), pa.int64())})
-    cells = [row["gene"] for row in csv.DictReader(io.StringIO(as_csv(table), newline=""))]
+    cells = [row["gene"] for row in csv.DictReader(io.StringIO(csv_text(table), newline=""))]
     assert not [cell for cell in cells if computed(cell)]
     assert [original_text(cell) for cell in cells] == found
 
 
-@given(st.lists(st.sampled_from(ORDINARY), min_size=1), st.lists(st.floats(allow_nan=False), min_size=1))
-def test_ordinary_texts_and_numbers_keep_their_bytes(ids, numbers):
-    number = min(len(ids), len(numbers))
-    table = pa.table({"gene": pa.array(ids[:number]), "median": pa.array(numbers[:number])})
-    assert as_csv(table) == table.to_pandas().to_csv(index=False, lineterminator="\n")
+times = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1))
+rows = st.tuples(
+    st.none() | st.sampled_from(ORDINARY),
+    st.none() | st.floats(),
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.booleans(),
+    st.none() | times,
+)
+
+
+@given(st.lists(rows, min_size=1))
+def test_ordinary_texts_and_numbers_are_written_as_pandas_writes_them(found):
+    types = (pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us", "UTC"))
+    columns = [pa.array(column, kind) for column, kind in zip(zip(*found, strict=True), types, strict=True)]
+    table = pa.table(columns, names=["gene", "median", "n", "exact", "time"])
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    expected = table.to_pandas(types_mapper=nullable.get).to_csv(
+        index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%SZ"
+    )
+    assert csv_text(table) == expected
 
 
 @pytest.fixture

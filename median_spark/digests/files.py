@@ -4,11 +4,9 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from median_spark import storage
 from median_spark.digests.build import Digest, digest_values, sort_values
-from median_spark.digests.crick import PickledAsCrick, check_digests
+from median_spark.digests.crick import PickledAsCrick, pickled_as_cricks
 from median_spark.errors import OutputError, UsageError, listed
 from median_spark.expression import ExpressionTable, SweepPlan, plan_source, sweep
 from median_spark.options import DIGEST_PICKLES, OVERWRITE
@@ -54,12 +52,10 @@ class DigestFiles:
 
     def write(self, source: int, digests: Mapping[str, Digest]) -> None:
         """Write the file of a source, by its number: a crick digest per gene, an empty one for genes without values."""
-        check_digests(list(digests.values()), self.compression)
-        none = np.zeros(0, dtype=np.float64)
-        empty = Digest(0, np.inf, -np.inf, none, none)
+        pickled = pickled_as_cricks(digests, self.compression)
         genes = self.table.genes_of(self.gene_lists[source])
         # Each gene has an object of its own, because merging changes it.
-        content = {gene: PickledAsCrick(digests.get(gene, empty), self.compression) for gene in genes}
+        content = {gene: pickled.get(gene) or PickledAsCrick(self.compression, None) for gene in genes}
         storage.write_bytes(self.locations[source], pickle.dumps(content, protocol=_PICKLE_PROTOCOL))
 
 

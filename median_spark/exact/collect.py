@@ -95,8 +95,9 @@ def collect_values(gene_values: GeneValues, queries: Queries, most_values: int =
     count_values(values, begins, ends, low, high, estimate, found)
     below, inside, estimate_below, estimate_up_to = found
     offsets = np.append(0, np.cumsum(inside))
-    taken = np.empty(int(offsets[-1]), dtype=np.float64)
+    taken = np.empty(int(offsets[-1]) + 1, dtype=np.float64)
     take_inside(values, begins, ends, low, high, taken)
+    taken = taken[:-1]
     for begin, end in pairwise(offsets.tolist()):
         taken[begin:end].sort()
     distinct, counts, runs = distinct_in_runs(taken, offsets)

@@ -28,11 +28,14 @@ def count_values(
 
 @compiled
 def take_inside(values: Floats, begins: Ints, ends: Ints, low: Floats, high: Floats, taken: Floats) -> None:
-    """Copy the values inside the brackets, one query after the other, as `count_values` counts them."""
+    """Copy the values inside the brackets, one query after the other, as `count_values` counts them.
+
+    Every value is written to where the next one inside goes, so `taken` has room for one more: a branch that half of
+    the values take cannot be foreseen by a processor and costs four times as much.
+    """
     filled = 0
     for query in range(len(low)):
         least, most = low[query], high[query]
         for value in values[begins[query] : ends[query]]:
-            if value >= least and value <= most:
-                taken[filled] = value
-                filled += 1
+            taken[filled] = value
+            filled += (value >= least) & (value <= most)

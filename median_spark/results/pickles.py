@@ -9,7 +9,7 @@ import pickle
 import pyarrow as pa
 from crick import TDigest
 
-from median_spark.digests import PickledAsCrick, check_digests
+from median_spark.digests import pickled_as_cricks
 from median_spark.results.layout import DETECTED_MEDIANS, DETECTION_COUNTS, TOTAL_DIGESTS, TOTAL_MEDIANS
 from median_spark.results.medians import GeneDigests
 
@@ -21,15 +21,10 @@ def published_pickles(merged: GeneDigests, table: pa.Table) -> dict[str, bytes]:
     genes: list[str] = table["gene"].to_pylist()
     medians = [math.nan if median is None else float(median) for median in table["median"].to_pylist()]
     total = dict(zip(genes, medians, strict=True))
-    check_digests(list(merged.digests.values()), merged.compression)
-    digests = {
-        gene: PickledAsCrick(merged.digests[gene], merged.compression)
-        if gene in merged.digests
-        else TDigest(merged.compression)
-        for gene in genes
-    }
+    digests = pickled_as_cricks(merged.digests, merged.compression)
     contents: dict[str, object] = {
-        TOTAL_DIGESTS: digests,
+        # Each gene has an object of its own, because merging changes it.
+        TOTAL_DIGESTS: {gene: digests.get(gene) or TDigest(merged.compression) for gene in genes},
         TOTAL_MEDIANS: total,
         DETECTED_MEDIANS: {gene: median for gene, median in total.items() if not math.isnan(median)},
         DETECTION_COUNTS: dict(zip(genes, table["n_cells"].to_pylist(), strict=True)),

@@ -18,7 +18,6 @@ from median_spark.digests import (
     PACKED_SCHEMA,
     Digest,
     DigestColumns,
-    PickledAsCrick,
     check_compression,
     check_digests,
     digest_sweep,
@@ -29,6 +28,7 @@ from median_spark.digests import (
     merge_digests,
     merge_loops,
     merge_runs,
+    pickled_as_cricks,
     quantiles_of,
     rank_error,
     sort_values,
@@ -560,7 +560,8 @@ class TestToCrick:
     @given(value_lists | samples(), compressions)
     def test_is_pickled_as_crick_would_without_one_being_made(self, values, compression):
         digest = digest_of(values, compression)
-        loaded = pickle.loads(pickle.dumps(PickledAsCrick(digest, compression), protocol=4))
+        made = pickled_as_cricks({"A": digest_of([1.0], compression), "B": digest}, compression)
+        loaded = pickle.loads(pickle.dumps(made, protocol=4))["B"]
         assert type(loaded) is TDigest
         assert loaded.compression == compression
         assert_equal(from_crick(loaded), digest)
