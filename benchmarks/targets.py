@@ -76,7 +76,7 @@ def _of_runs(measured: Measurements) -> Iterator[Verdict]:
         warm = measured.find("run", case, "ours.run_warm")
         peer = "published procedure on 2 processes"
         ratio = with_startup(theirs) / with_startup(cold) if theirs and cold else None
-        yield _faster(f"`run` on {case}, start-up and exactness included", peer, ratio, 4)
+        yield _faster(f"`run` on {case}, start-up and exactness included", peer, ratio, 4.5)
         ratio = theirs.median / warm.median if theirs and warm and theirs.median and warm.median else None
         yield _faster(f"`run` on {case}, start-up of both taken out", peer, ratio, 5)
     for case in measured.cases("loom"):
@@ -110,7 +110,7 @@ def _of_medians(measured: Measurements) -> Iterator[Verdict]:
         return ratios[-1] if ratios else (cases[-1] if cases else "no", None)
 
     for ours, peer, name, limit in (
-        (_EXACT, "table.duckdb_median", "DuckDB `median`", 0.9),
+        (_EXACT, "table.duckdb_median", "DuckDB `median`", 0.5),
         (_NO_EXACT, "table.duckdb_median", "DuckDB `median`", 0.5),
     ):
         case, ratio = against(ours, peer)
@@ -124,6 +124,15 @@ def _of_medians(measured: Measurements) -> Iterator[Verdict]:
     ):
         case, ratio = against(_EXACT, peer)
         yield _faster(f"`medians`, exact, {case} rows", name, 1 / ratio if ratio else None, limit)
+    case, ratio = against("ours.medians_bundles", _EXACT)
+    yield _within(f"`medians` in 8 bundles, {case} rows", "one bundle", ratio, 1.5)
+    for case in measured.cases("medians"):
+        peers = ("table.spark_approximate", "table.apply_in_pandas")
+        ratios = [_ratio(measured, "medians", case, "ours.frame_exact", peer) for peer in peers]
+        known = [ratio for ratio in ratios if ratio]
+        if known:
+            peer = "the faster of Spark `percentile_approx` and `applyInPandas` with crick"
+            yield _within(f"`gene_medians` of a DataFrame, exact, {case} rows", peer, max(known), 0.5)
     for case in measured.cases("groups"):
         for way, what, limit in (("by_assay", "by 5 groups, too", 1.5), ("of_cells", "of half of the cells", 1)):
             ratio = _ratio(measured, "groups", case, f"ours.medians_{way}", _EXACT)
