@@ -21,6 +21,9 @@ from median_spark.options import COMPUTE_N_COUNTS
 UNIT_ENTRIES = 20_000_000
 """Entries of chosen genes that a unit should hold at most: 20 bytes each in a worker while they are put in order."""
 
+UNIT_CELLS = 250_000
+"""Cells of a unit at most, however few entries they have: a worker holds their ids, totals and attributes."""
+
 _SAMPLED_CELLS = 16
 """Cells, at least, that are looked at before a source is converted: their totals, and how many entries they have."""
 
@@ -191,12 +194,13 @@ def _totals_warning(matrix: CountMatrix, first: int, last: int, passed: Flags, o
 def _cut(matrix: CountMatrix, rows: int, passed: Flags, sample: _Sample, entries: int) -> tuple[Unit, ...]:
     """Cut the cells into units of whole tiles that fit a worker's memory, of at most `entries` that are not zero.
 
-    Their number is estimated from the sample, by the bytes that it and all cells take in the file.
+    A unit has at most `UNIT_CELLS` cells and less than a tile more. The number of entries is estimated from the sample, by the bytes
+    that it and all cells take in the file.
     """
     cells = matrix.shape[1]
     share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(sample.first, sample.last))
     estimate = min(rows * int(passed.sum()), int(len(sample.entries.cells) * share * _MARGIN))
-    wanted = max(1, -(-estimate // entries))
+    wanted = max(1, -(-estimate // entries), -(-cells // UNIT_CELLS))
     tile = matrix.cells_per_tile()
     width = -(-cells // (wanted * tile)) * tile
     return tuple(Unit(number, begin, min(begin + width, cells)) for number, begin in enumerate(range(0, cells, width)))

@@ -193,6 +193,16 @@ class TestUnits:
         assert [cell for unit in units for cell in range(unit.first, unit.last)] == list(range(CELLS))
         assert [unit.number for unit in units] == list(range(len(units)))
 
+    @pytest.mark.parametrize("kind", ["csr", "dense"])
+    def test_units_have_few_cells_where_these_have_next_to_no_entries(self, tmp_path, kind, monkeypatch):
+        counts = np.zeros((30, 5_000))
+        counts[0] = 1
+        monkeypatch.setattr(sys.modules["median_spark.matrices.outline"], "UNIT_CELLS", 2_000)
+        with open_matrix(write_h5ad(tmp_path / "a.h5ad", counts, kind), AttributeNames()) as matrix:
+            units = outline(matrix, ReadOptions()).units
+        assert len(units) == 3
+        assert max(unit.last - unit.first for unit in units) <= 2_000
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_units_hold_about_as_many_entries_as_are_wanted(self, tmp_path, kind):
         counts = random_counts(np.random.default_rng(2), 300, 5_000, density=0.2)
