@@ -24,6 +24,7 @@ _MARK = f"{_PREFIX}format_version"
 _PROVIDERS = {
     "org.apache.spark.sql.delta.catalog.DeltaCatalog": "delta",
     "org.apache.iceberg.spark.SparkSessionCatalog": "iceberg",
+    "io.unitycatalog.spark.UCSingleCatalog": "delta",
 }
 """Catalogs that also have other kinds of tables, and the kind to make there; other catalogs choose by themselves."""
 
