@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from emulators import unity_spark_jars
 from lakes import assert_medians, genes_of, lake_session, stored, values
+from machines import free_port
 from unity_catalog import unity_catalog
 
 from median_spark import MedianOptions, ResultOptions, gene_medians, medians
@@ -33,6 +34,9 @@ def spark(server):
         "spark.sql.catalog.unity": "io.unitycatalog.spark.UCSingleCatalog",
         "spark.sql.catalog.unity.uri": server.url,
         "spark.sql.catalog.unity.token": "",
+        "spark.sql.catalog.gone": "io.unitycatalog.spark.UCSingleCatalog",
+        "spark.sql.catalog.gone.uri": f"http://127.0.0.1:{free_port()}",
+        "spark.sql.catalog.gone.token": "",
     }
     with lake_session(properties, unity_spark_jars()) as session:
         yield session
@@ -105,6 +109,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(spark, ex
     for name, said in {
         "unity.atlas.foreign": "this table was not written by median_spark",
         "unity.missing.medians": r"there is no schema 'unity\.missing'",
+        "gone.atlas.medians": r"cannot be looked up \(.*ConnectException",
     }.items():
         with pytest.raises(OutputError, match=said):
             medians(expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(table=name))
