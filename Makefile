@@ -65,7 +65,7 @@ test-stores: java setup  ## Servers like Google's and Azure's object stores, fro
 test-yarn: java setup  ## YARN and HDFS, with Hadoop's own daemons from Maven
 	$(BIN)/python -m pytest tests/cluster -m yarn --durations 5
 
-test-lakes: java setup  ## Tables of Delta and Iceberg, from Maven, with a Spark that both are made for
+test-lakes: java setup  ## Tables of Delta, Iceberg and Unity Catalog, from Maven, with a Spark that all are made for
 	PYTHONPATH=$$($(BIN)/python tests/support/emulators.py) $(BIN)/python -m pytest tests/cluster -m lake --durations 5
 
 test-notebook: java setup  ## The Databricks notebook, cell by cell

@@ -24,6 +24,7 @@ _MARK = f"{_PREFIX}format_version"
 _PROVIDERS = {
     "org.apache.spark.sql.delta.catalog.DeltaCatalog": "delta",
     "org.apache.iceberg.spark.SparkSessionCatalog": "iceberg",
+    "io.unitycatalog.spark.UCSingleCatalog": "delta",
 }
 """Catalogs that also have other kinds of tables, and the kind to make there; other catalogs choose by themselves."""
 
@@ -119,6 +120,8 @@ def _explained(name: str, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # each kind of session and each catalog has classes of its own
         reason = reason_of(error)
+        if reason.startswith("An error occurred while calling"):  # py4j names the call, and then Java's error
+            reason = str(error).partition("\n: ")[2].partition("\n")[0] or reason
         remedy = ""
         if "UNSUPPORTED_FEATURE.TABLE_OPERATION" in str(error):
             remedy = ": it takes a catalog whose tables are replaced as a whole, such as one of Delta or Iceberg"

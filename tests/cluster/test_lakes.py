@@ -1,22 +1,15 @@
 """Tables of Delta and Iceberg: medians of what is in them, while others write to them, and medians written to them."""
 
 import json
-import sys
 
-import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-import pyspark
 import pytest
-from emulators import PINNED, lake_jars
 from growing import AtStep
-from pyspark.sql import SparkSession
+from lakes import assert_medians, genes_of, lake_session, stored, values
 
 from median_spark import MedianOptions, ReadOptions, ResultOptions, gene_medians, medians, read_gene_table, run
 from median_spark.cli import main
 from median_spark.errors import FrameError, OutputError
-from median_spark.spark.engine.session import local_properties
-from median_spark.spark.engine.tasks import collect
 from median_spark.versions import software_versions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lake, pytest.mark.slow]
@@ -29,40 +22,22 @@ each_kind = pytest.mark.parametrize("kind", CATALOGS)
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
     """A session with a catalog of each kind, and a schema ``atlas`` in both."""
-    wanted = (PINNED / "lakes.txt").read_text().strip().removeprefix("pyspark==")
-    if pyspark.__version__ != wanted:
-        pytest.skip(
-            f"Delta and Iceberg have no release for Spark {pyspark.__version__}: make test-lakes takes {wanted}"
-        )
     warehouse = tmp_path_factory.mktemp("warehouse")
     extensions = (
         "io.delta.sql.DeltaSparkSessionExtension",
         "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
     )
-    properties = local_properties() | {
-        "spark.jars": ",".join(lake_jars()),
+    properties = {
         "spark.sql.extensions": ",".join(extensions),
         "spark.sql.warehouse.dir": str(warehouse / "delta"),
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
         "spark.sql.catalog.lake.type": "hadoop",
         "spark.sql.catalog.lake.warehouse": str(warehouse / "iceberg"),
-        "spark.sql.shuffle.partitions": "3",
-        "spark.databricks.delta.snapshotPartitions": "2",
     }
-    builder = SparkSession.builder.master("local[2]").appName("lakes")
-    patched = pytest.MonkeyPatch()
-    patched.setenv("PYSPARK_PYTHON", sys.executable)
-    for key, value in properties.items():
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    try:
+    with lake_session(properties) as session:
         for catalog in CATALOGS.values():
             session.sql(f"CREATE SCHEMA {catalog}.atlas")
         yield session
-    finally:
-        session.stop()
-        patched.undo()
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +48,6 @@ def expression(spark, demo, tmp_path_factory):
     return str(out / "run" / "expression")
 
 
-def genes_of(demo):
-    return str(demo / "gene_info_table.csv")
-
-
 def write(spark, kind, name, rows, *, append=False):
     """Write rows to a table; return the version of the table that then has them."""
     table = f"{CATALOGS[kind]}.atlas.{name}"
@@ -85,22 +56,6 @@ def write(spark, kind, name, rows, *, append=False):
     if kind == "delta":
         return spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").first()["version"]
     return spark.sql(f"SELECT snapshot_id FROM {table}.refs WHERE name = 'main'").first()["snapshot_id"]
-
-
-def values(number, seed=5, source="s1"):
-    rng = np.random.default_rng(seed)
-    return {
-        "gene": rng.choice(["A", "B", "C"], number),
-        "value": rng.gamma(2.0, 1.5, number),
-        "cell": [f"{source}-{at % 300}" for at in range(number)],
-        "source": [source] * number,
-    }
-
-
-def assert_medians(found, rows):
-    of_gene = pd.DataFrame(rows).groupby("gene")
-    expected = {gene: (np.median(some["value"]), len(some)) for gene, some in of_gene}
-    assert {row["gene"]: (row["median"], row["n_cells"]) for row in found.collect()} == expected
 
 
 @each_kind
@@ -172,18 +127,6 @@ def test_a_table_of_counts_that_grows_meanwhile_is_refused(spark, kind, step):
     found = gene_medians(spark.read.option("versionAsOf", version).table(table), **taken)
     medians_found = {row["gene"]: row["median"] for row in found.collect()}
     assert medians_found == {"A": 3.0 / 7.0 * 10_000.0, "B": 4.0 / 7.0 * 10_000.0}
-
-
-def stored(spark, table, result):
-    """Return a result's medians, after a comparison with those of a catalog's table, and the properties of that."""
-    expected = pq.read_table(f"{result}/medians.parquet").replace_schema_metadata(None)
-    found = collect(spark.table(table).orderBy("gene"), expected.schema, "reading")
-    assert found.equals(expected)
-    for column in found.column_names:
-        if column != "gene":
-            assert found[column].combine_chunks().buffers()[1:] == expected[column].combine_chunks().buffers()[1:]
-    rows = spark.sql(f"SHOW TBLPROPERTIES {table}").collect()
-    return {row["key"].removeprefix("median_spark."): row["value"] for row in rows}
 
 
 @each_kind

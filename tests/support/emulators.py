@@ -1,7 +1,7 @@
 """Servers fetched on first use into `.venvs/emulators`; tests that need them are skipped where a registry is missing.
 
 Of Google's store a program for one kind of machine, of Azure's one in JavaScript, and the daemons of Hadoop. Also
-Delta and Iceberg, which are jars, with the Spark that they are made for.
+Delta and Iceberg, which are jars, with the Spark that they are made for, and Unity Catalog's server and connector.
 `pinned/` has their versions.
 """
 
@@ -56,9 +56,22 @@ def lake_pyspark():
     return _installed("lake-pyspark", "lakes.txt", command, target="--target={}")
 
 
-def _jars(name, pinned):
+def unity_server_jars():
+    """Return the class path of Unity Catalog's server."""
+    if shutil.which("mvn") is None:
+        pytest.skip("Unity Catalog comes from Maven, and mvn is not installed")
+    return str(_jars("unity-server", "unity-server.xml", transitive=True) / "*")
+
+
+def unity_spark_jars():
+    """Return the jars that Spark with Delta lacks to use Unity Catalog."""
+    return sorted(map(str, _jars("unity-spark", "unity-spark.xml").glob("*.jar")))
+
+
+def _jars(name, pinned, *, transitive=False):
     copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-    command = ["mvn", "-q", "-B", "-f", str(PINNED / pinned), copy, "-DexcludeTransitive=true"]
+    command = ["mvn", "-q", "-B", "-f", str(PINNED / pinned), copy, "-DincludeScope=runtime"]
+    command += [] if transitive else ["-DexcludeTransitive=true"]
     return _installed(name, pinned, command, target="-DoutputDirectory={}")
 
 
@@ -74,8 +87,9 @@ def _installed(name, pinned, command, target):
             full = [*command, target.format(folder)]
             done = subprocess.run(full, capture_output=True, text=True, check=False, timeout=600)
             if done.returncode:
-                said = (done.stderr or done.stdout).strip().splitlines()
-                pytest.skip(f"{name} cannot be installed: {said[-1] if said else 'no reason given'}")
+                said = (done.stdout + done.stderr).strip().splitlines() or ["no reason given"]
+                reason = next((line for line in said if "[ERROR]" in line), said[-1])  # Maven ends with advice
+                pytest.skip(f"{name} cannot be installed: {reason}")
             mark.write_bytes(wanted)
     return folder
 
