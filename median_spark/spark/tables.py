@@ -120,8 +120,6 @@ def _explained(name: str, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # each kind of session and each catalog has classes of its own
         reason = reason_of(error)
-        if reason.startswith("An error occurred while calling"):  # py4j names the call, and then Java's error
-            reason = str(error).partition("\n: ")[2].partition("\n")[0] or reason
         remedy = ""
         if "UNSUPPORTED_FEATURE.TABLE_OPERATION" in str(error):
             remedy = ": it takes a catalog whose tables are replaced as a whole, such as one of Delta or Iceberg"

@@ -62,10 +62,15 @@ def _jvm_ended(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the one line that tells why a Spark job failed: the innermost Python error, else the first line."""
+    """Return the one line that tells why a Spark job failed: the innermost Python error, else the first line.
+
+    Where that is py4j's, which names the call, the second line has Java's error after a colon, and is returned.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for line in reversed(lines):
         head = line.split(":", 1)[0]
         if head.endswith(("Error", "Exception")) and " " not in head and not head.startswith(("at ", "org.", "java.")):
             return line
+    if len(lines) > 1 and lines[1].startswith(": "):
+        return lines[1].removeprefix(": ")
     return lines[0] if lines else type(error).__name__

@@ -29,6 +29,11 @@ def test_without_one_it_is_the_first_line():
     assert reason_of(RuntimeError()) == "RuntimeError"
 
 
+def test_where_py4j_names_its_call_javas_error_is_the_reason():
+    text = "An error occurred while calling o7.sql.\n: ApiException: java.net.ConnectException\n\tat a.b.C.d(C.java:1)\n"
+    assert reason_of(RuntimeError(text)) == "ApiException: java.net.ConnectException"
+
+
 def test_a_missing_package_leads_to_the_environment():
     said = explained(RuntimeError(MISSING))
     assert said.startswith(
