@@ -194,8 +194,8 @@ def _totals_warning(matrix: CountMatrix, first: int, last: int, passed: Flags, o
 def _cut(matrix: CountMatrix, rows: int, passed: Flags, sample: _Sample, entries: int) -> tuple[Unit, ...]:
     """Cut the cells into units of whole tiles that fit a worker's memory, of at most `entries` that are not zero.
 
-    A unit has at most `UNIT_CELLS` cells and less than a tile more. The number of entries is estimated from the sample, by the bytes
-    that it and all cells take in the file.
+    A unit has at most `UNIT_CELLS` cells and less than a tile more. The number of entries is estimated from the sample,
+    by the bytes that it and all cells take in the file.
     """
     cells = matrix.shape[1]
     share = matrix.stored_bytes(0, cells) / max(1, matrix.stored_bytes(sample.first, sample.last))

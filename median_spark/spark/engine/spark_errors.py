@@ -44,15 +44,15 @@ _REMEDIES = (
 
 def explained(error: BaseException) -> str:
     """Return the reason of a failed Spark job, and after a colon what helps, if that is known."""
-    text, reason = str(error), reason_of(error)
+    text, in_python = str(error), _innermost_python_error(error)
     if _jvm_ended(error):
-        return f"{reason}: {_JVM_ENDED}"
+        return f"{reason_of(error)}: {_JVM_ENDED}"
     for sign, remedy in _REMEDIES:
         line = next((line.strip() for line in text.splitlines() if sign in line), None)
         if line is not None:
-            told = reason if sign in reason else line[line.index(sign) :]
+            told = in_python if sign in in_python else line[line.index(sign) :]
             return f"{told.rstrip('.')}: {remedy}"
-    return reason
+    return reason_of(error)
 
 
 def _jvm_ended(error: BaseException) -> bool:
@@ -66,11 +66,20 @@ def reason_of(error: BaseException) -> str:
 
     Where that is py4j's, which names the call, the second line has Java's error after a colon, and is returned.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    for line in reversed(lines):
+    lines = _lines(error)
+    if len(lines) > 1 and lines[1].startswith(": "):
+        lines = [lines[1].removeprefix(": ")]
+    return _innermost_python_error(error) or (lines[0] if lines else type(error).__name__)
+
+
+def _innermost_python_error(error: BaseException) -> str:
+    """Return the line that names it, or an empty text."""
+    for line in reversed(_lines(error)):
         head = line.split(":", 1)[0]
         if head.endswith(("Error", "Exception")) and " " not in head and not head.startswith(("at ", "org.", "java.")):
             return line
-    if len(lines) > 1 and lines[1].startswith(": "):
-        return lines[1].removeprefix(": ")
-    return lines[0] if lines else type(error).__name__
+    return ""
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()]

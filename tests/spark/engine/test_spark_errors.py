@@ -30,7 +30,7 @@ def test_without_one_it_is_the_first_line():
 
 
 def test_where_py4j_names_its_call_javas_error_is_the_reason():
-    text = "An error occurred while calling o7.sql.\n: ApiException: java.net.ConnectException\n\tat a.b.C.d(C.java:1)\n"
+    text = "An error occurred while calling o7.sql.\n: ApiException: java.net.ConnectException\n\tat A.b(A.java:1)\n"
     assert reason_of(RuntimeError(text)) == "ApiException: java.net.ConnectException"
 
 
