@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from median_spark.cli.arguments import _COMMANDS, build_parser
+from median_spark.cli.arguments import COMMANDS, build_parser
 
 FOLDER = Path(__file__).parents[2] / "conf" / "airflow"
 
@@ -24,7 +24,7 @@ def test_the_dag_loads_and_runs_two_commands(tmp_path, monkeypatch):
         "/opt/median_spark/jobs/run.py",
         "/opt/median_spark/conf/spark-cluster.conf",
     )
-    parser = build_parser(dict.fromkeys(_COMMANDS))
+    parser = build_parser(dict.fromkeys(COMMANDS))
     run = parser.parse_args(["run", *medians.application_args])
     python, *words = shlex.split(verify.bash_command)
     assert (python, words[:2]) == ("/opt/median_spark/bin/python", ["-m", "median_spark"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from median_spark.cli.arguments import _COMMANDS, build_parser
+from median_spark.cli.arguments import COMMANDS, build_parser
 
 TEXT = (Path(__file__).parents[2] / "conf" / "dataproc" / "batch.json").read_text(encoding="utf-8")
 
@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "conf" / "dataproc" / "batch.json").read_tex
 def test_the_batch_runs_the_command():
     batch = json.loads(TEXT)["pysparkBatch"]
     assert batch["mainPythonFileUri"].endswith("/run.py")
-    args = build_parser(dict.fromkeys(_COMMANDS)).parse_args(["run", *batch["args"]])
+    args = build_parser(dict.fromkeys(COMMANDS)).parse_args(["run", *batch["args"]])
     assert (args.inputs, args.out) == (["gs://${BUCKET}/corpus"], "gs://${BUCKET}/run1")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from median_spark.cli.arguments import _COMMANDS, build_parser
+from median_spark.cli.arguments import COMMANDS, build_parser
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER = CONF / "kubernetes"
@@ -23,7 +23,7 @@ def cluster_properties():
 def test_the_application_runs_the_command():
     path = APPLICATION["mainApplicationFile"].removeprefix("local:///opt/median_spark/")
     assert (CONF.parent / path).is_file()
-    args = build_parser(dict.fromkeys(_COMMANDS)).parse_args(["run", *APPLICATION["arguments"]])
+    args = build_parser(dict.fromkeys(COMMANDS)).parse_args(["run", *APPLICATION["arguments"]])
     assert (args.inputs, args.out) == (["s3://BUCKET/corpus"], "s3://BUCKET/run1")
 
 
