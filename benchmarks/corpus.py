@@ -105,7 +105,13 @@ class Corpus:
             message = f"{self.scratch}: {free / 2**30:.0f} GiB are free; {self.sizes.bytes / 2**30:.0f} GiB are needed"
             raise SystemExit(message)
         done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("corpus_write.py")), str(self.scratch), self.sizes.name],
+            [
+                sys.executable,
+                str(Path(__file__).with_name("corpus_write.py")),
+                str(self.scratch),
+                self.sizes.name,
+                *map(str, self.sizes.tables),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             check=True,

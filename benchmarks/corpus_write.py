@@ -1,7 +1,8 @@
-"""Writes the corpus: `python corpus_write.py SCRATCH SIZES`; prints what there is. Needs tests/support on the path."""
+"""Writes the corpus: `python corpus_write.py SCRATCH SIZES ROWS…`, rows of each table; prints what there is. Needs tests/support on the path."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from corpus import Corpus
@@ -14,8 +15,9 @@ from sizes import SIZES, short
 
 
 def main() -> None:
-    corpus = Corpus(Path(sys.argv[1]), SIZES[sys.argv[2]])
-    sizes = corpus.sizes
+    scratch, name, *rows_of_tables = sys.argv[1:]
+    sizes = replace(SIZES[name], tables=tuple(map(int, rows_of_tables)))
+    corpus = Corpus(Path(scratch), sizes)
     genes, cells = sizes.loom_genes, sizes.loom_cells
     write_looms(corpus.warm_up_looms, looms=1, distinct=1, genes=2_000, cells=500)
     paths = write_looms(corpus.looms, looms=sizes.looms, distinct=sizes.distinct, genes=genes, cells=cells)
