@@ -1,4 +1,7 @@
-"""Writes the corpus: `python corpus_write.py SCRATCH SIZES ROWS…`, rows of each table; prints what there is. Needs tests/support on the path."""
+"""Writes the corpus: `python corpus_write.py SCRATCH SIZES ROWS…`, with the rows of each table; prints what there is.
+
+Needs tests/support on the path.
+"""
 
 import json
 import sys
