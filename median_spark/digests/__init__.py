@@ -10,14 +10,11 @@ from median_spark.digests.build import sort_values as sort_values
 from median_spark.digests.crick import DEFAULT_COMPRESSION as DEFAULT_COMPRESSION
 from median_spark.digests.crick import check_compression as check_compression
 from median_spark.digests.crick import check_digests as check_digests
-from median_spark.digests.crick import from_crick as from_crick
 from median_spark.digests.crick import medians_of as medians_of
-from median_spark.digests.crick import merge_digests as merge_digests
 from median_spark.digests.crick import merge_runs as merge_runs
 from median_spark.digests.crick import pickled_as_cricks as pickled_as_cricks
 from median_spark.digests.crick import quantiles_of as quantiles_of
 from median_spark.digests.crick import rank_error as rank_error
-from median_spark.digests.crick import to_cricks as to_cricks
 from median_spark.digests.files import PICKLE_ENDING as PICKLE_ENDING
 from median_spark.digests.files import DigestFiles as DigestFiles
 from median_spark.digests.files import check_digest_folder as check_digest_folder

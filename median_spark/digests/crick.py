@@ -1,4 +1,4 @@
-"""Digests as crick has them: checking what crick does not, crick objects and pickles, merging, quantiles."""
+"""Digests as crick has them: checking what crick does not, pickles, merging, quantiles."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,6 @@ def check_compression(compression: float) -> None:
         raise DigestError(message)
 
 
-def to_cricks(digests: Sequence[Digest], compression: float) -> list[Any]:
-    """Return crick digests with exactly the centroids of these; raises as `check_digests`."""
-    check_digests(digests, compression)
-    cricks = [TDigest(compression) for _ in digests]
-    for crick, digest in zip(cricks, digests, strict=True):
-        if digest.n:
-            crick.__setstate__(_state(digest))
-    return cricks
-
-
 def check_digests(digests: Sequence[Digest] | DigestColumns, compression: float) -> None:
     """Raise `DigestError` for digests that crick could not hold.
 
@@ -67,13 +57,6 @@ def check_digests(digests: Sequence[Digest] | DigestColumns, compression: float)
         raise DigestError(_UNSOUND)
 
 
-def _state(digest: Digest) -> tuple[npt.NDArray[np.void], float, float, float]:
-    """Return the state that crick's digests keep and pickle."""
-    centroids = np.empty(len(digest.means), dtype=CENTROID)
-    centroids["mean"], centroids["weight"] = digest.means, digest.weights
-    return centroids, float(digest.n), digest.min, digest.max
-
-
 class PickledAsCrick:
     """Pickles as a crick digest in a state as crick has it, or as an empty one; a digest itself would take 15 kB."""
 
@@ -88,7 +71,7 @@ class PickledAsCrick:
 
 
 def pickled_as_cricks(digests: Mapping[str, Digest], compression: float) -> dict[str, PickledAsCrick]:
-    """Return for each gene what pickles as the digest that `to_cricks` would make; raises as `check_digests`."""
+    """Return for each gene what pickles as a crick digest with these centroids; raises as `check_digests`."""
     columns = DigestColumns.of(list(digests.values()))
     check_digests(columns, compression)
     centroids = np.empty(len(columns.means), dtype=CENTROID)
@@ -124,26 +107,6 @@ def _sound(digests: DigestColumns) -> bool:
     )
 
 
-def from_crick(digest: Any) -> Digest:
-    """Return the digest that a crick digest is.
-
-    crick updates a mean step by step, so that rounding can push it past its neighbour by a last bit; here means ascend.
-    """
-    centroids = digest.centroids()
-    low, high = float(digest.min()), float(digest.max())
-    means = np.maximum.accumulate(np.clip(centroids["mean"], low, high))
-    return Digest(int(digest.size()), low, high, means, np.ascontiguousarray(centroids["weight"]))
-
-
-def merge_digests(digests: Sequence[Digest], compression: float) -> Digest:
-    """Merge digests of one gene, at least one, as crick does; the result depends on their order.
-
-    Raises as `check_digests`.
-    """
-    check_digests(digests, compression)
-    return merge_runs(DigestColumns.of(digests), np.array([0, len(digests)]), compression).digests()[0]
-
-
 def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_first: bool = False) -> DigestColumns:
     """Merge each run of digests in their order, bit for bit as crick's `TDigest.merge` does.
 
@@ -159,8 +122,19 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
     into_first
         Whether the others of a run are merged into its first one, which then has this compression; else all are merged
         into an empty digest.
+
+    Raises
+    ------
+    DigestError
+        If one that others are merged into is none that crick could make with this compression.
     """
-    from median_spark.digests.merge_loops import merge_in_order  # numba takes half a second: only who merges waits
+    # numba takes half a second: only who merges waits
+    from median_spark.digests.merge_loops import Columns, merge_in_order
+
+    if into_first:
+        firsts = np.zeros(len(digests), dtype=np.bool_)
+        firsts[runs[:-1]] = True
+        check_digests(digests.only(firsts), compression)
 
     room, buffer = most_centroids(compression), int(7.5 + 0.37 * compression - 2e-4 * compression * compression)
     sizes = np.add.reduceat(np.diff(digests.offsets), runs[:-1]) if len(runs) > 1 else np.zeros(0, dtype=np.int64)
@@ -175,7 +149,8 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         np.empty(places),
         np.empty(places),
     )
-    merge_in_order(compression, room, buffer, np.bool_(into_first), runs, *digests.arrays(), *merged.arrays())
+    columns = Columns(*digests.arrays()), Columns(*merged.arrays())
+    merge_in_order(compression, room, buffer, np.bool_(into_first), runs, *columns)
     used = merged.offsets[-1]
     # Copies, for there was room for about twice as many.
     return replace(merged, means=merged.means[:used].copy(), weights=merged.weights[:used].copy())

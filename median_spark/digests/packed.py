@@ -35,16 +35,14 @@ PACKED_SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""A digest of a gene; `centroids` as `pack` writes them, `sources` the numbers of its sources as ascending int32,
-`moments` as `Moments.pack` does, and where all of its values were at hand their `median` and the rank error of the
-digest's. Where it is asked for, there is a `sketch` of the values at hand, or, of all values, the gene's `stability` as
-`Stability.pack` writes it. A row with an `error` stands for a sweep that could not read a part, and has nothing else.
-All columns may be null."""
+"""A digest of a gene; `centroids` has all means and then all weights, float64 little-endian, `sources` the numbers of
+its sources as ascending int32, `moments` what `Moments.pack` returns, and where all of its values were at hand their
+`median` and the rank error of the digest's. Where it is asked for, there is a `sketch` of the values at hand, or, of
+all values, the gene's `stability` as `Stability.pack` writes it. A row with an `error` stands for a sweep that could
+not read a part, and has nothing else. All columns may be null."""
 
 _MERGED_ROWS = 10_000
 """Rows that are merged at once: some 40 MB of centroids."""
-
-_NO_PAIRS = "packed centroids must be pairs of float64, 16 bytes each; there are {} bytes"
 
 
 def digest_sweep(
@@ -131,10 +129,12 @@ def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets
     """
     held: list[pa.RecordBatch] = []
     for batch in batches:
-        wrong = batch.column("error").is_valid()
+        # A session may have 64-bit offsets, see spark.sql.execution.arrow.useLargeVarTypes.
+        rows = _one_batch([batch])
+        wrong = rows.column("error").is_valid()
         if wrong.true_count:
-            yield batch.filter(wrong)
-        held.append(batch.filter(pc.invert(wrong)) if wrong.true_count else batch)
+            yield rows.filter(wrong)
+        held.append(rows.filter(pc.invert(wrong)) if wrong.true_count else rows)
         if sum(map(len, held)) >= _MERGED_ROWS:
             rows = _one_batch(held)
             last = int(_runs_of(rows)[-2])  # the last gene may go on in the next batch
@@ -146,8 +146,9 @@ def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets
 
 
 def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """Return batches that have rows as one."""
-    batch: pa.RecordBatch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    """Return batches as one of `PACKED_SCHEMA`."""
+    table = pa.Table.from_batches(batches).cast(PACKED_SCHEMA).combine_chunks()
+    batch: pa.RecordBatch = table.to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], PACKED_SCHEMA)
     return batch
 
 
@@ -233,13 +234,8 @@ def with_stability(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=PACKED_SCHEMA)
 
 
-def pack(digest: Digest) -> bytes:
-    """Return the centroids as bytes: all means, then all weights, float64 little-endian."""
-    return np.concatenate([digest.means, digest.weights]).astype("<f8").tobytes()
-
-
 def _pack_columns(digests: DigestColumns) -> pa.BinaryArray:
-    """Return what `pack` returns, of every digest."""
+    """Return the centroids of each digest as bytes: all means, then all weights, float64 little-endian."""
     offsets, sizes = digests.offsets, np.diff(digests.offsets)
     packed = np.empty(2 * len(digests.means), dtype="<f8")
     place = np.arange(len(digests.means)) + np.repeat(offsets[:-1], sizes)
@@ -248,21 +244,15 @@ def _pack_columns(digests: DigestColumns) -> pa.BinaryArray:
     return binary_array(packed, 2 * offsets)
 
 
-def unpack(n: int, low: float, high: float, packed: bytes) -> Digest:
-    """Return a digest from the bytes of `pack` and its n, min and max; raise `DigestError` for damaged bytes."""
-    if len(packed) % 16:
-        raise DigestError(_NO_PAIRS.format(len(packed)))
-    columns = np.frombuffer(packed, dtype="<f8")
-    half = len(columns) // 2
-    return Digest(n, low, high, columns[:half], columns[half:])
-
-
 def _unpack_columns(rows: pa.RecordBatch) -> DigestColumns:
-    """Return the digests of all rows, as `unpack` does."""
+    """Return the digests of all rows; raise `DigestError` for centroids that are damaged."""
     packed = rows["centroids"]
     lengths = pc.binary_length(packed).to_numpy()
     if np.any(lengths % 16):
-        raise DigestError(_NO_PAIRS.format(lengths[lengths % 16 > 0][0]))
+        message = (
+            f"packed centroids must be pairs of float64, 16 bytes each; there are {lengths[lengths % 16 > 0][0]} bytes"
+        )
+        raise DigestError(message)
     numbers, offsets = _numbers_in(packed, np.dtype("<f8"))
     sizes = np.diff(offsets) // 2
     ends = np.append(0, np.cumsum(sizes))
@@ -273,7 +263,6 @@ def _unpack_columns(rows: pa.RecordBatch) -> DigestColumns:
 
 def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[Moments]]:
     """Return the digests of a table of `PACKED_SCHEMA`, and the number of sources and the moments of each."""
-    fields = (table[name].to_pylist() for name in ("n", "min", "max", "centroids"))
-    digests = [unpack(*row) for row in zip(*fields, strict=True)]
+    digests = [digest for batch in table.to_batches() for digest in _unpack_columns(batch).digests()]
     n_sources = [len(packed) // 4 for packed in table["sources"].to_pylist()]
     return digests, n_sources, [unpack_moments(packed) for packed in table["moments"].to_pylist()]

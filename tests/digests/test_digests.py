@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from crick import TDigest
+from cricks import from_crick, merge_digests, pack, to_cricks, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
@@ -22,21 +23,17 @@ from median_spark.digests import (
     check_digests,
     digest_sweep,
     digest_values,
-    from_crick,
     medians_of,
     merge_batches,
-    merge_digests,
     merge_loops,
     merge_runs,
     pickled_as_cricks,
     quantiles_of,
     rank_error,
     sort_values,
-    to_cricks,
 )
 from median_spark.digests.build import cluster_ends, sorted_medians
 from median_spark.digests.moments import Moments, unpack_moments
-from median_spark.digests.packed import pack, unpack
 from median_spark.errors import DigestError
 from median_spark.expression import plan_sweeps, write_part
 from median_spark.gene_values import GeneValues
@@ -348,9 +345,14 @@ class TestMergesAsCrick:
         digests = [digest_of(rng.lognormal(size=3_000), 200) for _ in range(20)]
         by_sines = merge_digests(digests, 200)
         monkeypatch.setattr(merge_loops, "_CLOSE", np.inf)  # so that crick's own numbers decide, in uncompiled loops
-        for name in ("_flush", "merge_in_order"):
+        for name in ("_flush", "_merge_run", "merge_in_order"):
             monkeypatch.setattr(merge_loops, name, getattr(merge_loops, name).py_func)
         assert_equal(merge_digests(digests, 200), by_sines)
+
+    def test_refuses_to_merge_into_a_digest_that_crick_has_no_room_for(self):
+        digests = DigestColumns.of([digest_of(np.arange(1.0, 3_000), 200), digest_of([1.0])])
+        with pytest.raises(DigestError, match="at most 40 centroids"):
+            merge_runs(digests, np.array([0, 2]), 20, into_first=True)
 
 
 class TestMediansOf:
@@ -640,6 +642,17 @@ class TestMergeBatches:
         for row in merged:
             assert_equal(digest_in(row), merge_digests(parts[row["gene"]], 100))
             assert unpack_moments(row["moments"]) == Moments(3 * row["n"], 5 * row["n"])
+
+    def test_takes_batches_with_64_bit_offsets(self):
+        """As sessions make them that set spark.sql.execution.arrow.useLargeVarTypes."""
+        large = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+        schema = pa.schema([each.with_type(large.get(each.type, each.type)) for each in PACKED_SCHEMA])
+        rows = [packed_row("A", bundle, digest_of(np.arange(1.0, 300 + bundle))) for bundle in range(3)]
+        failed = dict.fromkeys(PACKED_SCHEMA.names) | {"gene": "", "bundle": 3, "error": "part-00000 is gone"}
+        batch = pa.RecordBatch.from_pylist([failed, *rows], schema=schema)
+        found = list(merge_batches(iter([batch]), 100.0))
+        assert all(each.schema == PACKED_SCHEMA for each in found)
+        assert [row for each in found for row in each.to_pylist()] == merged_rows([failed, *rows], 10)
 
     def test_counts_each_source_once(self):
         one = digest_of([1.0])

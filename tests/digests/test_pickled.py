@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 from crick import TDigest
+from cricks import from_crick, to_cricks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from median_spark.digests import from_crick, to_cricks
 from median_spark.digests.pickled import first_compression, unpickle_digests
 from median_spark.errors import InputError
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from cricks import pack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from median_spark.digests import (
     unpack_table,
 )
 from median_spark.digests import rows as rows_module
-from median_spark.digests.packed import pack
 from median_spark.gene_values import GeneValues
 
 COMPRESSION = 100.0

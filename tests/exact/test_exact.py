@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from cricks import merge_digests
 from hypothesis import given
 from hypothesis import strategies as st
 from tables import record_of
 
-from median_spark.digests import digest_values, medians_of, merge_digests, sort_values
+from median_spark.digests import digest_values, medians_of, sort_values
 from median_spark.exact import (
     FINDINGS_SCHEMA,
     Queries,

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from cricks import to_cricks
 from hypothesis import example, given
 from hypothesis import strategies as st
 from report_folders import COMPRESSION, HOSTILE, group_row, merged_of, some_values, write, write_stability
 
 from median_spark import GeneTable, write_report
 from median_spark.cli import main
-from median_spark.digests import to_cricks
 from median_spark.errors import InputError, MedianSparkError, OutputError, TableError
 from median_spark.report import groups as groups_module
 from median_spark.report.comparison import MANY_CELLS, OtherMedians, compare, least_cells

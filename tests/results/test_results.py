@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from crick import TDigest
+from cricks import from_crick
 from hypothesis import given
 from hypothesis import strategies as st
 from tables import COMPRESSION, PARAMETERS, ROW_COUNTS, digests_of, files_limited_to, record_of
 
-from median_spark.digests import from_crick
 from median_spark.errors import DigestError, OutputError, TableError
 from median_spark.expression import FailureRecord
 from median_spark.report import report_page

@@ -86,7 +86,6 @@ import hashlib, warnings
 warnings.simplefilter("error")
 import numpy as np
 from median_spark.digests import digest_values, sort_values
-from median_spark.digests.packed import pack
 from median_spark.gene_values import GeneValues
 random = np.random.default_rng(11)
 lengths = np.concatenate([np.arange(1, 400), random.integers(400, 200_000, 40)])
@@ -97,7 +96,7 @@ sort_values(values)
 found = hashlib.sha256(values.values.tobytes())
 for compression in (20, 200, 1000):
     for digest in digest_values(values, compression):
-        found.update(pack(digest))
+        found.update(digest.means.tobytes() + digest.weights.tobytes())
 print(found.hexdigest())
 """
 
