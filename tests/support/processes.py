@@ -38,20 +38,31 @@ def wait_for(what, process, step=0.005):
 
 def python_workers(of):
     """Return the processes below a process that are Spark's Python workers."""
-    parents = {}
+    daemons, parents = _spark_pythons(of)
+    return [pid for pid in daemons if parents[pid] in daemons and parents[parents[pid]] not in daemons]
+
+
+def guarded_readers(of):
+    """Return the processes below a process in which Spark's Python workers read files."""
+    daemons, parents = _spark_pythons(of)
+    return [pid for pid in daemons if parents[pid] in daemons and parents[parents[pid]] in daemons]
+
+
+def _spark_pythons(of):
+    """Return Spark's Python daemon below a process with all of its forks, and the parent of every process."""
+    parents, lines = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                parents[int(entry.name)] = (int(fields[1]), (entry / "cmdline").read_bytes())
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                lines[int(entry.name)] = (entry / "cmdline").read_bytes()
 
     def is_below(pid):
         while pid in parents and pid != of:
-            pid = parents[pid][0]
+            pid = parents[pid]
         return pid == of
 
-    daemons = {pid for pid, (_, line) in parents.items() if b"pyspark.daemon" in line and is_below(pid)}
-    return [pid for pid in daemons if parents[pid][0] in daemons]
+    return {pid for pid, line in lines.items() if b"pyspark.daemon" in line and is_below(pid)}, parents
 
 
 def children(of):
