@@ -90,6 +90,13 @@ class Corpus:
         """The table of so many rows."""
         return self.scratch / f"table-v{_TABLE_VERSION}-{short(rows)}-of-{short(self.sizes.source_rows)}"
 
+    @property
+    def repeated_table(self) -> Path:
+        """The table that has the sources of the largest one several times over."""
+        return self.table(max(self.sizes.tables)).with_name(
+            f"{self.table(max(self.sizes.tables)).name}-x{self.sizes.copies}"
+        )
+
     def write(self) -> dict[str, Any]:
         """Write what is not there yet, on two processes; return what there is, as figures.
 

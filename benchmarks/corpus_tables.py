@@ -54,18 +54,34 @@ def link_table(location: Path, whole: ExpressionTable, *, rows: int) -> Expressi
     for record, above in zip(whole.sources(), accumulate(r.values for r in whole.sources()), strict=True):
         if above - record.values / 2 > rows:
             break
-        table.store_genes(whole.universe([record]))
-        name = committed_name(0, "linked")
-        staged = (table.staging.unit(record.conversion, 0)[0], table.staging.unit_cells(record.conversion, 0))
-        for folder, target in zip((whole.values, whole.cells), map(Path, staged), strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(next((Path(folder) / f"source={record.source}").glob("*.parquet")), target)
-        parts, cells_parts = (
-            tuple(replace(entry, name=name) for entry in entries)
-            for entries in (record.parts, record.cells_parts or ())
-        )
-        table.commit(replace(record, parts=parts, cells_parts=cells_parts))
+        _link(record, whole, table, record.source)
     return table
+
+
+def repeat_table(location: Path, whole: ExpressionTable, copies: int) -> ExpressionTable:
+    """Make a larger table that has the sources of another several times over, with links to their parts."""
+    table = create_table(str(location))
+    held = {record.source for record in table.sources()}
+    for copy in range(copies):
+        for record in whole.sources():
+            source = f"{record.source}-{copy:03d}"
+            if source not in held:
+                _link(record, whole, table, source)
+    return table
+
+
+def _link(record: SourceRecord, whole: ExpressionTable, table: ExpressionTable, source: str) -> None:
+    """Commit a source of one table to another one under a name, with links to its parts."""
+    table.store_genes(whole.universe([record]))
+    name = committed_name(0, "linked")
+    staged = (table.staging.unit(source, 0)[0], table.staging.unit_cells(source, 0))
+    for folder, target in zip((whole.values, whole.cells), map(Path, staged), strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(next((Path(folder) / f"source={record.source}").glob("*.parquet")), target)
+    parts, cells_parts = (
+        tuple(replace(entry, name=name) for entry in entries) for entries in (record.parts, record.cells_parts or ())
+    )
+    table.commit(replace(record, source=source, conversion=source, parts=parts, cells_parts=cells_parts))
 
 
 def stored_bytes(table: ExpressionTable) -> int:

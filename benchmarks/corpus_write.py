@@ -11,7 +11,7 @@ from pathlib import Path
 from corpus import Corpus
 from corpus_h5ads import write_h5ads
 from corpus_looms import write_looms
-from corpus_tables import link_table, stored_bytes, write_table
+from corpus_tables import link_table, repeat_table, stored_bytes, write_table
 from corpus_tenx import write_tenx
 from corpus_zarrs import write_zarrs
 from sizes import SIZES, short
@@ -31,6 +31,7 @@ def main() -> None:
     *smaller, largest = sizes.tables
     whole = write_table(corpus.table(largest), rows=largest, rows_a_source=sizes.source_rows)
     tables = {rows: link_table(corpus.table(rows), whole, rows=rows) for rows in smaller} | {largest: whole}
+    tables[largest * sizes.copies] = repeat_table(corpus.repeated_table, whole, sizes.copies)
     described = {
         short(rows): {
             "rows": sum(record.values for record in table.sources()),

@@ -7,8 +7,16 @@ from results import Measurements, Result
 from sizes import short
 from targets import cost_per_row, reads_small, tenx_floor, verdicts, with_startup
 
-_EXACT_WAYS = ("ours.medians_exact", "ours.frame_exact", "table.duckdb_median", "table.polars_in_memory",
-               "table.polars_streaming", "table.numpy_median", "table.spark_median")  # fmt: skip
+_EXACT_WAYS = (
+    "ours.medians_exact",
+    "ours.medians_bundles",
+    "ours.frame_exact",
+    "table.duckdb_median",
+    "table.polars_in_memory",
+    "table.polars_streaming",
+    "table.numpy_median",
+    "table.spark_median",
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_tenx(measured, case) for case in measured.cases("tenx")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
     found += [_groups(measured, case) for case in measured.cases("groups")]
+    found += [_bundles(measured, case) for case in measured.cases("bundles")]
     found += [_profile(measured, case) for case in measured.cases("profile")]
     found += [_rows(measured), _memory(measured), _bytes(measured)]
     return [table for table in found if table.rows]
@@ -151,9 +160,26 @@ def _groups(measured: Measurements, case: str) -> Table:
     )
 
 
-def _agreement(measured: Measurements, case: str) -> str:
+def _bundles(measured: Measurements, case: str) -> Table:
+    written = measured.sizes["tables_written"][case]
+    return Table(
+        f"In several bundles: medians of {written['rows']:,} rows, {written['sources']} sources",
+        ["", "runs", "median s", "least s", "ratio to 1 bundle", "ns per row", "memory GB"],
+        _lines(
+            measured.of("bundles", case),
+            [
+                _ratio_to(measured, "bundles", case, "ours.medians_exact"),
+                lambda each: f"{(each.median or 0) / written['rows'] * 1e9:.1f}",
+            ],
+        ),
+        "The sources are those of the largest table, several times over. In one bundle, workers need more memory than "
+        f"they have by default. {_agreement(measured, case, 'bundles')}",
+    )
+
+
+def _agreement(measured: Measurements, case: str, section: str = "medians") -> str:
     """Say whether the ways that are exact found the same medians."""
-    found = {each.label: each.found for each in measured.of("medians", case) if each.way in _EXACT_WAYS and each.found}
+    found = {each.label: each.found for each in measured.of(section, case) if each.way in _EXACT_WAYS and each.found}
     if len(found) < 2:
         return ""
     first, *others = found.values()

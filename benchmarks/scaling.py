@@ -27,8 +27,7 @@ _BELOW = """\
 - **Time** is core-hours divided by cores. This holds while there are more tasks than cores: conversion has a task for
   every {part:,} cells, and the medians have one for every 64 million values of a bundle. Loading, queueing and
   stragglers add to it.
-- **Shuffled** is an upper bound: the share of the table that was shuffled in 8 small bundles, which is larger than
-  that of full ones.
+- **Shuffled** is the share of the table that was shuffled in 8 bundles.
 - **Driver**: it holds the list of parts, and one digest per gene.
 """
 
@@ -69,16 +68,13 @@ def _rates(measured: Measurements) -> Rates | None:
     case = next(iter(measured.cases("run")), "")
     run = measured.find("run", case, "ours.run_warm")
     tables = measured.sizes["tables_written"]
-    bundled = [
-        (each, tables[each.case]["rows"])
-        for each in measured.of("medians")
-        if each.way == "ours.medians_bundles" and each.seconds
-    ]
-    logged = [each for each in measured.of("shuffle") if each.way == "ours.bundles_logged" and each.seconds]
+    several = [each for each in measured.of("bundles") if each.seconds]
+    bundled = [(each, tables[each.case]["rows"]) for each in several if each.way == "ours.medians_bundles"]
+    logged = [each for each in several if each.way == "ours.bundles_logged"]
     if run is None or not bundled or not logged:
         return None
     cores = int(measured.machine["Cores"].split()[0])
-    slowest = max(seconds_a_row(each, rows) for each, rows in bundled[-2:])
+    slowest = max(seconds_a_row(each, rows) for each, rows in bundled)
     cells = measured.sizes["looms"] * measured.sizes["loom_cells"]
     return Rates(
         values_a_cell=run.found["rows"] / cells,

@@ -13,7 +13,8 @@ from median_spark.spark.engine.session import local_properties
 _GIB = 1 << 30
 
 _ROWS_A_WINDOW_ROW = 26 * 8
-"""Sources have 26 row groups, one of which is in the window at a time; so a table is cut into eight bundles."""
+"""Sources have 26 row groups, one of which is in the window at a time; so a table is cut into eight bundles. At full
+size these are bundles as large corpora have them: each fills the window that a worker has by default."""
 
 OURS_MEMORY = 3 * _GIB
 """Of a session of ours on two cores: a JVM, a driver and two workers."""
@@ -58,22 +59,36 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
         logged = Way(
             "ours.medians_logged", "median_spark, its events logged", options, OURS_MEMORY, discard=False, repeats=1
         )
-        bundled = Way(
-            "ours.bundles_logged",
-            "median_spark in 8 bundles, its events logged",
-            {**options, "window_rows": rows // _ROWS_A_WINDOW_ROW},
-            OURS_MEMORY,
-            discard=False,
-            repeats=1,
-        )
-        yield Piece("shuffle", short(rows), [logged, bundled])
+        yield Piece("shuffle", short(rows), [logged])
     scratch = {"scratch": str(corpus.scratch)}
     yield Piece("plan", "30,000 parts", [Way("plan.listing", "planning", {"parts": 30_000, **scratch}, discard=False)])
     for rows in corpus.sizes.tables:
         yield Piece("medians", short(rows), _medians_ways(corpus, rows, memory))
     largest = max(rows for rows in corpus.sizes.tables if rows <= corpus.sizes.slow_rows)
     yield Piece("groups", short(largest), _groups_ways(corpus, largest))
+    yield _bundles(corpus)
     yield Piece("run", f"{corpus.sizes.looms} looms", _run_ways(corpus))  # the longest by far: last
+
+
+def _bundles(corpus: Corpus) -> Piece:
+    """Return the medians of the table that is repeated, in one bundle and in eight."""
+    rows = max(corpus.sizes.tables) * corpus.sizes.copies
+    table = {"table": str(corpus.repeated_table), "scratch": str(corpus.scratch)}
+    warm = {**table, "warm_up": str(corpus.warm_up_table)}
+    whole, eighth = {"window_rows": rows}, {"window_rows": rows // _ROWS_A_WINDOW_ROW}
+    ways = [
+        Way("ours.medians_exact", "median_spark, exact, in 1 bundle", {**warm, **whole}, 5 * OURS_MEMORY),
+        Way("ours.medians_bundles", "median_spark, exact, in 8 bundles", {**warm, **eighth}, OURS_MEMORY),
+        Way(
+            "ours.bundles_logged",
+            "median_spark in 8 bundles, its events logged",
+            {**table, **eighth},
+            OURS_MEMORY,
+            discard=False,
+            repeats=1,
+        ),
+    ]
+    return Piece("bundles", short(rows), ways)
 
 
 def _run_ways(corpus: Corpus) -> list[Way]:
@@ -154,7 +169,6 @@ def _worker_environment() -> dict[str, str]:
 def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     table = corpus.table(rows)
     ours = {"table": str(table), "warm_up": str(corpus.warm_up_table), "scratch": str(corpus.scratch)}
-    bundled = {**ours, "window_rows": rows // _ROWS_A_WINDOW_ROW}
     peer = {"values": str(table / "values")}
     heap = max(2 * _GIB, min(40 * rows, memory * 6 // 10))
     spark = {**peer, "warm_up": str(corpus.warm_up_table / "values"), "heap": heap}
@@ -180,7 +194,6 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
         Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY, repeats=often),
         Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows, repeats=peers),
         Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY, repeats=peers),
-        Way("ours.medians_bundles", "median_spark, exact, in 8 bundles", bundled, OURS_MEMORY),
         Way("table.duckdb_approximate", "DuckDB approx_quantile", peer, skip=other),
         Way("table.parquet_read", "reading gene and value, no more", peer),
         Way("table.polars_in_memory", "Polars median", peer, _GIB + 40 * rows, skip=other),

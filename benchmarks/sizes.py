@@ -18,6 +18,8 @@ class Sizes:
         Rows of each expression table, ascending; all are made of the same sources.
     source_rows : int
         Rows of each of those sources.
+    copies : int
+        How often the largest table's sources are in the table that is cut into bundles.
     slow_rows, other_rows : int
         Up to these sizes of a table, peers are measured that take many minutes on a larger one: Spark's own functions,
         and all others but the one that `targets` compares with at any size.
@@ -34,6 +36,7 @@ class Sizes:
     loom_cells: int
     tables: tuple[int, ...]
     source_rows: int
+    copies: int
     slow_rows: int
     other_rows: int
     repeats: int
@@ -59,6 +62,7 @@ SIZES = {
             loom_cells=1_000,
             tables=(1_000_000, 2_000_000),
             source_rows=1_000_000,
+            copies=4,
             slow_rows=2_000_000,
             other_rows=2_000_000,
             repeats=2,
@@ -74,6 +78,7 @@ SIZES = {
             loom_cells=3_000,
             tables=(13_000_000, 50_000_000),
             source_rows=13_000_000,
+            copies=24,
             slow_rows=50_000_000,
             other_rows=50_000_000,
             repeats=3,
@@ -89,6 +94,7 @@ SIZES = {
             loom_cells=10_000,
             tables=(50_000_000, 200_000_000, 500_000_000, 1_000_000_000),
             source_rows=13_000_000,
+            copies=10,
             slow_rows=200_000_000,
             other_rows=500_000_000,
             repeats=5,

@@ -124,8 +124,9 @@ def _of_medians(measured: Measurements) -> Iterator[Verdict]:
     ):
         case, ratio = against(_EXACT, peer)
         yield _faster(f"`medians`, exact, {case} rows", name, 1 / ratio if ratio else None, limit)
-    case, ratio = against("ours.medians_bundles", _EXACT)
-    yield _within(f"`medians` in 8 bundles, {case} rows", "one bundle", ratio, 1.5)
+    for case in measured.cases("bundles"):
+        ratio = _ratio(measured, "bundles", case, "ours.medians_bundles", _EXACT)
+        yield _within(f"`medians` in 8 bundles, {case} rows", "one bundle", ratio, 1.5)
     for case in measured.cases("medians"):
         peers = ("table.spark_approximate", "table.apply_in_pandas")
         ratios = [_ratio(measured, "medians", case, "ours.frame_exact", peer) for peer in peers]
@@ -154,10 +155,13 @@ def _of_memory(measured: Measurements) -> Iterator[Verdict]:
     for kind, name in (("worker", "a Python worker"), ("driver", "the driver's Python"), ("jvm", "Spark's JVM")):
         ours = [each for each in measured.results if each.way.startswith("ours.") and each.seconds]
         ours = [each for each in ours if not each.way.startswith("ours.frame_")]  # their heap is the user's choice
+        ours = [each for each in ours if (each.section, each.way) != ("bundles", _EXACT)]  # so is its window
         most = max((each.memory.get(kind, 0) for each in ours), default=0)
         figure = most / _GB if most else None
         yield Verdict(f"peak memory of {name}", "", "≤ 1 GB", f"{most / _GB:.2f} GB", 1.0, figure)
-        peaks = [(each.case, each.memory.get(kind, 0)) for each in ours if each.way == _EXACT]
+        peaks = [
+            (each.case, each.memory.get(kind, 0)) for each in ours if each.section == "medians" and each.way == _EXACT
+        ]
         if len(peaks) > 1:
             growth = peaks[-1][1] / peaks[0][1]
             found = ", ".join(f"{peak / _GB:.2f} GB at {case}" for case, peak in (peaks[0], peaks[-1]))
@@ -170,8 +174,8 @@ def _of_bytes(measured: Measurements) -> Iterator[Verdict]:
     yield Verdict("expression table", "", "≤ 5 bytes per row", f"{a_row:.2f} bytes" if a_row else "–", 5.0, a_row)
     shares = [
         (each.way, each.case, each.found["shuffled"] / each.found["bytes"])
-        for each in measured.of("shuffle")
-        if each.seconds
+        for each in [*measured.of("shuffle"), *measured.of("bundles")]
+        if each.seconds and "shuffled" in each.found
     ]
     for way, name in (("ours.medians_logged", "bytes shuffled"), ("ours.bundles_logged", "the same, in 8 bundles")):
         of_way = [(case, share) for each, case, share in shares if each == way]

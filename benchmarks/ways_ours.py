@@ -40,8 +40,8 @@ def run_warm(looms: str, warm_up: str, scratch: str) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
-def medians_exact(table: str, warm_up: str, scratch: str) -> Iterator[Work]:
-    with _medians_warm(table, warm_up, scratch, exact=True) as work:
+def medians_exact(table: str, warm_up: str, scratch: str, window_rows: int = WINDOW_ROWS) -> Iterator[Work]:
+    with _medians_warm(table, warm_up, scratch, exact=True, window_rows=window_rows) as work:
         yield work
 
 
