@@ -201,14 +201,25 @@ def test_a_large_table_is_cut_into_sweeps_of_the_rows_wanted():
     genes = [f"G{number:03d}" for number in range(100)]
     groups = [(500_000, gene, gene) for gene in genes]
     plan = plan_sweeps(VALUES, [record_with(f"study{n:02d}", groups) for n in range(30)], genes)
-    assert (plan.bundles, plan.sweeps) == (1, -(-30 * 100 * 500_000 // 64_000_000))
+    assert (plan.bundles, plan.sweeps) == (1, -(-30 * 100 * 500_000 // 128_000_000))
     rows = [
         int(plan.rows[(plan.first_gene >= begin) & (plan.first_gene < end)].sum())
         for begin, end in zip(plan.begin, plan.end, strict=True)
     ]
     assert sum(rows) == 30 * 100 * 500_000
-    assert max(rows) <= 64_000_000 + 30 * 500_000  # cuts lie between genes
-    assert min(rows) >= 64_000_000 - 2 * 30 * 500_000
+    assert max(rows) <= 128_000_000 + 30 * 500_000  # cuts lie between genes
+    assert min(rows) >= 128_000_000 - 2 * 30 * 500_000
+
+
+def test_a_sweep_begins_where_few_row_groups_reach_over_the_cut():
+    genes = [f"G{number:02d}" for number in range(50)]
+
+    def groups(*begins):
+        return [(100_000, genes[begin], genes[end - 1]) for begin, end in pairwise([*begins, 50])]
+
+    records = [record_with("a", groups(0, 10, 20, 30, 40)), record_with("b", groups(0, 8, 20, 28, 40))]
+    plan = plan_sweeps(VALUES, records, genes, sweep_rows=500_000)
+    assert plan.begin.tolist() == [0, 20]  # not 28 or 30, which are as near to the middle
 
 
 def test_a_small_table_is_cut_so_that_several_cores_have_work():
