@@ -19,8 +19,8 @@ from median_spark import storage
 from median_spark.digests.build import sorted_medians
 from median_spark.digests.moments import mean_and_sd
 from median_spark.errors import EngineError
-from median_spark.expression import CellGroups, GeneBlock, SweepPlan
-from median_spark.gene_values import Floats, GeneValues, Ints
+from median_spark.expression import CellGroups, GeneBlock, PartBlock, SweepPlan
+from median_spark.gene_values import Floats, GeneValues, Ints, Names
 
 GROUP_MEDIANS_SCHEMA = pa.schema(
     [
@@ -121,23 +121,22 @@ class GroupsOfSweep:
         if whole.any():
             places = np.searchsorted(self._plan.genes, block.gene_values.genes)[genes[whole]]
             self._medians.append(_medians_of(*_some(*values, whole), places, groups[whole]))
-        return self._keyed(block, values, genes, groups)
+        keyed = self._keyed(block.gene_values.genes, values, genes, groups)
+        return GeneBlock(keyed, pa.array([b""] * len(keyed.genes), pa.binary())) if keyed is not None else None
 
-    def digested(self, block: GeneBlock) -> GeneBlock | None:
-        """Return the values that are to be digested, if any."""
-        return self._keyed(block, *self._by_group(block.gene_values))
+    def digested(self, block: PartBlock) -> GeneValues | None:
+        """Return the values that were to be digested, if any, by key."""
+        values = GeneValues(self._plan.genes[block.genes], block.offsets, block.values, None, block.groups)
+        return self._keyed(values.genes, *self._by_group(values))
 
-    def _keyed(self, block: GeneBlock, values: _Runs, genes: Int32s, groups: Int32s) -> GeneBlock | None:
+    def _keyed(self, names: Names, values: _Runs, genes: Int32s, groups: Int32s) -> GeneValues | None:
         digested = self._work.digested[groups]
         if not digested.any():
             return None
-        names = block.gene_values.genes
         pairs = zip(genes[digested].tolist(), groups[digested].tolist(), strict=True)
         keys = [key_of(str(names[gene]), group) for gene, group in pairs]
         own, offsets = _some(*values, digested)
-        return GeneBlock(
-            GeneValues(np.array(keys, dtype=np.str_), offsets, own), pa.array([b""] * len(keys), pa.binary())
-        )
+        return GeneValues(np.array(keys, dtype=np.str_), offsets, own)
 
     def _by_group(self, values: GeneValues) -> tuple[_Runs, Int32s, Int32s]:
         """Return the sorted values of each gene and group as runs, and the gene and the group of each run."""

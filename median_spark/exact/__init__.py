@@ -5,8 +5,8 @@ that misses its rank is widened. Knows nothing of Spark.
 """
 
 from median_spark.exact.collect import FINDINGS_SCHEMA as FINDINGS_SCHEMA
+from median_spark.exact.collect import Findings as Findings
 from median_spark.exact.collect import collect_sweep as collect_sweep
-from median_spark.exact.collect import collect_values as collect_values
 from median_spark.exact.queries import Queries as Queries
 from median_spark.exact.queries import Query as Query
 from median_spark.exact.queries import brackets as brackets

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from median_spark.digests import GroupsOfSweep, GroupWork
 from median_spark.errors import MedianSparkError
 from median_spark.exact.queries import Queries, Query
-from median_spark.expression import SweepPlan, binary_array, sweep
-from median_spark.gene_values import Floats, GeneValues, Ints, distinct_in_runs
+from median_spark.expression import SweepPlan, binary_array, runs_in_order, sweep_parts
+from median_spark.gene_values import Floats, Ints, distinct_in_runs
 
 FINDINGS_SCHEMA = pa.schema(
     [
@@ -36,6 +36,9 @@ BINS = 256
 
 MOST_VALUES = 262_144
 """Most distinct values inside a bracket that a sweep yields, 2 MB; more are counted in bins instead."""
+
+_MOST_HELD = 4_000_000
+"""Values inside brackets that a sweep holds at most before it yields them, 32 MB, but for those of one row group."""
 
 _NO_BYTES = pa.scalar(None, pa.binary())
 
@@ -72,55 +75,96 @@ def collect_sweep(
     With `work`, groups that were digested are looked at, too; see `median_spark.digests.key_of`.
     """
     groups = GroupsOfSweep(work, plan) if work is not None else None
+    findings = Findings(queries)
+    first, asked = queries.of_genes(plan.genes)
     try:
-        for block in sweep(plan, number):
-            grouped = groups.digested(block) if groups is not None else None
-            for values in (block.gene_values, *([grouped.gene_values] if grouped is not None else [])):
-                yield collect_values(values, queries)
+        for block in sweep_parts(plan, number):
+            findings.add(block.offsets, block.values, first[block.genes], asked[block.genes])
+            keyed = groups.digested(block) if groups is not None else None
+            if keyed is not None:
+                findings.add(keyed.offsets, keyed.values, *queries.of_genes(keyed.genes))
+            if findings.held > _MOST_HELD:
+                yield findings.taken()
+        yield findings.taken()
     except MedianSparkError as error:
         yield pa.RecordBatch.from_pylist([{"gene": "", "query": 0, "error": error.text}], schema=FINDINGS_SCHEMA)
 
 
-def collect_values(gene_values: GeneValues, queries: Queries, most_values: int = MOST_VALUES) -> pa.RecordBatch:
-    """Return a row of `FINDINGS_SCHEMA` for each gene with values and each of its queries."""
-    from median_spark.exact.loops import count_values, take_inside  # numba takes half a second: only who sweeps waits
+class Findings:
+    """What is found for queries among values that are added bit by bit.
 
-    first = np.searchsorted(queries.genes, gene_values.genes, side="left")
-    asked = np.searchsorted(queries.genes, gene_values.genes, side="right") - first
-    rows = int(asked.sum())
-    number = np.arange(rows) + np.repeat(first - (np.cumsum(asked) - asked), asked)
-    begins, ends = (np.repeat(edges, asked) for edges in (gene_values.offsets[:-1], gene_values.offsets[1:]))
-    low, high, estimate = queries.low[number], queries.high[number], queries.estimate[number]
-    values, found = gene_values.values, np.empty((4, rows), dtype=np.int64)
-    count_values(values, begins, ends, low, high, estimate, found)
-    below, inside, estimate_below, estimate_up_to = found
-    offsets = np.append(0, np.cumsum(inside))
-    taken = np.empty(int(offsets[-1]) + 1, dtype=np.float64)
-    take_inside(values, begins, ends, low, high, taken)
-    taken = taken[:-1]
-    for begin, end in pairwise(offsets.tolist()):
-        taken[begin:end].sort()
-    distinct, counts, runs = distinct_in_runs(taken, offsets)
-    sizes = np.diff(runs)
-    few = sizes <= most_values
-    bins = [
-        None if held else BracketBins(queries[query]).count(distinct[begin:end], counts[begin:end]).tobytes()
-        for held, query, (begin, end) in zip(few.tolist(), number.tolist(), pairwise(runs.tolist()), strict=True)
-    ]
-    return pa.RecordBatch.from_pydict(
-        {
-            "gene": queries.genes[number],
-            "query": number,
-            "below": below,
-            "estimate_below": estimate_below,
-            "estimate_up_to": estimate_up_to,
-            "values": pc.if_else(few, _runs_of(distinct, sizes, few), _NO_BYTES),
-            "counts": pc.if_else(few, _runs_of(counts, sizes, few & (sizes < inside)), _NO_BYTES),
-            "bins": bins,
-            "error": pa.nulls(rows, pa.string()),
-        },
-        schema=FINDINGS_SCHEMA,
-    )
+    Attributes
+    ----------
+    held : int
+        Values inside brackets that are held.
+    """
+
+    def __init__(self, queries: Queries, most_values: int = MOST_VALUES) -> None:
+        self._queries, self._most_values = queries, most_values
+        self._clear()
+
+    def _clear(self) -> None:
+        self.held = 0
+        self._counts = np.zeros((4, len(self._queries)), dtype=np.int64)
+        self._seen = np.zeros(len(self._queries), dtype=np.bool_)
+        self._numbers: list[Ints] = []
+        self._lengths: list[Ints] = []
+        self._values: list[Floats] = []
+
+    def add(self, offsets: Ints, values: Floats, first: Ints, asked: Ints) -> None:
+        """Look at the values of some genes; gene i has ``values[offsets[i]:offsets[i + 1]]``.
+
+        Its queries are the ``asked[i]`` ones from number ``first[i]``, see `Queries.of_genes`.
+        """
+        from median_spark.exact.loops import collect_inside  # numba takes half a second: only who sweeps waits
+
+        queries = self._queries
+        rows = int(asked.sum())
+        number = np.arange(rows) + np.repeat(first - (np.cumsum(asked) - asked), asked)
+        begins, ends = (np.repeat(edges, asked) for edges in (offsets[:-1], offsets[1:]))
+        found = np.empty((4, rows), dtype=np.int64)
+        inside = np.empty(int((ends - begins).sum()) + 1, dtype=np.float64)
+        brackets = (queries.low[number], queries.high[number], queries.estimate[number])
+        held = collect_inside(values, begins, ends, *brackets, found, inside)
+        self._counts[:, number] += found
+        self._seen[number] = True
+        self._numbers.append(number)
+        self._lengths.append(found[1])
+        self._values.append(inside[:held].copy())
+        self.held += held
+
+    def taken(self) -> pa.RecordBatch:
+        """Return a row of `FINDINGS_SCHEMA` for each query of a gene that had values, and begin again."""
+        number = np.flatnonzero(self._seen)
+        below, inside, estimate_below, estimate_up_to = self._counts[:, number]
+        numbers = np.concatenate([number[:0], *self._numbers])
+        order = np.argsort(numbers, kind="stable")
+        values = runs_in_order(self._values, self._lengths, order) if len(order) else np.zeros(0)
+        self._clear()
+        offsets = np.append(0, np.cumsum(inside))
+        for begin, end in pairwise(offsets.tolist()):
+            values[begin:end].sort()
+        distinct, counts, runs = distinct_in_runs(values, offsets)
+        sizes = np.diff(runs)
+        few = sizes <= self._most_values
+        bins = [
+            None if held else BracketBins(self._queries[query]).count(distinct[begin:end], counts[begin:end]).tobytes()
+            for held, query, (begin, end) in zip(few.tolist(), number.tolist(), pairwise(runs.tolist()), strict=True)
+        ]
+        return pa.RecordBatch.from_pydict(
+            {
+                "gene": self._queries.genes[number],
+                "query": number,
+                "below": below,
+                "estimate_below": estimate_below,
+                "estimate_up_to": estimate_up_to,
+                "values": pc.if_else(few, _runs_of(distinct, sizes, few), _NO_BYTES),
+                "counts": pc.if_else(few, _runs_of(counts, sizes, few & (sizes < inside)), _NO_BYTES),
+                "bins": bins,
+                "error": pa.nulls(len(number), pa.string()),
+            },
+            schema=FINDINGS_SCHEMA,
+        )
 
 
 def _runs_of(numbers: npt.NDArray[np.generic], sizes: Ints, chosen: npt.NDArray[np.bool_]) -> pa.BinaryArray:

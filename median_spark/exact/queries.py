@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from median_spark.digests import Digest, medians_of, quantiles_of
-from median_spark.gene_values import Names
+from median_spark.gene_values import Ints, Names
 
 _CLUSTERS = 1.0
 """Half the width of a bracket, in clusters of the digest at its middle. A merged digest is rarely off by half of one;
@@ -49,6 +49,11 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.genes)
+
+    def of_genes(self, genes: Names) -> tuple[Ints, Ints]:
+        """Return the number of the first query of each gene, and how many it has, both of shape (genes,)."""
+        first = np.searchsorted(self.genes, genes, side="left")
+        return first, np.searchsorted(self.genes, genes, side="right") - first
 
     def __getitem__(self, number: int) -> Query:
         first, last = self._ranks[number].tolist()

@@ -55,8 +55,11 @@ from median_spark.expression.staging import reason_of as reason_of
 from median_spark.expression.staging import slow_marker as slow_marker
 from median_spark.expression.staging import stage_unit as stage_unit
 from median_spark.expression.sweep import GeneBlock as GeneBlock
+from median_spark.expression.sweep import PartBlock as PartBlock
 from median_spark.expression.sweep import binary_array as binary_array
+from median_spark.expression.sweep import runs_in_order as runs_in_order
 from median_spark.expression.sweep import sweep as sweep
+from median_spark.expression.sweep import sweep_parts as sweep_parts
 from median_spark.expression.table import ExpressionTable as ExpressionTable
 from median_spark.expression.table import StagedSource as StagedSource
 from median_spark.expression.table import committed_name as committed_name

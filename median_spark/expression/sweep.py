@@ -1,12 +1,13 @@
 """Walk down the genes of several parts side by side, so that all their values of a gene come together.
 
 A sweep holds one row group of each part in memory. Genes ascend within a part and no gene reaches over two of its row
-groups, so that every gene up to the first row group's end that still has a successor is complete.
+groups, so that every gene up to the first row group's end that still has a successor is complete. Who can do with the
+values of a gene one part after the other has them without their being brought together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,24 +41,26 @@ class GeneBlock:
     runs: tuple[Int32s, Ints] | None = None  # source, and number of values, of each run of values from one part
 
 
+@dataclass(frozen=True)
+class PartBlock:
+    """Values that one part of a sweep has of some of its genes; gene i has ``values[offsets[i]:offsets[i + 1]]``."""
+
+    genes: Ints  # numbers in the plan's universe, ascending
+    offsets: Ints
+    values: Floats
+    groups: Int32s | None = None  # of each value, if the plan has them
+
+
 def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[GeneBlock]:
     """Read all values of a sweep's genes, ascending; genes without a value are left out.
 
     A block has at least ``step_rows / 2`` rows, but for the last, and at most ``3 / 2 * step_rows``, but for a gene
     that has more. Raises `TableError` if a part is missing, damaged, or not what its record says.
     """
-    end_reader()  # a worker that has read matrices before must not hold its memory twice
-    bundle = plan.bundle_of_sweep[number]
-    begin, end = int(plan.begin[number]), int(plan.end[number])
-    with ExitStack() as stack:
-        far = not all(map(storage.is_local, plan.parts))
-        readers = stack.enter_context(ThreadPoolExecutor(_READ_AT_ONCE)) if far else None
-        cursors = [
-            _PartCursor(plan, part, begin, end, stack)
-            for part in range(plan.parts_of_bundle[bundle], plan.parts_of_bundle[bundle + 1])
-        ]
+    end = int(plan.end[number])
+    with _cursors(plan, number) as (cursors, readers):
         gathered = _Gathered()
-        while cursors := _filled(cursors, readers):
+        while cursors := list(_filled(cursors, readers)):
             complete = min((cursor.last_gene for cursor in cursors if cursor.has_more), default=end)
             complete = _limited(cursors, complete, step_rows)
             for cursor in cursors:
@@ -69,10 +72,37 @@ def sweep(plan: SweepPlan, number: int, step_rows: int = STEP_ROWS) -> Iterator[
             yield gathered.block(plan)
 
 
-def _filled(cursors: list["_PartCursor"], readers: Executor | None) -> list["_PartCursor"]:
-    """Read the next row groups where needed, side by side from a store; return the cursors with anything left."""
+def sweep_parts(plan: SweepPlan, number: int) -> Iterator[PartBlock]:
+    """Read the same values a row group at a time, in an order that is that of the genes within a part only.
+
+    Raises `TableError` as `sweep` does.
+    """
+    with _cursors(plan, number) as (cursors, readers):
+        while cursors:
+            left = []
+            for cursor in _filled(cursors, readers):
+                yield cursor.rest()
+                left.append(cursor)
+            cursors = left
+
+
+@contextmanager
+def _cursors(plan: SweepPlan, number: int) -> Iterator[tuple[list["_PartCursor"], Executor | None]]:
+    """Open the parts of a sweep; give their cursors, and what reads side by side where they lie on a store."""
+    end_reader()  # a worker that has read matrices before must not hold its memory twice
+    bundle = plan.bundle_of_sweep[number]
+    begin, end = int(plan.begin[number]), int(plan.end[number])
+    with ExitStack() as stack:
+        far = not all(map(storage.is_local, plan.parts))
+        readers = stack.enter_context(ThreadPoolExecutor(_READ_AT_ONCE)) if far else None
+        parts = range(plan.parts_of_bundle[bundle], plan.parts_of_bundle[bundle + 1])
+        yield [_PartCursor(plan, part, begin, end, stack) for part in parts], readers
+
+
+def _filled(cursors: list["_PartCursor"], readers: Executor | None) -> Iterator["_PartCursor"]:
+    """Read the next row groups where needed, side by side from a store; yield the cursors with anything left."""
     filled: Iterable[bool] = (readers.map if readers else map)(_PartCursor.fill, cursors)
-    return [cursor for cursor, left in zip(cursors, filled, strict=True) if left]
+    yield from (cursor for cursor, left in zip(cursors, filled, strict=True) if left)
 
 
 def _limited(cursors: list["_PartCursor"], complete: int, step_rows: int) -> int:
@@ -110,10 +140,8 @@ class _Gathered:
         genes, lengths = np.concatenate(self._genes), np.concatenate(self._lengths)
         # A cursor yields ascending genes, and cursors come in the order of parts: a stable sort keeps both.
         order = np.argsort(genes, kind="stable")
-        targets = np.empty(len(order), dtype=np.int64)
-        targets[order] = np.cumsum(lengths[order]) - lengths[order]
-        values = self._placed(self._values, targets, np.empty(self.rows, dtype=np.float64))
-        groups = self._placed(self._groups, targets, np.empty(self.rows, dtype=np.int32)) if self._groups else None
+        values = runs_in_order(self._values, self._lengths, order)
+        groups = runs_in_order(self._groups, self._lengths, order) if self._groups else None
         genes, lengths, sources = genes[order], lengths[order], np.concatenate(self._sources)[order]
         starts = np.flatnonzero(np.diff(genes, prepend=-1))
         offsets = np.append(0, np.cumsum(np.add.reduceat(lengths, starts)))
@@ -125,17 +153,30 @@ class _Gathered:
             (sources, lengths),
         )
 
-    def _placed(
-        self, held: list[npt.NDArray[_Value]], targets: Ints, placed: npt.NDArray[_Value]
-    ) -> npt.NDArray[_Value]:
-        """Copy the runs of all cursors to where they belong."""
-        from median_spark.expression.loops import place_runs  # numba takes half a second: only who sweeps waits
 
-        run = 0
-        for values, lengths in zip(held, self._lengths, strict=True):
-            place_runs(values, lengths, targets[run : run + len(lengths)], placed)
-            run += len(lengths)
-        return placed
+def runs_in_order(held: Sequence[npt.NDArray[_Value]], lengths: Sequence[Ints], order: Ints) -> npt.NDArray[_Value]:
+    """Copy the runs of several arrays into one, in another order.
+
+    Parameters
+    ----------
+    held
+        Arrays of runs that lie one after the other.
+    lengths
+        Those of the runs of each array.
+    order
+        Numbers of all runs, counted through the arrays.
+    """
+    from median_spark.expression.loops import place_runs  # numba takes half a second: only who sweeps waits
+
+    every = np.concatenate(lengths)
+    targets = np.empty(len(order), dtype=np.int64)
+    targets[order] = np.cumsum(every[order]) - every[order]
+    placed = np.empty(int(every.sum()), dtype=held[0].dtype)
+    run = 0
+    for values, of_array in zip(held, lengths, strict=True):
+        place_runs(values, of_array, targets[run : run + len(of_array)], placed)
+        run += len(of_array)
+    return placed
 
 
 def binary_array(numbers: npt.NDArray[np.generic], offsets: Ints) -> pa.BinaryArray:
@@ -212,6 +253,18 @@ class _PartCursor:
             self._at = to
             source = int(self._plan.source_of_part[self._part])
             gathered.add(source, self._genes[at:to], self._offsets[at : to + 1], self._values, self._groups)
+
+    def rest(self) -> PartBlock:
+        """Hand over what is left of this row group."""
+        at, stop, values, groups = self._at, self._stop, self._values, self._groups
+        self._at, self._values, self._groups = stop, values[:0].copy(), None  # so that one row group is held at a time
+        rows = slice(int(self._offsets[at]), int(self._offsets[stop]))
+        return PartBlock(
+            self._genes[at:stop],
+            self._offsets[at : stop + 1] - rows.start,
+            values[rows],
+            groups[rows] if groups is not None else None,
+        )
 
     def _after(self, complete: int) -> int:
         """Return the place after the last gene, of those that are left, up to one."""

@@ -13,11 +13,11 @@ from tables import record_of
 from median_spark.digests import digest_values, medians_of, sort_values
 from median_spark.exact import (
     FINDINGS_SCHEMA,
+    Findings,
     Queries,
     Query,
     brackets,
     collect_sweep,
-    collect_values,
     median_ranks,
     merge_findings,
 )
@@ -36,6 +36,12 @@ def digest_of(values, compression=COMPRESSION):
     return digest_values(runs, compression)[0]
 
 
+def findings_in(values, queries, most_values):
+    runs, findings = runs_of(values), Findings(queries, most_values)
+    findings.add(runs.offsets, runs.values, *queries.of_genes(runs.genes))
+    return findings.taken()
+
+
 def refine(parts, most_values=10**6, most_merged=10**6, first=None):
     """Return the median by the refine pass over parts of one gene's values, and in how many rounds."""
     values = np.concatenate(parts)
@@ -47,7 +53,7 @@ def refine(parts, most_values=10**6, most_merged=10**6, first=None):
     while len(queries):
         rounds += 1
         assert rounds < 24
-        rows = [row for part in parts for row in collect_values(runs_of(part), queries, most_values).to_pylist()]
+        rows = [row for part in parts for row in findings_in(part, queries, most_values).to_pylist()]
         assert all(len(row["values"] or b"") <= 8 * most_values for row in rows)
         assert all((row["values"] is None) == (row["bins"] is not None) for row in rows)
         rows.sort(key=lambda row: row["query"])
