@@ -81,7 +81,8 @@ def _link(record: SourceRecord, whole: ExpressionTable, table: ExpressionTable, 
     parts, cells_parts = (
         tuple(replace(entry, name=name) for entry in entries) for entries in (record.parts, record.cells_parts or ())
     )
-    table.commit(replace(record, source=source, conversion=source, parts=parts, cells_parts=cells_parts))
+    file = FileStat(f"/nowhere/{source}.loom", 0, 0)
+    table.commit(replace(record, source=source, input=file, conversion=source, parts=parts, cells_parts=cells_parts))
 
 
 def stored_bytes(table: ExpressionTable) -> int:

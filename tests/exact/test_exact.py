@@ -42,11 +42,11 @@ def findings_in(values, queries, most_values):
     return findings.taken()
 
 
-def refine(parts, most_values=10**6, most_merged=10**6, first=None):
+def refine(parts, most_values=10**6, most_merged=10**6, first=None, least_values=2):
     """Return the median by the refine pass over parts of one gene's values, and in how many rounds."""
     values = np.concatenate(parts)
     merged = merge_digests([digest_of(part) for part in parts], COMPRESSION)
-    queries = brackets({"G": merged}, COMPRESSION) if first is None else Queries([first])
+    queries = brackets({"G": merged}, COMPRESSION, least_values) if first is None else Queries([first])
     if not len(queries):
         return float(np.median(merged.means)), 0
     found, rounds = {}, 0
@@ -120,6 +120,20 @@ def test_a_bracket_of_all_values_is_narrowed_by_counting_and_never_handed_over()
     assert rounds >= 2
 
 
+def test_equal_values_of_a_rare_gene_need_one_round_only():
+    """Few values, each in as many cells as a cluster has: where between them the digest sees the median is chance."""
+    rng = np.random.default_rng(6)
+    rounds = []
+    for _ in range(20):
+        values = rng.permutation(np.repeat(rng.lognormal(1, 1, 30), 40))
+        for least_values in (2, 128):
+            median, needed = refine(split(values, 3), least_values=least_values)
+            assert median == np.median(values)
+            rounds.append((least_values, needed))
+    assert (2, 2) in rounds
+    assert {needed for least_values, needed in rounds if least_values == 128} == {1}
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_bracket_that_misses_is_widened(side):
     values = np.random.default_rng(4).lognormal(0, 1, 5_001)
@@ -157,7 +171,7 @@ def test_brackets_are_narrow():
 @given(st.lists(st.lists(positive, min_size=1, max_size=300), min_size=1, max_size=6), st.sampled_from([20.0, 200.0]))
 def test_brackets_lie_within_the_gene_s_values_and_around_the_estimate(values, compression):
     digests = {f"G{number}": digest_of(found, compression) for number, found in enumerate(values)}
-    queries = brackets(digests, compression)
+    queries = brackets(digests, compression, 2)
     assert set(queries.genes.tolist()) == {gene for gene, digest in digests.items() if len(digest.means) < digest.n}
     for number in range(len(queries)):
         query = queries[number]
