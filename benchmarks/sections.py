@@ -12,9 +12,9 @@ from median_spark.spark.engine.session import local_properties
 
 _GIB = 1 << 30
 
-_ROWS_A_WINDOW_ROW = 26 * 8
-"""Sources have 26 row groups, one of which is in the window at a time; so a table is cut into eight bundles. At full
-size these are bundles as large corpora have them: each fills the window that a worker has by default."""
+_ROWS_A_WINDOW_ROW = 20 * 8
+"""The largest row group of a source is a twentieth of it, and one of each source is in the window; so a table is cut
+into eight bundles. At full size these are bundles as large corpora have them, nearly filling a worker's own window."""
 
 OURS_MEMORY = 3 * _GIB
 """Of a session of ours on two cores: a JVM, a driver and two workers."""
