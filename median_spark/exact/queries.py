@@ -12,9 +12,12 @@ _CLUSTERS = 1.0
 """Half the width of a bracket, in clusters of the digest at its middle. A merged digest is rarely off by half of one;
 if it is off by more, the bracket misses and the gene takes another round."""
 
-_VALUES = 128
-"""Least half width of a bracket, in values: those of few cells are often equal, and then digests are off by more. It is
-this little that is sent for a rare gene, where a bracket that misses would have nearly the whole table read again."""
+_FEWEST, _FEW = 2, 128
+"""Least half width of a bracket, in values, and what it is where there are not too many: those of few cells are often
+equal, and then digests are off by more. A single bracket that misses may have nearly the whole table read again."""
+
+_SENT = 5_000_000
+"""Values that may be sent for that, 40 MB: of 20,000 genes, not of a million genes of groups."""
 
 _WIDEST = 0.5 - 1e-9
 """Upper limit of half the width of a bracket, as a fraction of all values."""
@@ -70,16 +73,17 @@ def median_ranks(n: int) -> tuple[int, int]:
     return (n - 1) // 2, n // 2
 
 
-def brackets(digests: Mapping[str, Digest], compression: float, least_values: int = _VALUES) -> Queries:
+def brackets(digests: Mapping[str, Digest], compression: float, sent: int = _SENT) -> Queries:
     """Bracket the median of every gene whose digest, of this compression, does not know it exactly.
 
-    A digest knows it exactly if each value has its own centroid. Brackets reach over at least `least_values` values on
-    both sides of the median, as far as the digest tells.
+    A digest knows it exactly if each value has its own centroid. Brackets of rare genes are wider, by as much as lets
+    about `sent` values be inside.
     """
     uncertain = {gene: digest for gene, digest in digests.items() if len(digest.means) < digest.n}
     uncertain_digests = list(uncertain.values())
     n = np.array([digest.n for digest in uncertain_digests], dtype=np.float64)
-    half = np.minimum(_WIDEST, np.maximum(_CLUSTERS * np.pi / (2 * compression), least_values / n))
+    few = np.clip(sent // max(1, 2 * len(n)), _FEWEST, _FEW)
+    half = np.minimum(_WIDEST, np.maximum(_CLUSTERS * np.pi / (2 * compression), few / n))
     estimate = medians_of(uncertain_digests)
     least, most = (
         np.array([digest.min for digest in uncertain_digests]),

@@ -42,11 +42,11 @@ def findings_in(values, queries, most_values):
     return findings.taken()
 
 
-def refine(parts, most_values=10**6, most_merged=10**6, first=None, least_values=2):
+def refine(parts, most_values=10**6, most_merged=10**6, first=None, sent=0):
     """Return the median by the refine pass over parts of one gene's values, and in how many rounds."""
     values = np.concatenate(parts)
     merged = merge_digests([digest_of(part) for part in parts], COMPRESSION)
-    queries = brackets({"G": merged}, COMPRESSION, least_values) if first is None else Queries([first])
+    queries = brackets({"G": merged}, COMPRESSION, sent) if first is None else Queries([first])
     if not len(queries):
         return float(np.median(merged.means)), 0
     found, rounds = {}, 0
@@ -126,12 +126,22 @@ def test_equal_values_of_a_rare_gene_need_one_round_only():
     rounds = []
     for _ in range(20):
         values = rng.permutation(np.repeat(rng.lognormal(1, 1, 30), 40))
-        for least_values in (2, 128):
-            median, needed = refine(split(values, 3), least_values=least_values)
+        for sent in (0, 256):
+            median, needed = refine(split(values, 3), sent=sent)
             assert median == np.median(values)
-            rounds.append((least_values, needed))
-    assert (2, 2) in rounds
-    assert {needed for least_values, needed in rounds if least_values == 128} == {1}
+            rounds.append((sent, needed))
+    assert (0, 2) in rounds
+    assert {needed for sent, needed in rounds if sent} == {1}
+
+
+def test_what_is_sent_for_rare_genes_is_shared_among_them():
+    values = np.random.default_rng(0).lognormal(0, 1, 2_000)
+    digests = {f"G{number}": digest_of(values, 200.0) for number in range(10)}
+    inside = [
+        sum(np.sum((values >= low) & (values <= high)) for low, high in zip(found.low, found.high, strict=True))
+        for found in (brackets(digests, 200.0, sent) for sent in (0, 1_000, 10**6))
+    ]
+    assert inside[0] < inside[1] < 1_300 < 2_000 < inside[2] < 3_000
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -171,7 +181,7 @@ def test_brackets_are_narrow():
 @given(st.lists(st.lists(positive, min_size=1, max_size=300), min_size=1, max_size=6), st.sampled_from([20.0, 200.0]))
 def test_brackets_lie_within_the_gene_s_values_and_around_the_estimate(values, compression):
     digests = {f"G{number}": digest_of(found, compression) for number, found in enumerate(values)}
-    queries = brackets(digests, compression, 2)
+    queries = brackets(digests, compression, 0)
     assert set(queries.genes.tolist()) == {gene for gene, digest in digests.items() if len(digest.means) < digest.n}
     for number in range(len(queries)):
         query = queries[number]
