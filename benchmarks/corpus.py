@@ -93,9 +93,8 @@ class Corpus:
     @property
     def repeated_table(self) -> Path:
         """The table that has the sources of the largest one several times over."""
-        return self.table(max(self.sizes.tables)).with_name(
-            f"{self.table(max(self.sizes.tables)).name}-x{self.sizes.copies}"
-        )
+        largest = self.table(max(self.sizes.tables))
+        return largest.with_name(f"{largest.name}-x{self.sizes.copies}")
 
     def write(self) -> dict[str, Any]:
         """Write what is not there yet, on two processes; return what there is, as figures.
