@@ -73,12 +73,14 @@ def merge_partitions(tasks: int) -> int:
 
 
 def merge_by_gene(
-    frame: DataFrame, partitions: int, order: tuple[str, ...], merge: Merge, schema: pa.Schema
+    frame: DataFrame, partitions: int | None, order: tuple[str, ...], merge: Merge, schema: pa.Schema
 ) -> DataFrame:
     """Return a lazy DataFrame of rows shuffled by ``gene`` and merged; all rows of a gene come to one call.
 
     Parameters
     ----------
+    partitions
+        How many to shuffle into; with None, Spark's adaptive execution finds the number by the bytes there are.
     order
         Columns by which `merge` finds rows ordered, first of all ``gene``.
     merge
@@ -86,8 +88,8 @@ def merge_by_gene(
     schema
         Schema of what `merge` yields.
     """
-    ordered = frame.repartition(partitions, "gene").sortWithinPartitions(*order)
-    return ordered.mapInArrow(for_workers(merge), ddl_of(schema))
+    by_gene = frame.repartition("gene") if partitions is None else frame.repartition(partitions, "gene")
+    return by_gene.sortWithinPartitions(*order).mapInArrow(for_workers(merge), ddl_of(schema))
 
 
 def local_frame(spark: SparkSession, table: pa.Table) -> DataFrame:

@@ -179,7 +179,7 @@ def test_most_partitions_may_be_empty(spark):
     assert_medians(gene_medians(frame, compression=20), values)
 
 
-@pytest.mark.parametrize("adaptive", ["true", pytest.param("false", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("adaptive", ["false", pytest.param("true", marks=pytest.mark.slow)])
 def test_spark_may_plan_anew_between_stages(spark, adaptive):
     before = spark.conf.get("spark.sql.adaptive.enabled")
     spark.conf.set("spark.sql.adaptive.enabled", adaptive)
