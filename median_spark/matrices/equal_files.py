@@ -13,6 +13,9 @@ _BLOCK_BYTES = 64 << 10
 _BLOCKS = 16
 """Blocks to compare between the first and the last of a file."""
 
+_SMALL_BYTES = _BLOCK_BYTES * (_BLOCKS + 2)
+"""Files up to this size are compared whole, each read by one request."""
+
 _MOST_COMPARED = 2_000
 """Most files to compare; 1.2 MB of each is read."""
 
@@ -29,10 +32,12 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
     alike = [one for group in _grouped({one: one.file.size or None for one in sources}) for one in group]
     compared = alike[:_MOST_COMPARED]
     groups: list[list[SourceFile]] = []
+    digests: dict[SourceFile, tuple[int, bytes] | None] = {}
     with ThreadPoolExecutor(_READ_AT_ONCE) as readers:
         for blocks in (1, _BLOCKS + 2):
-            digests = readers.map(partial(_digest, blocks=blocks), compared)
-            groups = _grouped(dict(zip(compared, digests, strict=True)))
+            unread = [source for source in compared if blocks == 1 or source.file.size > _SMALL_BYTES]
+            digests |= dict(zip(unread, readers.map(partial(_digest, blocks=blocks), unread), strict=True))
+            groups = _grouped({source: digests[source] for source in compared})
             compared = [source for group in groups for source in group]
     warnings = [_warning(group) for group in groups[:_SHOWN]]
     if len(groups) > _SHOWN:
@@ -45,8 +50,9 @@ def equal_contents(sources: Sequence[SourceFile]) -> list[str]:
 
 def _warning(group: Sequence[SourceFile]) -> str:
     size = group[0].file.size
-    whole = size <= _BLOCK_BYTES * (_BLOCKS + 2)
-    equal = "the same content" if whole else f"the same size and the same content in {_BLOCKS + 2} places"
+    equal = (
+        "the same content" if size <= _SMALL_BYTES else f"the same size and the same content in {_BLOCKS + 2} places"
+    )
     paths = [source.file.path for source in group]
     names = " and ".join(paths) if len(paths) == 2 else f"{paths[0]}, {paths[1]} and {len(paths) - 2:,} more"
     return (
@@ -66,14 +72,19 @@ def _grouped(keys: Mapping[SourceFile, object]) -> list[list[SourceFile]]:
 
 def _digest(source: SourceFile, blocks: int) -> tuple[int, bytes] | None:
     """Return size and fingerprint of some blocks of a file, the last among them, or None if it cannot be read."""
-    location, last = source.file.path, max(0, source.file.size - _BLOCK_BYTES)
-    offsets = sorted({last * place // (_BLOCKS + 1) for place in range(_BLOCKS + 2)}) if blocks > 1 else [last]
+    location, size = source.file.path, source.file.size
+    last = max(0, size - _BLOCK_BYTES)
+    length, offsets = _BLOCK_BYTES, [last]
+    if size <= _SMALL_BYTES:
+        length, offsets = _SMALL_BYTES, [0]
+    elif blocks > 1:
+        offsets = [last * place // (_BLOCKS + 1) for place in range(_BLOCKS + 2)]
     digest = hashlib.sha256()
     try:
         filesystem, path = storage.resolve(location)
         with storage.with_retries(location, lambda: filesystem.open_input_file(path)) as stream:
             for offset in offsets:
-                digest.update(storage.with_retries(location, partial(stream.read_at, _BLOCK_BYTES, offset)))
+                digest.update(storage.with_retries(location, partial(stream.read_at, length, offset)))
     except (OSError, MedianSparkError):
         return None
-    return source.file.size, digest.digest()
+    return size, digest.digest()

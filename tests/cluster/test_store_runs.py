@@ -156,6 +156,23 @@ class TestCommands:
         assert "there is no such file or folder" in ran.stderr
 
 
+def test_a_small_source_takes_few_requests(server, place):
+    """Also where files are of one size, and so compared with each other."""
+    few = place / f"few-{server.kind}"
+    for number in range(3):
+        counts = random_counts(np.random.default_rng(number), 2_000, 80, 0.2)
+        write_loom(few / f"one{number}.loom", counts, storage={"chunks": (64, 64)})
+        storage.write_bytes(f"{server.bucket}/few/one{number}.loom", (few / f"one{number}.loom").read_bytes())
+    (size,) = {path.stat().st_size for path in few.iterdir()}
+    assert size > 600_000
+    server.asked()
+    ran = command("convert", f"{server.bucket}/few", "--out", f"{server.bucket}/few-table", *LOCAL)
+    assert ran.returncode == 0, ran.stderr
+    asked = [each["asked"] for each in server.asked()]
+    for number in range(3):
+        assert sum(f"one{number}.loom" in each for each in asked) <= 8, asked
+
+
 def test_a_worker_that_is_killed_leaves_no_scratch_file_and_changes_nothing(server, place, corpus):
     large, scratch = place / "large", place / "scratch"
     scratch.mkdir(exist_ok=True)
