@@ -120,7 +120,7 @@ def _command(arguments: Sequence[str] | None) -> int:
             raise
         words = f"error: {error.worded(Style.FLAGS)}" if isinstance(error, MedianSparkError) else _unexpected(error)
         complain(without_secrets(words))
-        if isinstance(error, InputError) and args.name in {"run", "convert"} and MENTION in str(error):
+        if isinstance(error, InputError) and args.name in {"run", "convert"} and MENTION in error.text:
             complain("hint: 'median-spark inspect FILE' shows what a file holds and all options that make it usable")
         return UNUSABLE
     return status

@@ -172,7 +172,16 @@ def test_a_failing_source_exits_with_2_and_one_sentence(spark, corpus, tmp_path,
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith(f"error: {corpus}/broken.loom: this is not an HDF5 file")
     assert "Traceback" not in said
+    assert "hint" not in said
     assert not (tmp_path / "out" / "medians").exists()
+
+
+@pytest.mark.spark
+def test_where_an_option_helps_a_hint_names_the_command_that_lists_all_of_them(spark, corpus, tmp_path, capsys):
+    assert ended("run", corpus, "--out", tmp_path / "out", "--filter-attr", "sound") == 2
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert "take every cell with --no-cell-filter" in error
+    assert hint == "hint: 'median-spark inspect FILE' shows what a file holds and all options that make it usable"
 
 
 @pytest.mark.spark

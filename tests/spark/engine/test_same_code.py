@@ -15,8 +15,14 @@ from median_spark.spark.engine.same_code import for_workers
 from median_spark.versions import code_version
 
 WORKER = """
-import pickle, sys
+import gc, pickle, sys
 print(list(pickle.load(open(sys.argv[1], "rb"))(iter("abc"))))
+print(gc.get_freeze_count())
+"""
+TWICE = f"""{WORKER}
+kept = [[] for _ in range(1_000)]
+print(list(pickle.load(open(sys.argv[1], "rb"))(iter("de"))))
+print(gc.get_freeze_count())
 """
 
 
@@ -29,7 +35,7 @@ def copy(tmp_path):
     return tmp_path / "median_spark"
 
 
-def called_with(copy):
+def called_with(copy, worker=WORKER):
     """Call a function for workers in a process that has that copy of the package."""
     prefix = "seen: "
 
@@ -41,7 +47,7 @@ def called_with(copy):
 
     (copy.parent / "work").write_bytes(cloudpickle.dumps(for_workers(work)))
     return subprocess.run(
-        [sys.executable, "-c", WORKER, str(copy.parent / "work")],
+        [sys.executable, "-c", worker, str(copy.parent / "work")],
         cwd=copy.parent,
         env=os.environ | {"PYTHONPATH": str(copy.parent)},
         capture_output=True,
@@ -59,7 +65,14 @@ def edit(copy, file, what, instead):
 def test_the_same_code_in_another_place_does_the_work(copy):
     shutil.copy(copy / "errors.py", copy / "errors.txt")  # no code
     done = called_with(copy)
-    assert done.stdout == "['seen: a', 'seen: b', 'seen: c']\n", done.stderr
+    assert done.stdout.splitlines()[0] == "['seen: a', 'seen: b', 'seen: c']", done.stderr
+
+
+def test_what_tasks_have_imported_is_spared_by_the_garbage_collector_and_nothing_else_is(copy):
+    done = called_with(copy, TWICE)
+    first, spared, second, spared_then = done.stdout.splitlines()
+    assert (first, second) == ("['seen: a', 'seen: b', 'seen: c']", "['seen: d', 'seen: e']"), done.stderr
+    assert int(spared) == int(spared_then) > 10_000
 
 
 def test_another_build_of_the_same_version_is_refused(copy):
