@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -98,43 +99,17 @@ def session_with_classes(
     if session is not None:
         yield session
         return
-    builder = SparkSession.builder.appName("median-spark")
-    started_here = False
-    archive: ClassArchive | None = None
-    remote = connect_address(master)
-    if remote is not None:
-        check_reachable(remote)
-        builder = builder.remote(remote)
-    elif not _provided():
-        started_here = True
-        java = _checked_java()
-        _set_environment(master)
-        archive = class_archive(java)
-        if class_options is None:
-            class_options = archive.options() if archive is not None else ""
-        for key, value in _own_properties(master, class_options, tables_only=tables_only).items():
-            builder = builder.config(key, value)
-        builder = builder.master(master or "local[*,4]")
-    elif master is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        builder = builder.master(master)
+    start = _prepare(class_options, master, tables_only=tables_only)
     (progress or SilentProgress()).note("starting Spark")
-    quietly = _jvm_output_to_file(wanted=not (debug or remote or _provided()))
+    quietly = _jvm_output_to_file(wanted=not (debug or start.remote or _provided()))
     with quietly as log, interrupts_kept() as interrupted:
-        try:
-            spark = builder.getOrCreate()
-        except ImportError as error:  # pyspark tells which of gRPC's packages it lacks
-            message = f"Spark did not start ({_first_line(error)}): pip install 'median_spark[connect]'"
-            raise EngineError(message) from error
-        except Exception as error:
-            said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
-            message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
-            raise EngineError(message) from error
+        spark = start.session(log)
     with interrupts_as_such():
         try:
             if interrupted.is_set():
                 raise KeyboardInterrupt
             yield spark
-            if started_here:
+            if start.own_jvm:
                 _end_accumulators(spark)
         except BaseException:
             with contextlib.suppress(Exception):  # a JVM that is gone must not hide what went wrong before
@@ -145,8 +120,61 @@ def session_with_classes(
         finally:
             if log:
                 Path(log).unlink(missing_ok=True)
-    if archive is not None:
-        archive.make_later()
+    if start.archive is not None:
+        start.archive.make_later()
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A session to be started.
+
+    Attributes
+    ----------
+    builder
+        What starts it.
+    remote
+        True if it is a Connect server's.
+    own_jvm
+        True if its JVM is started by this process.
+    archive
+        The archive of classes that this JVM uses, or whose absence it mends when it has ended.
+    """
+
+    builder: SparkSession.Builder
+    remote: bool = False
+    own_jvm: bool = False
+    archive: ClassArchive | None = None
+
+    def session(self, log: str | None) -> SparkSession:
+        """Start it; EngineError with what `log`, a file of the JVM's output, says if that fails."""
+        try:
+            return self.builder.getOrCreate()
+        except ImportError as error:  # pyspark tells which of gRPC's packages it lacks
+            message = f"Spark did not start ({_first_line(error)}): pip install 'median_spark[connect]'"
+            raise EngineError(message) from error
+        except Exception as error:
+            said = _reason_in(Path(log).read_text(errors="replace")) if log else ""
+            message = f"Spark did not start ({_first_line(error)} {said}); see {log or 'the output above'}"
+            raise EngineError(message) from error
+
+
+def _prepare(class_options: str | None, master: str | None, *, tables_only: bool) -> _Start:
+    """Check what can be checked before Spark starts, and say how it does."""
+    builder = SparkSession.builder.appName("median-spark")
+    remote = connect_address(master)
+    if remote is not None:
+        check_reachable(remote)
+        return _Start(builder.remote(remote), remote=True)
+    if _provided():
+        return _Start(builder.master(master) if master and "PYSPARK_GATEWAY_PORT" not in os.environ else builder)
+    java = _checked_java()
+    _set_environment(master)
+    archive = class_archive(java)
+    if class_options is None:
+        class_options = archive.options() if archive is not None else ""
+    for key, value in _own_properties(master, class_options, tables_only=tables_only).items():
+        builder = builder.config(key, value)
+    return _Start(builder.master(master or "local[*,4]"), own_jvm=True, archive=archive)
 
 
 def _stop(spark: SparkSession) -> None:
