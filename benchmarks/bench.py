@@ -60,8 +60,8 @@ def _arguments() -> argparse.ArgumentParser:
         "--only",
         nargs="+",
         metavar="SECTION[:CASE]",
-        help="of loom, h5ad, zarr, tenx, profile, shuffle, plan, medians, groups, bundles, run (default: all), such as "
-        "medians:500M; what --json has of others is kept",
+        help="of loom, h5ad, zarr, formats, profile, shuffle, plan, medians, groups, bundles, run (default: all), "
+        "such as medians:500M; what --json has of others is kept",
     )
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
     parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")

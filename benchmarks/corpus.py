@@ -21,13 +21,14 @@ H5ADS = {"gzip": {"compression": "gzip"}, "uncompressed": {}}
 """What `anndata.write_h5ad` is most often told about compression, and what it does when told nothing."""
 
 
-TENX = {
+FORMATS = {
     "10x .h5": "ranger.h5",
     "folder of triples": "plain/matrix.mtx",
     "gzipped folder of triples": "zipped/matrix.mtx.gz",
     "h5ad that was gzipped": "whole.h5ad.gz",
+    "SOMA experiment": "experiment.soma",
 }
-"""Matrices as 10x writes them, and an h5ad that was gzipped whole."""
+"""Matrices as 10x writes them, an h5ad that was gzipped whole, and what tiledbsoma writes by its own settings."""
 
 ZARRS = {
     "zarr 2": {"zarr_write_format": 2},
@@ -62,9 +63,9 @@ class Corpus:
         return self.scratch / f"h5ads-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
 
     @property
-    def tenx(self) -> Path:
-        """The folder of matrices as 10x writes them, which hold the cells of the first loom."""
-        return self.scratch / f"tenx-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
+    def formats(self) -> Path:
+        """The folder of matrices of `FORMATS`, which hold the cells of the first loom."""
+        return self.scratch / f"formats-v{_VERSION}-{self.sizes.loom_genes}x{self.sizes.loom_cells}"
 
     @property
     def zarrs(self) -> Path:

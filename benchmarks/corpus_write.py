@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpus import Corpus
+from corpus_formats import write_formats
 from corpus_h5ads import write_h5ads
 from corpus_looms import write_looms
 from corpus_tables import link_table, repeat_table, stored_bytes, write_table
-from corpus_tenx import write_tenx
 from corpus_zarrs import write_zarrs
 from sizes import SIZES, short
 
@@ -26,7 +26,7 @@ def main() -> None:
     paths = write_looms(corpus.looms, looms=sizes.looms, distinct=sizes.distinct, genes=genes, cells=cells)
     write_h5ads(corpus.h5ads, paths[0])
     write_zarrs(corpus.zarrs, corpus.h5ads / "uncompressed.h5ad")
-    write_tenx(corpus.tenx, corpus.h5ads / "uncompressed.h5ad")
+    write_formats(corpus.formats, corpus.h5ads / "uncompressed.h5ad")
     write_table(corpus.warm_up_table, rows=1_000_000, rows_a_source=1_000_000)
     *smaller, largest = sizes.tables
     whole = write_table(corpus.table(largest), rows=largest, rows_a_source=sizes.source_rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from results import Measurements, Result
 from sizes import short
-from targets import cost_per_row, reads_small, tenx_floor, verdicts, with_startup
+from targets import cost_per_row, format_floor, reads_small, verdicts, with_startup
 
 _EXACT_WAYS = (
     "ours.medians_exact",
@@ -46,7 +46,7 @@ def tables(measured: Measurements) -> list[Table]:
     found += [_loom(measured, case) for case in measured.cases("loom")]
     found += [_h5ad(measured, case) for case in measured.cases("h5ad")]
     found += [_zarr(measured, case) for case in measured.cases("zarr")]
-    found += [_tenx(measured, case) for case in measured.cases("tenx")]
+    found += [_formats(measured, case) for case in measured.cases("formats")]
     found += [_medians(measured, case) for case in measured.cases("medians")]
     found += [_groups(measured, case) for case in measured.cases("groups")]
     found += [_bundles(measured, case) for case in measured.cases("bundles")]
@@ -119,14 +119,14 @@ def _zarr(measured: Measurements, case: str) -> Table:
     )
 
 
-def _tenx(measured: Measurements, case: str) -> Table:
-    floor = tenx_floor(measured, case)
+def _formats(measured: Measurements, case: str) -> Table:
+    floor = format_floor(measured, case)
     return Table(
         f"Reading {case}, on one core",
         ["", "runs", "median s", "least s", "ratio to the library", "ratio to ours", "memory GB"],
         _lines(
-            measured.of("tenx", case),
-            [_ratio_to(measured, "tenx", case, floor), _ratio_to(measured, "tenx", case, "tenx.ours")],
+            measured.of("formats", case),
+            [_ratio_to(measured, "formats", case, floor), _ratio_to(measured, "formats", case, "formats.ours")],
         ),
         "Only median_spark, into runs, chooses genes, and checks and normalises counts.",
     )

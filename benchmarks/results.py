@@ -16,7 +16,7 @@ class Result:
     Attributes
     ----------
     section : str
-        ``loom``, ``h5ad``, ``zarr``, ``tenx``, ``profile``, ``shuffle``, ``plan``, ``medians`` or ``run``.
+        ``loom``, ``h5ad``, ``zarr``, ``formats``, ``profile``, ``shuffle``, ``plan``, ``medians`` or ``run``.
     case : str
         Which piece of work of the section: a number of rows, or what was read.
     way : str

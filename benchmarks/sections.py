@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corpus import H5ADS, TENX, ZARRS, Corpus
+from corpus import FORMATS, H5ADS, ZARRS, Corpus
 from corpus_tables import ASSAYS, DONORS
 from measure import Way
 from sizes import short
@@ -51,8 +51,8 @@ def pieces(corpus: Corpus, memory: int) -> Iterator[Piece]:
         yield Piece("h5ad", f"one {storage} h5ad", _h5ad_ways(corpus, storage))
     for version in ZARRS:
         yield Piece("zarr", f"one {version}", _zarr_ways(corpus, version))
-    for case, name in TENX.items():
-        yield Piece("tenx", f"one {case}", _tenx_ways(corpus, name))
+    for case, name in FORMATS.items():
+        yield Piece("formats", f"one {case}", _format_ways(corpus, name))
     yield from _profiles(corpus)
     for rows in (corpus.sizes.tables[0], corpus.sizes.tables[-1]):
         options = {"table": str(corpus.table(rows)), "scratch": str(corpus.scratch)}
@@ -134,19 +134,20 @@ def _zarr_ways(corpus: Corpus, version: str) -> list[Way]:
     ]
 
 
-def _tenx_ways(corpus: Corpus, name: str) -> list[Way]:
-    where = {"matrix": str(corpus.tenx / name), "one_core": True}
+def _format_ways(corpus: Corpus, name: str) -> list[Way]:
+    where = {"matrix": str(corpus.formats / name), "one_core": True}
     worker = _worker_environment()
     floors = {
-        ".h5": ("tenx.h5py_scipy", "h5py, and one scipy transpose"),
-        ".mtx": ("tenx.scipy_mmread", "scipy's mmread, and one transpose"),
-        ".h5ad": ("tenx.gzip_h5py_scipy", "gzip and h5py, and one scipy transpose"),
+        ".h5": ("formats.h5py_scipy", "h5py, and one scipy transpose"),
+        ".mtx": ("formats.scipy_mmread", "scipy's mmread, and one transpose"),
+        ".h5ad": ("formats.gzip_h5py_scipy", "gzip and h5py, and one scipy transpose"),
+        ".soma": ("formats.tiledbsoma_scipy", "tiledbsoma, and one scipy transpose"),
     }
     floor, label = next(way for ending, way in floors.items() if name.removesuffix(".gz").endswith(ending))
     return [
-        Way("tenx.ours", "median_spark, into runs", where, 2 * _GIB, environment=worker),
+        Way("formats.ours", "median_spark, into runs", where, 2 * _GIB, environment=worker),
         Way(floor, label, where, 3 * _GIB, environment=worker),
-        Way("tenx.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
+        Way("formats.ours_turned", "median_spark, counts by gene", where, 2 * _GIB, environment=worker),
     ]
 
 

@@ -17,7 +17,7 @@ ROOMS = {
     "ours": "ways_ours",
     "loom": "ways_loom",
     "h5ad": "ways_h5ad",
-    "tenx": "ways_tenx",
+    "formats": "ways_formats",
     "zarr": "ways_zarr",
     "published": "ways_published",
     "plan": "ways_plan",

@@ -89,14 +89,14 @@ def _of_runs(measured: Measurements) -> Iterator[Verdict]:
     for case in measured.cases("zarr"):
         ratio = _ratio(measured, "zarr", case, "zarr.ours_turned", "zarr.anndata")
         yield _within(f"reading {case} into counts by gene, one core", "anndata, and one scipy transpose", ratio, 1.6)
-    for case in measured.cases("tenx"):
-        ratio = _ratio(measured, "tenx", case, "tenx.ours_turned", tenx_floor(measured, case))
+    for case in measured.cases("formats"):
+        ratio = _ratio(measured, "formats", case, "formats.ours_turned", format_floor(measured, case))
         yield _within(f"reading {case} into counts by gene, one core", "its library, and one transpose", ratio, 1.6)
 
 
-def tenx_floor(measured: Measurements, case: str) -> str:
-    """Return the way that reads a matrix of 10x's by a library."""
-    return next(each.way for each in measured.of("tenx", case) if not each.way.startswith("tenx.ours"))
+def format_floor(measured: Measurements, case: str) -> str:
+    """Return the way that reads a matrix by the library of its format."""
+    return next(each.way for each in measured.of("formats", case) if not each.way.startswith("formats.ours"))
 
 
 def _of_medians(measured: Measurements) -> Iterator[Verdict]:

@@ -1,20 +1,22 @@
-"""Matrices as 10x writes them, and an h5ad that was gzipped whole: the cells of one h5ad."""
+"""Matrices as 10x and tiledbsoma write them, and an h5ad that was gzipped whole: the cells of one h5ad."""
 
 import gzip
 import shutil
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import scipy.io
 import scipy.sparse
-from corpus import TENX
+import tiledbsoma.io
+from corpus import FORMATS
 from tenx import RANGER
 
 
-def write_tenx(folder: Path, h5ad: Path) -> None:
-    """Write the cells of an uncompressed h5ad in each way of `TENX`; what is there stays."""
-    if all((folder / name).exists() for name in TENX.values()):
+def write_formats(folder: Path, h5ad: Path) -> None:
+    """Write the cells of an uncompressed h5ad in each way of `FORMATS`; what is there stays."""
+    if all((folder / name).exists() for name in FORMATS.values()):
         return
     with h5py.File(h5ad) as file:
         held = file["X"]
@@ -33,6 +35,7 @@ def write_tenx(folder: Path, h5ad: Path) -> None:
     for path in (begun / "plain").iterdir():
         _zip(path, begun / "zipped" / f"{path.name}.gz")
     _zip(h5ad, begun / "whole.h5ad.gz")
+    tiledbsoma.io.from_anndata(str(begun / "experiment.soma"), anndata.read_h5ad(h5ad), "RNA", X_layer_name="raw")
     shutil.rmtree(folder, ignore_errors=True)
     begun.rename(folder)
 

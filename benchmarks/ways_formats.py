@@ -1,4 +1,4 @@
-"""Reading one matrix of 10x's on one core: ours, and the floor: the bare reading of a library, and one transpose."""
+"""Reading a matrix of another format on one core: ours, and the floor, its library's bare reading and one transpose."""
 
 import contextlib
 import gzip
@@ -83,5 +83,25 @@ def gzip_h5py_scipy(matrix: str) -> Iterator[Work]:
             held = file["X"]
             lists = (held["data"][()], held["indices"][()], held["indptr"][()])
             return {"entries": csr_matrix(lists, shape=tuple(held.attrs["shape"])).tocsc().nnz}
+
+    yield work
+
+
+@contextlib.contextmanager
+def tiledbsoma_scipy(matrix: str) -> Iterator[Work]:
+    """Give reading all entries with tiledbsoma, piece by piece as it yields them, and one conversion to genes."""
+    import numpy as np
+    import tiledbsoma
+    from scipy.sparse import coo_matrix
+
+    def work() -> Found:
+        context = tiledbsoma.SOMATileDBContext(tiledb_config={"sm.compute_concurrency_level": 1})
+        with tiledbsoma.open(f"{matrix}/ms/RNA/X/raw", context=context) as held:
+            pieces = [
+                tuple(piece[name].to_numpy() for name in ("soma_data", "soma_dim_0", "soma_dim_1"))
+                for piece in held.read().tables()
+            ]
+            counts, cells, genes = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+            return {"entries": coo_matrix((counts, (cells, genes)), shape=held.shape).tocsc().nnz}
 
     yield work
