@@ -98,16 +98,25 @@ def rounds(monkeypatch):
 # The same as from the expression table
 
 
-@pytest.mark.parametrize(
-    "partitions", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(50, marks=pytest.mark.slow)]
-)
-def test_exact_medians_are_those_of_the_expression_table_to_the_bit(spark, expression, of_table, partitions):
-    frame = spark.read.parquet(str(expression / "values")).repartition(partitions)
-    found = table_of(gene_medians(frame, source_col="source"))
+def assert_same_bits(found, of_table):
     assert found.column_names == [name for name in MEDIANS_SCHEMA.names if name != "share_detected"]
     for name in KNOWN_TO_THE_BIT:
         assert found[name].equals(of_table[name]), name
     assert found["median"].to_numpy().tobytes() == of_table["median"].to_numpy().tobytes()
+
+
+def test_exact_medians_are_those_of_the_expression_table_to_the_bit(spark, expression):
+    of_table = table_medians(expression, spark=spark, sources=["database1/data/study3"]).table
+    frame = spark.read.parquet(str(expression / "values")).where("source = 'database1/data/study3'").repartition(3)
+    found = table_of(gene_medians(frame, source_col="source"))
+    assert_same_bits(found, of_table.filter(pc.greater(of_table["n_cells"], 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partitions", [1, 3, 50])
+def test_those_of_a_whole_corpus_are_too(spark, expression, of_table, partitions):
+    frame = spark.read.parquet(str(expression / "values")).repartition(partitions)
+    assert_same_bits(table_of(gene_medians(frame, source_col="source")), of_table)
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def same(one, other):
 
 
 @needs_spark_4
+@pytest.mark.slow
 def test_the_demo_corpus_reads_as_its_expression_table_bit_for_bit(spark, reader, demo, demo_expression):
     genes = str(demo / "gene_info_table.csv")
     expected = rows_in(demo_expression)
