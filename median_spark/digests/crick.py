@@ -149,11 +149,18 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         np.empty(places),
         np.empty(places),
     )
-    columns = Columns(*digests.arrays()), Columns(*merged.arrays())
-    merge_in_order(compression, room, buffer, np.bool_(into_first), runs, *columns)
+    # What comes from Arrow is read-only. All is taken so: types that differ would be compiled for, some seconds each.
+    columns = Columns(*map(_read_only, digests.arrays())), Columns(*merged.arrays())
+    merge_in_order(float(compression), room, buffer, np.bool_(into_first), runs, *columns)
     used = merged.offsets[-1]
     # Copies, for there was room for about twice as many.
     return replace(merged, means=merged.means[:used].copy(), weights=merged.weights[:used].copy())
+
+
+def _read_only(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = column.view()
+    view.setflags(write=False)
+    return view
 
 
 def most_centroids(compression: float) -> int:

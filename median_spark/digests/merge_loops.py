@@ -40,12 +40,12 @@ def _scaled(compression: float, share: float) -> float:
 
 
 @compiled
-def _join(held: Floats, size: int, more: Floats, joined: Floats) -> None:
+def _join(held: Floats, size: int, more_means: Floats, more_weights: Floats, joined: Floats) -> None:
     """Put the columns of `size` centroids, and those of others, into the order of their means; equal ones keep theirs.
 
-    All have means and weights as rows; `joined` also receives the weight of all centroids up to each.
+    `held` and `joined` have means and weights as rows; `joined` also receives the weight of all centroids up to each.
     """
-    means, weights, more_means, more_weights = held[0], held[1], more[0], more[1]
+    means, weights = held[0], held[1]
     to_means, to_weights, to_sums = joined[0], joined[1], joined[2]
     left = right = 0
     others = len(more_means)
@@ -62,16 +62,19 @@ def _join(held: Floats, size: int, more: Floats, joined: Floats) -> None:
 
 
 @compiled
-def _flush(compression: float, total: float, held: Floats, size: int, more: Floats, joined: Floats) -> int:
-    """Merge the centroids of a buffer, `more`, into the first `size` of `held`; return how many are there then.
+def _flush(
+    compression: float, total: float, held: Floats, size: int, buffer: Floats, filled: int, joined: Floats
+) -> int:
+    """Merge the first `filled` centroids of a buffer into the first `size` of `held`; return how many are there then.
 
     `total` is the weight of all of them, and `joined` is room to work in. A centroid goes into the last one if that
     then spans at most 1 on the scale, an angle of ``pi / compression``. The sine of the angle decides, which needs a
     root where crick takes an arcsine; crick's own numbers are compared where the sine is too close to tell.
     """
-    _sort_buffer(more[0], more[1])
-    _join(held, size, more, joined)
-    to_means, to_weights, size = held[0], held[1], size + more.shape[1]
+    more_means, more_weights = buffer[0, :filled], buffer[1, :filled]
+    _sort_buffer(more_means, more_weights)
+    _join(held, size, more_means, more_weights, joined)
+    to_means, to_weights, size = held[0], held[1], size + filled
     means, weights, share, sine, cosine = joined[0], joined[1], joined[2], joined[3], joined[4]
     for place in range(size):
         reached = share[place] / total
@@ -125,8 +128,8 @@ def _merge_run(
 
     Returns how many centroids there are, their weight, and the smallest and the largest value.
     """
-    held, more, joined = work
-    means, weights, more_means, more_weights = digests.means, digests.weights, more[0], more[1]
+    held, buffer, joined = work
+    means, weights, more_means, more_weights = digests.means, digests.weights, buffer[0], buffer[1]
     size = filled = 0
     total = pending = 0.0
     low, high = np.inf, -np.inf
@@ -143,7 +146,7 @@ def _merge_run(
                 continue
             if filled == len(more_means):
                 total += pending
-                size = _flush(compression, total, held, size, more, joined)
+                size = _flush(compression, total, held, size, buffer, filled, joined)
                 filled, pending = 0, 0.0
             more_means[filled], more_weights[filled] = means[place], weights[place]
             pending += weights[place]
@@ -152,7 +155,7 @@ def _merge_run(
             low, high = min(low, digests.min[digest]), max(high, digests.max[digest])
     if filled:
         total += pending
-        size = _flush(compression, total, held, size, more[:, :filled], joined)
+        size = _flush(compression, total, held, size, buffer, filled, joined)
     return size, total, low, high
 
 

@@ -349,6 +349,15 @@ class TestMergesAsCrick:
             monkeypatch.setattr(merge_loops, name, getattr(merge_loops, name).py_func)
         assert_equal(merge_digests(digests, 200), by_sines)
 
+    def test_is_compiled_once_whatever_the_columns_are(self):
+        digests = DigestColumns.of([digest_of([float(number)]) for number in range(3)])
+        stored = DigestColumns(*(pa.array(column).to_numpy() for column in digests.arrays()))  # read-only
+        before = set(merge_loops.merge_in_order.signatures)
+        for columns in (digests, stored):
+            for compression in (200, 200.0, np.float64(200)):
+                assert merge_runs(columns, np.array([0, 3]), compression).n.tolist() == [3]
+        assert len(before | set(merge_loops.merge_in_order.signatures)) == 1
+
     def test_refuses_to_merge_into_a_digest_that_crick_has_no_room_for(self):
         digests = DigestColumns.of([digest_of(np.arange(1.0, 3_000), 200), digest_of([1.0])])
         with pytest.raises(DigestError, match="at most 40 centroids"):
