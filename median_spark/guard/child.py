@@ -42,7 +42,8 @@ class Limits:
     waiting_seconds : float
         Seconds of any kind without progress.
     memory : int or str
-        Memory that the child may hold beyond what it holds when it starts, in bytes or as ``"8GB"``; enforced on Linux.
+        Memory that the child may hold beyond what it holds when the call begins, in bytes or as ``"8GB"``; enforced on
+        Linux.
 
     Examples
     --------
@@ -163,12 +164,12 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    held = _held_bytes()
     while True:
         try:
             function, arguments, limits = connection.recv()
         except EOFError:
             return
+        held = _held_bytes()  # also what earlier calls have left: libraries, and memory that is kept for the next
         if held is not None:
             _limit(resource.RLIMIT_DATA, held + limits.memory_bytes)
         _PROGRESS.begin(progress, limits.processor_seconds)

@@ -217,6 +217,20 @@ def test_memory_is_limited(guard, step):
     assert len(guard.call(np.ones, 10 << 20, limits=limits)) == 10 << 20
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory that a process holds")
+def test_what_earlier_calls_have_left_is_not_counted(guard):
+    """A reader that has imported numba holds 300 MB more, and must still read a pickle that may take 400."""
+    guard.call(keep, 60 << 20)
+    assert len(guard.call(np.ones, 10 << 20, limits=Limits(memory=400 << 20))) == 10 << 20
+
+
+def keep(numbers):
+    kept.append(np.ones(numbers))
+
+
+kept = []
+
+
 def test_limits_are_those_of_each_call(guard):
     with pytest.raises(LostError, match="more than 1 s"):
         guard.call(loop, limits=Limits(processor_seconds=1))
