@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from median_spark.digests import (
@@ -34,9 +34,6 @@ from median_spark.spark.dataframe.rounds import exact_medians_of_rows
 from median_spark.spark.dataframe.rows import GeneChoice, rows_of_counts, rows_of_values
 from median_spark.spark.engine.same_code import for_workers
 from median_spark.spark.engine.tasks import collect, ddl_of, local_frame, merge_by_gene
-
-_MOST_MERGE_PARTITIONS = 32
-"""Into which digests are shuffled where Spark does not find the number itself."""
 
 _DIGEST_ORDER = ("gene", "n", "min", "max", "centroids")
 """In which digests of a gene are merged: by what they hold, for the numbers of partitions say nothing."""
@@ -227,20 +224,10 @@ def _digest(rows: DataFrame, columns: FrameColumns, compression: float, window_r
         return merge_batches(batches, compression)
 
     digests = rows.mapInArrow(for_workers(digest), ddl_of(PACKED_SCHEMA))
-    merged = merge_by_gene(digests, _merge_partitions(rows.sparkSession), _DIGEST_ORDER, merge, PACKED_SCHEMA)
+    merged = merge_by_gene(digests, None, _DIGEST_ORDER, merge, PACKED_SCHEMA)
     packed = collect(merged, PACKED_SCHEMA, "digesting", "digest the rows of a DataFrame")
     zeros = _refuse_mistakes(packed.filter(pc.is_valid(packed["error"])), columns)
     return _merged(packed.filter(pc.is_null(packed["error"])), compression), zeros
-
-
-def _merge_partitions(spark: SparkSession) -> int | None:
-    """Return into how many partitions digests are shuffled, None to let Spark decide; no result depends on it.
-
-    How many partitions a frame has cannot be asked of Spark Connect. A task without rows costs 35 ms.
-    """
-    if spark.conf.get("spark.sql.adaptive.enabled") == "true":
-        return None
-    return min(_MOST_MERGE_PARTITIONS, int(spark.conf.get("spark.sql.shuffle.partitions")))
 
 
 def _merged(packed: pa.Table, compression: float) -> GeneDigests:
