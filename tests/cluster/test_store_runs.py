@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from looms import random_counts, write_loom
-from processes import children, kill_group, python_workers, start, wait_for
+from processes import children, frozen, kill_group, python_workers, start, wait_for
 from tables import content_anywhere
 
 from median_spark import remove_sources, storage
@@ -215,14 +215,16 @@ def kill(pid):
 
 
 def test_a_run_that_is_killed_has_kept_others_out_and_is_resumed(server, corpus, expected, monkeypatch):
-    monkeypatch.setattr(leases, "_YOUNG_SECONDS", -1.0)  # refused at once, before the run ends
+    monkeypatch.setattr(leases, "_YOUNG_SECONDS", -1.0)  # refused at once
     out = f"{server.bucket}/killed-driver"
     given = arguments(f"{server.bucket}/corpus", out)
     process = start(*given)
     try:
-        wait_for(lambda: storage.names_in(f"{out}/expression/sources"), process, step=0.1)
-        with pytest.raises(BusyError, match=rf"'median-spark convert' .process {process.pid} on .* is writing here"):
+        wait_for(lambda: storage.names_in(f"{out}/expression/lock"), process, step=0.1)
+        holder = rf"'median-spark convert' .process {process.pid} on .* is writing here"
+        with frozen(process), pytest.raises(BusyError, match=holder):
             remove_sources(f"{out}/expression", ["lab0/study0"])
+        wait_for(lambda: storage.names_in(f"{out}/expression/sources"), process, step=0.1)
     finally:
         kill_group(process)
     table = open_table(f"{out}/expression")

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from looms import random_counts, write_loom
-from processes import kill_group, start, wait_for
+from processes import frozen, kill_group, start, wait_for
 from tables import record_file, stored_records
 
 from median_spark import ConvertOptions, convert
@@ -52,8 +52,11 @@ def test_a_killed_conversion_refused_a_second_one_shows_no_half_and_resumes(spar
     process = start("convert", corpus, *given)
     try:
         wait_for(lambda: stored_records(expression), process)
-        with pytest.raises(BusyError, match=f"'median-spark convert' .process {process.pid} on"):
-            convert(str(corpus), str(expression), spark=spark)
+        holder = f"'median-spark convert' .process {process.pid} on"
+        with frozen(process):
+            with pytest.raises(BusyError, match=holder):
+                convert(str(corpus), str(expression), spark=spark)
+            kill_group(process)  # while it cannot commit what its workers have finished meanwhile
     finally:
         kill_group(process)
     committed = open_table(str(expression)).sources()

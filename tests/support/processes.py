@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE = 180
@@ -34,6 +34,16 @@ def wait_for(what, process, step=0.005):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(step)
+
+
+@contextmanager
+def frozen(process):
+    """While the block runs, let the process, but not those below it, do nothing; it keeps what it holds."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def python_workers(of):
