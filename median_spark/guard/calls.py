@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from median_spark.errors import InputError, MedianSparkError
-from median_spark.guard.child import COMPILING, DEFAULT_LIMITS, TIME, Kept, Limits, serve
+from median_spark.guard.child import DEFAULT_LIMITS, Kept, Limits, SharedProgress, serve
 
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 10.0
@@ -113,7 +113,7 @@ class Guard:
         self._kept = ""  # key of what the child keeps
         self._shared = tempfile.TemporaryFile()  # noqa: SIM115  (for the life of this process)
         self._shared.truncate(mmap.PAGESIZE)
-        self._progress = mmap.mmap(self._shared.fileno(), mmap.PAGESIZE)
+        self._progress = SharedProgress(self._shared.fileno())
         self._busy = threading.Lock()
 
     def call(
@@ -147,7 +147,7 @@ class Guard:
         on_slow: Callable[[], None] | None,
     ) -> Any:
         connection = self.start()
-        TIME.pack_into(self._progress, 0, time.monotonic())
+        self._progress.beat()
         try:
             connection.send((function, tuple(map(self._sent, arguments)), limits))
             self._wait(connection, limits, on_slow)
@@ -200,9 +200,12 @@ class Guard:
         """Return when there is an answer, or the child is gone."""
         poll_seconds = min(_POLL_SECONDS, limits.waiting_seconds, limits.processor_seconds / 4)
         while not connection.poll(poll_seconds):
-            waited = time.monotonic() - TIME.unpack_from(self._progress, 0)[0]
-            compiles = self._progress[COMPILING]
-            if on_slow is not None and not compiles and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2):
+            waited = time.monotonic() - self._progress.last
+            if (
+                on_slow is not None
+                and not self._progress.compiles
+                and waited > min(_SLOW_SECONDS, limits.processor_seconds / 2)
+            ):
                 on_slow()
                 on_slow = None
             if waited > limits.waiting_seconds:

@@ -8,7 +8,6 @@ import os
 import pickle
 import resource
 import signal
-import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -18,12 +17,6 @@ from typing import Any, Self
 
 from median_spark.errors import MedianSparkError, UsageError
 from median_spark.sizes import bytes_of
-
-TIME = struct.Struct("d")
-"""Time of the child's last progress, by the monotonic clock, in memory that parent and child share."""
-
-COMPILING = TIME.size
-"""Position behind it of a byte that is 1 while the child compiles code, which says nothing about the file."""
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
@@ -102,14 +95,43 @@ def _value_of(argument: object) -> object:
     return _KEPT[argument.key]
 
 
+class SharedProgress:
+    """What the parent sees of its child's progress, in a file of memory that both have mapped.
+
+    Each number is read and written at once, whole: `struct` fills its place with zeros first, which the other process
+    could see.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._numbers = memoryview(mmap.mmap(file, mmap.PAGESIZE)).cast("d")
+
+    @property
+    def last(self) -> float:
+        """When there was progress last, by the monotonic clock."""
+        return self._numbers[0]
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the child compiles code, which says nothing about the file."""
+        return self._numbers[1] != 0
+
+    def beat(self) -> None:
+        """Tell of progress now."""
+        self._numbers[0] = time.monotonic()
+
+    def compiling(self, *, begins: bool) -> None:
+        """Tell that compiling begins, or has ended."""
+        self._numbers[1] = begins
+
+
 class _Progress:
     """The child's last progress, reported to the parent and to the system; a no-op outside a child."""
 
     def __init__(self) -> None:
-        self._shared: mmap.mmap | None = None
+        self._shared: SharedProgress | None = None
         self._processor_seconds = 0
 
-    def begin(self, shared: mmap.mmap, processor_seconds: int) -> None:
+    def begin(self, shared: SharedProgress, processor_seconds: int) -> None:
         self._shared, self._processor_seconds = shared, processor_seconds
         self.compiling(begins=False)
 
@@ -121,13 +143,13 @@ class _Progress:
     def beat(self) -> None:
         if self._shared is None:
             return
-        TIME.pack_into(self._shared, 0, time.monotonic())
+        self._shared.beat()
         # The system counts whole seconds, and ends the process by SIGXCPU.
         _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + self._processor_seconds)
 
     def compiling(self, *, begins: bool) -> None:
         if self._shared is not None:
-            self._shared[COMPILING] = begins
+            self._shared.compiling(begins=begins)
         self.beat()
 
 
@@ -154,7 +176,7 @@ def serve(connection: Connection, shared: int, parent: int | None, *, dies_with_
     this process is a fork of it. With `dies_with_parent` the system ends this process at once when the thread that
     started it ends; otherwise a call under way is finished, or exceeds its limits, first.
     """
-    progress = mmap.mmap(shared, mmap.PAGESIZE)
+    progress = SharedProgress(shared)
     if dies_with_parent and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if parent is not None and os.getppid() != parent:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -201,6 +202,24 @@ def test_a_call_that_compiles_is_not_slow(guard, monkeypatch):
 
 def test_processor_time_counts_from_the_last_progress(guard):
     assert guard.call(work_for, 2.5, limits=QUICK) == "done"
+
+
+def beat_for(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        beat()
+
+
+def test_a_time_that_is_being_written_is_never_seen_as_none(guard):
+    """Seen as 0, it would be no progress since the machine was started."""
+    guard.call(double, 1)
+    least = began = time.monotonic()
+    with ThreadPoolExecutor(1) as caller:
+        done = caller.submit(guard.call, beat_for, 0.5, limits=QUICK)
+        while not done.done():
+            least = min(least, guard._progress.last)
+    assert done.result() is None
+    assert least > began - PATIENCE
 
 
 def test_waiting_for_ever_ends_too(guard):
