@@ -19,7 +19,7 @@ from results import Measurements
 from rich.console import Console
 from rich.table import Table as RichTable
 from scaling import write_scaling
-from sections import pieces
+from sections import SECTIONS, pieces
 from sizes import SIZES
 
 _HERE = Path(__file__).parent
@@ -60,8 +60,7 @@ def _arguments() -> argparse.ArgumentParser:
         "--only",
         nargs="+",
         metavar="SECTION[:CASE]",
-        help="of loom, h5ad, zarr, formats, profile, shuffle, plan, medians, groups, bundles, run (default: all), "
-        "such as medians:500M; what --json has of others is kept",
+        help=f"of {', '.join(SECTIONS)} (default: all), such as medians:500M; what --json has of others is kept",
     )
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="other tables: rows of each, ascending")
     parser.add_argument("--patience", type=float, metavar="MINUTES", help="repeat nothing that has taken so many")
@@ -90,8 +89,13 @@ def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
     busy = psutil.cpu_percent(interval=2)
     if busy > _BUSY:
         _say(f"note: other programs take {busy:.0f} % of this machine; its figures will not say much")
+    only = set(given.only or ())
+    chosen = {each.split(":")[0] for each in only} or set(SECTIONS)
+    if unknown := chosen - set(SECTIONS):
+        message = f"--only {' '.join(sorted(unknown))}: must be of {', '.join(SECTIONS)}"
+        raise SystemExit(message)
     _say("writing the corpus")
-    described = corpus.write()
+    described = corpus.write(chosen)
     machine = {**describe_machine(), "In use by others before": f"{busy:.0f} %"}
     measured = Measurements(described, machine, f"{datetime.now(UTC):%Y-%m-%d}")
     keep = given.json or (_HERE / "results" / f"{sizes.name}.json" if given.write else None)
@@ -105,7 +109,6 @@ def _measure_all(given: argparse.Namespace, scratch: Path) -> Measurements:
     )
     all_pieces = list(pieces(corpus, limits.memory))
     places = {(piece.section, piece.case): place for place, piece in enumerate(all_pieces)}
-    only = set(given.only or ())
     wanted = [each for each in all_pieces if not only or {each.section, f"{each.section}:{each.case}"} & only]
     if keep and keep.exists() and only:
         anew = {(piece.section, piece.case) for piece in wanted}

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ class Corpus:
         largest = self.table(max(self.sizes.tables))
         return largest.with_name(f"{largest.name}-x{self.sizes.copies}")
 
-    def write(self) -> dict[str, Any]:
-        """Write what is not there yet, on two processes; return what there is, as figures.
+    def write(self, sections: Collection[str]) -> dict[str, Any]:
+        """Write what these sections need and is not there yet, on two processes; return what there is, as figures.
 
         Raises
         ------
@@ -117,6 +118,7 @@ class Corpus:
                 str(Path(__file__).with_name("corpus_write.py")),
                 str(self.scratch),
                 self.sizes.name,
+                ",".join(sections),
                 *map(str, self.sizes.tables),
             ],
             stdout=subprocess.PIPE,

@@ -8,7 +8,12 @@ from corpus_tables import ASSAYS, DONORS
 from measure import Way
 from sizes import short
 
+from median_spark.spark.engine.processor import worker_environment
 from median_spark.spark.engine.session import local_properties
+
+SECTIONS = (
+    "loom", "h5ad", "zarr", "formats", "profile", "shuffle", "plan", "medians", "groups", "bundles", "run",
+)  # fmt: skip
 
 _GIB = 1 << 30
 
@@ -162,9 +167,12 @@ def _profiles(corpus: Corpus) -> Iterator[Piece]:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Return the variables that conf/spark-local.conf gives a worker: who reads in its place has them too."""
+    """Return the variables that a local session gives a worker: who reads in its place has them too."""
     prefix = "spark.executorEnv."
-    return {key.removeprefix(prefix): value for key, value in local_properties().items() if key.startswith(prefix)}
+    configured = {
+        key.removeprefix(prefix): value for key, value in local_properties().items() if key.startswith(prefix)
+    }
+    return configured | worker_environment()
 
 
 def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:

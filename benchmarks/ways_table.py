@@ -6,7 +6,7 @@ Every function is a context manager that prepares, and gives the function that d
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,10 @@ def pandas_udf(values: str, warm_up: str, heap: int) -> Iterator[Work]:
     import pandas as pd
     from pyspark.sql.functions import pandas_udf as udf
 
+    crick_median = _crick_median()
+
     def median_of(values: pd.Series) -> float:
-        return _crick_median(values)
+        return crick_median(values)
 
     with notebook_session(heap) as spark:
         median = udf(median_of, "double")
@@ -115,8 +117,10 @@ def apply_in_pandas(values: str, warm_up: str, heap: int) -> Iterator[Work]:
     """Give the same by `applyInPandas`."""
     import pandas as pd
 
+    crick_median = _crick_median()
+
     def of_gene(rows: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"gene": rows["gene"].iloc[:1], "median": [_crick_median(rows["value"])]})
+        return pd.DataFrame({"gene": rows["gene"].iloc[:1], "median": [crick_median(rows["value"])]})
 
     with notebook_session(heap) as spark:
 
@@ -129,12 +133,17 @@ def apply_in_pandas(values: str, warm_up: str, heap: int) -> Iterator[Work]:
         yield work
 
 
-def _crick_median(values: Any) -> float:
-    from crick import TDigest
+def _crick_median() -> Callable[[Any], float]:
+    """Return a function for workers, which cannot import this module: one that is not among its names travels whole."""
 
-    digest = TDigest(200)
-    digest.update(values.to_numpy())
-    return float(digest.quantile(0.5))
+    def median_of(values: Any) -> float:
+        from crick import TDigest
+
+        digest = TDigest(200)
+        digest.update(values.to_numpy())
+        return float(digest.quantile(0.5))
+
+    return median_of
 
 
 @contextlib.contextmanager
