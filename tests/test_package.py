@@ -40,6 +40,18 @@ def test_names_that_need_no_spark_do_not_load_it():
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_a_driver_makes_the_median_table_without_what_workers_need():
+    loaded = modules_after(
+        "import numpy as np\n"
+        "from median_spark.digests import Digest\n"
+        "from median_spark.results import GeneDigests, median_table\n"
+        "one = np.ones(1)\n"
+        "digests = {'A': Digest(1, 1.0, 1.0, one, one)}\n"
+        "median_table(GeneDigests(('A',), digests, {'A': 1}, 200.0, {'A': (1.0, np.nan)}), None)"
+    )
+    assert loaded.isdisjoint(HEAVY)
+
+
 def test_what_is_loaded_is_seen():
     assert set(HEAVY) <= modules_after("from median_spark import run, write_demo")
 

@@ -4,7 +4,9 @@ What can be refused without Spark is refused before Spark is started.
 """
 
 import argparse
+import atexit
 import contextlib
+import gc
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -77,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 some sources failed, or a check found differences, and it was reported; 2 unusable arguments or
         input, or standard output cannot be written; 130 interrupted.
     """
+    if arguments is None:  # the process is for this command
+        atexit.register(gc.freeze)  # or Python, at its end, looks for garbage in all that was imported: half a second
     prepare_streams()
     try:
         status = _command(arguments)

@@ -1,7 +1,7 @@
 """The summary of a command: lines of two columns, at most 15, with what is wrong last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 MOST_LINES = 15
@@ -40,16 +40,21 @@ class Problems:
         File that lists all of them.
     needed : bool
         True if they are shown even if all lines do not fit with them.
+    headed : bool
+        True if the first line counts the others.
     """
 
     lines: Sequence[Line]
     place: str
     needed: bool = True
+    headed: bool = False
 
     def first(self, most: int) -> list[Line]:
         """Return as many lines as fit; the last one counts those that do not."""
         if len(self.lines) <= most or not most:
             return list(self.lines[:most])
+        if self.headed and most <= 2:
+            return [replace(self.lines[0], finding=f"{self.lines[0].finding}, see {self.place}")]
         shown = self.lines[: most - 1]
         rest = len(self.lines) - len(shown)
         label = self.lines[len(shown)].label

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.cli.summary import Line, Mark, Problems, Summary, aligned
@@ -88,7 +87,9 @@ def conversion_summary(done: "ConversionSummary", expression: str, result: str |
             needed=False,
         ),
         Problems(warnings, f"{result}/report.html" if result else "the output of --json"),
-        Problems(failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json"),
+        Problems(
+            failure_lines(done.failures), f"{result}/summary.json" if result else "the output of --json", headed=True
+        ),
     ]
     return Summary([*figures, Line("table", expression)], problems=problems)
 
@@ -218,9 +219,7 @@ def _few_genes(result: str) -> Iterator[Line]:
 
 
 def _table_of(result: str, name: str, columns: list[str] | None = None) -> pa.Table:
-    # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
-    content = storage.read_buffer(storage.join(storage.canonical(result), name))
-    return pq.read_table(pa.BufferReader(content), columns=columns)
+    return storage.read_parquet(storage.read_buffer(storage.join(storage.canonical(result), name)), columns)
 
 
 def _comparison(summary: ResultSummary, result: str, by: tuple[str, ...]) -> tuple[list[Line], list[Problems]]:

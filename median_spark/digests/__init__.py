@@ -29,8 +29,6 @@ from median_spark.digests.grouped import group_works as group_works
 from median_spark.digests.grouped import in_order_of_groups as in_order_of_groups
 from median_spark.digests.grouped import read_group_medians as read_group_medians
 from median_spark.digests.grouped import write_group_medians as write_group_medians
-from median_spark.digests.moments import Moments as Moments
-from median_spark.digests.moments import mean_and_sd_of as mean_and_sd_of
 from median_spark.digests.packed import PACKED_SCHEMA as PACKED_SCHEMA
 from median_spark.digests.packed import digest_sweep as digest_sweep
 from median_spark.digests.packed import merge_batches as merge_batches

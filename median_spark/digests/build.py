@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,8 @@ class Digest:
     weights: Floats  # numbers of values
 
 
-@dataclass(frozen=True)
-class DigestColumns:
-    """The digests of some genes as flat arrays.
+class DigestColumns(NamedTuple):
+    """The digests of some genes as flat arrays, as compiled loops take them.
 
     Attributes
     ----------
@@ -57,13 +57,6 @@ class DigestColumns:
             np.concatenate([none, *(digest.means for digest in digests)]),
             np.concatenate([none, *(digest.weights for digest in digests)]),
         )
-
-    def __len__(self) -> int:
-        return len(self.n)
-
-    def arrays(self) -> tuple[Ints, Floats, Floats, Ints, Floats, Floats]:
-        """Return all columns in the order of the attributes, as compiled loops take them."""
-        return self.n, self.min, self.max, self.offsets, self.means, self.weights
 
     def only(self, kept: npt.NDArray[np.bool_]) -> "DigestColumns":
         """Return some of the digests, those of which `kept` is true, shape (genes,)."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -129,10 +128,10 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         If one that others are merged into is none that crick could make with this compression.
     """
     # numba takes half a second: only who merges waits
-    from median_spark.digests.merge_loops import Columns, merge_in_order
+    from median_spark.digests.merge_loops import merge_in_order
 
     if into_first:
-        firsts = np.zeros(len(digests), dtype=np.bool_)
+        firsts = np.zeros(len(digests.n), dtype=np.bool_)
         firsts[runs[:-1]] = True
         check_digests(digests.only(firsts), compression)
 
@@ -150,11 +149,11 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         np.empty(places),
     )
     # What comes from Arrow is read-only. All is taken so: types that differ would be compiled for, some seconds each.
-    columns = Columns(*map(_read_only, digests.arrays())), Columns(*merged.arrays())
-    merge_in_order(float(compression), room, buffer, np.bool_(into_first), runs, *columns)
+    read_only = DigestColumns(*map(_read_only, digests))
+    merge_in_order(float(compression), room, buffer, np.bool_(into_first), runs, read_only, merged)
     used = merged.offsets[-1]
     # Copies, for there was room for about twice as many.
-    return replace(merged, means=merged.means[:used].copy(), weights=merged.weights[:used].copy())
+    return merged._replace(means=merged.means[:used].copy(), weights=merged.weights[:used].copy())
 
 
 def _read_only(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -176,7 +175,7 @@ def quantiles_of(digests: Sequence[Digest] | DigestColumns, q: npt.ArrayLike) ->
     (quantiles, 1) or (quantiles, digests) and lies between 0 and 1, both excluded. Returns shape (quantiles, digests).
     """
     wanted, columns = np.asarray(q, dtype=np.float64), DigestColumns.of(digests)
-    if not len(columns):
+    if not len(columns.n):
         return np.empty((len(wanted), 0), dtype=np.float64)
     means, weights = columns.means, columns.weights
     # A row for each digest, so that what is searched for ascends: that is several times as fast.

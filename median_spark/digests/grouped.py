@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from median_spark import storage
@@ -208,13 +207,10 @@ def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple
     Raises `EngineError` if the file is missing.
     """
     filesystem, path = storage.resolve(location)
-    chosen = None if groups is None else (pc.field("group") >= groups[0]) & (pc.field("group") < groups[1])
 
     def read() -> pa.Table:
         with filesystem.open_input_file(path) as stream:
-            return pq.read_table(
-                stream, columns=list(columns) or None, filters=chosen, partitioning=None, use_threads=False
-            )
+            return storage.read_parquet(stream, columns or None) if groups is None else _rows_of_groups(stream, *groups)
 
     try:
         return storage.with_retries(location, read)
@@ -224,6 +220,17 @@ def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple
             "machines, the result must go to storage that all of them share"
         )
         raise EngineError(message) from error
+
+
+def _rows_of_groups(stream: pa.NativeFile, first: int, last: int) -> pa.Table:
+    """Read the rows of the groups ``first <= group < last`` from a file that ascends by group."""
+    file = pq.ParquetFile(stream, pre_buffer=False)
+    place = file.schema_arrow.get_field_index("group")
+    ranges = [file.metadata.row_group(number).column(place).statistics for number in range(file.num_row_groups)]
+    wanted = [number for number, seen in enumerate(ranges) if seen and seen.max >= first and seen.min < last]
+    rows = file.read_row_groups(wanted, use_threads=False)
+    begin, end = np.searchsorted(rows["group"].to_numpy(), [first, last]).tolist()
+    return rows.slice(begin, end - begin)
 
 
 def key_of(gene: str, group: int) -> str:

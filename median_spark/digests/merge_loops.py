@@ -6,10 +6,10 @@ Python's work on them.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
+from median_spark.digests.build import DigestColumns
 from median_spark.gene_values import Floats, Ints
 from median_spark.matrices.loops.jit import compiled
 
@@ -109,20 +109,9 @@ def _flush(
     return made
 
 
-class Columns(NamedTuple):
-    """The arrays of `DigestColumns`, as compiled loops take them."""
-
-    n: Ints
-    min: Floats
-    max: Floats
-    offsets: Ints
-    means: Floats
-    weights: Floats
-
-
 @compiled
 def _merge_run(
-    compression: float, into_first: np.bool_, first: int, last: int, digests: Columns, work: tuple[Floats, ...]
+    compression: float, into_first: np.bool_, first: int, last: int, digests: DigestColumns, work: tuple[Floats, ...]
 ) -> tuple[int, float, float, float]:
     """Merge the digests ``first <= digest < last`` into `work`, see `merge_in_order`.
 
@@ -166,8 +155,8 @@ def merge_in_order(
     buffer: int,
     into_first: np.bool_,
     runs: Ints,
-    digests: Columns,
-    merged: Columns,
+    digests: DigestColumns,
+    merged: DigestColumns,
 ) -> None:
     """Merge the digests of each run in their order, and fill in the merged ones.
 

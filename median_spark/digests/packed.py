@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from median_spark.digests.build import Digest, DigestColumns, digest_columns, sort_values, sorted_medians
 from median_spark.digests.crick import check_digests, medians_of, merge_runs, rank_error
 from median_spark.digests.grouped import GroupsOfSweep, GroupWork
-from median_spark.digests.moments import Moments, add_moments, packed_moments, unpack_moments
+from median_spark.digests.moments import add_moments, mean_and_sd_of, packed_moments, unpack_moments
 from median_spark.digests.stability import UInt8s, merge_sketches, number_of, sketch_values, stability_of
 from median_spark.errors import DigestError, MedianSparkError
 from median_spark.expression import GeneBlock, SweepPlan, binary_array, sweep
@@ -27,19 +27,24 @@ PACKED_SCHEMA = pa.schema(
         ("max", pa.float64()),
         ("centroids", pa.binary()),
         ("sources", pa.binary()),
+        ("n_sources", pa.int64()),
         ("median", pa.float64()),
         ("rank_error", pa.float64()),
         ("moments", pa.binary()),
+        ("mean", pa.float64()),
+        ("sd", pa.float64()),
         ("sketch", pa.binary()),
         ("stability", pa.binary()),
         ("error", pa.string()),
     ]
 )
-"""A digest of a gene; `centroids` has all means and then all weights, float64 little-endian, `sources` the numbers of
-its sources as ascending int32, `moments` what `Moments.pack` returns, and where all of its values were at hand their
-`median` and the rank error of the digest's. Where it is asked for, there is a `sketch` of the values at hand, or, of
-all values, the gene's `stability` as `Stability.pack` writes it. A row with an `error` stands for a sweep that could
-not read a part, and has nothing else. All columns may be null."""
+"""A digest of a gene; `centroids` has all means and then all weights, float64 little-endian. A digest of some of the
+gene's values has the numbers of their `sources` as ascending int32, their exact sums in `moments` as `Moments.pack`
+returns them and, where it is asked for, a `sketch` of them. The digest of all has how many sources there are in
+`n_sources`, the values' `mean` and `sd`, NaN for one value, and the gene's `stability` as `Stability.pack` writes it:
+the lists of a large corpus would fill the driver. Where the values themselves were at hand, there are their `median`
+and the rank error of the digest's. A row with an `error` stands for a sweep that could not read a part, and has nothing
+else. All columns may be null."""
 
 _MERGED_ROWS = 10_000
 """Rows that are merged at once: some 40 MB of centroids."""
@@ -67,10 +72,11 @@ def digest_sweep(
             if groups is not None:
                 digested = groups.add(block)
                 if digested is not None:
-                    yield digest_block(digested, bundle, compression, exact=exact)
+                    batch = digest_block(digested, bundle, compression, exact=exact)
+                    yield of_all_values(batch) if plan.bundles == 1 else batch
             if work is None or work.corpus:
                 batch = digest_block(block, bundle, compression, exact=exact, buckets=buckets)
-                yield with_stability(batch, number_of(buckets)) if plan.bundles == 1 else batch
+                yield of_all_values(batch, number_of(buckets)) if plan.bundles == 1 else batch
         if groups is not None:
             groups.write(number)
     except MedianSparkError as error:
@@ -91,7 +97,7 @@ def digest_block(
         sketches = sketch_values(values.values, values.offsets, np.repeat(buckets[sources], lengths))
     sort_values(values)
     digests = digest_columns(values, compression)
-    genes = len(digests)
+    genes = len(digests.n)
     return pa.RecordBatch.from_pydict(
         {
             "gene": values.genes,
@@ -101,9 +107,12 @@ def digest_block(
             "max": digests.max,
             "centroids": _pack_columns(digests),
             "sources": block.sources,
+            "n_sources": pa.nulls(genes, pa.int64()),
             "median": sorted_medians(values.values, values.offsets) if exact else pa.nulls(genes, pa.float64()),
             "rank_error": _rank_errors(values, digests) if exact else pa.nulls(genes, pa.float64()),
             "moments": packed_moments(values.values, values.offsets),
+            "mean": pa.nulls(genes, pa.float64()),
+            "sd": pa.nulls(genes, pa.float64()),
             "sketch": pa.nulls(genes, pa.binary()) if sketches is None else sketches,
             "stability": pa.nulls(genes, pa.binary()),
             "error": pa.nulls(genes, pa.string()),
@@ -116,7 +125,7 @@ def _rank_errors(values: GeneValues, digests: DigestColumns) -> Floats:
     """Return the rank errors of the digests' medians among the sorted values that the digests were made of."""
     from median_spark.digests.loops import rank_values  # numba takes half a second: only who digests waits
 
-    below, up_to = np.empty((2, len(digests)), dtype=np.int64)
+    below, up_to = np.empty((2, len(digests.n)), dtype=np.int64)
     rank_values(values.values, values.offsets, medians_of(digests), below, up_to)
     return rank_error(below, up_to, digests.n)
 
@@ -125,7 +134,7 @@ def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets
     """Merge the digests of each gene in the order in which they come; batches of `PACKED_SCHEMA` in and out.
 
     Rows ascend by gene, and have a fixed order within a gene, such as that of bundles. Rows with an `error` pass
-    through. With `buckets`, the number of them, sketches become stability.
+    through. What is yielded is of all values of its gene, see `of_all_values`.
     """
     held: list[pa.RecordBatch] = []
     for batch in batches:
@@ -139,10 +148,10 @@ def merge_batches(batches: Iterator[pa.RecordBatch], compression: float, buckets
             rows = _one_batch(held)
             last = int(_runs_of(rows)[-2])  # the last gene may go on in the next batch
             if last:
-                yield with_stability(_merged(rows.slice(0, last), compression), buckets)
+                yield of_all_values(_merged(rows.slice(0, last), compression), buckets)
             held = [rows.slice(last)]
     if any(map(len, held)):
-        yield with_stability(_merged(_one_batch(held), compression), buckets)
+        yield of_all_values(_merged(_one_batch(held), compression), buckets)
 
 
 def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -183,9 +192,12 @@ def _merged(rows: pa.RecordBatch, compression: float) -> pa.RecordBatch:
             "max": merged.max,
             "centroids": _pack_columns(merged),
             "sources": _union_of_sources(rows["sources"], runs),
+            "n_sources": pa.nulls(genes, pa.int64()),
             "median": pa.nulls(genes, pa.float64()),
             "rank_error": pa.nulls(genes, pa.float64()),
             "moments": [add_moments(map(unpack_moments, moments[begin:end])).pack() for begin, end in bounds],
+            "mean": pa.nulls(genes, pa.float64()),
+            "sd": pa.nulls(genes, pa.float64()),
             "sketch": pa.nulls(genes, pa.binary())
             if sketches is None
             else [_merged_sketch(sketches[begin:end]) for begin, end in bounds],
@@ -218,20 +230,33 @@ def _numbers_in(packed: pa.BinaryArray, dtype: np.dtype[Any]) -> tuple[npt.NDArr
     return content.copy().view(dtype), offsets // dtype.itemsize  # a copy, for compiled loops take aligned numbers only
 
 
-def with_stability(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
-    """Return a batch of `PACKED_SCHEMA` with the stability of each gene over so many buckets in place of its sketch.
+def of_all_values(batch: pa.RecordBatch, buckets: int = 0) -> pa.RecordBatch:
+    """Return a batch of `PACKED_SCHEMA` whose digests are of all values of their genes.
 
-    The same batch if there are no buckets.
+    They have the number of sources in place of their list, mean and standard deviation in place of sums and, if there
+    are buckets, stability over so many of them in place of sketches.
     """
-    sketches = batch.column("sketch")
-    if not buckets:
-        return batch
-    there = sketches.is_valid().to_numpy(zero_copy_only=False)
-    packed = np.full(len(batch), None, dtype=object)
-    packed[there] = stability_of(sketches.drop_null().to_pylist(), buckets).pack()
-    replaced = {"sketch": pa.nulls(len(batch), pa.binary()), "stability": pa.array(packed.tolist(), pa.binary())}
+    n_sources = pc.divide(pc.binary_length(batch.column("sources")), 4).cast(pa.int64())
+    none = pa.nulls(len(batch), pa.binary())
+    replaced = {"sources": none, "n_sources": n_sources, "moments": none, **_mean_and_sd(batch)}
+    if buckets:
+        sketches = batch.column("sketch")
+        there = sketches.is_valid().to_numpy(zero_copy_only=False)
+        packed = np.full(len(batch), None, dtype=object)
+        packed[there] = stability_of(sketches.drop_null().to_pylist(), buckets).pack()
+        replaced |= {"sketch": pa.nulls(len(batch), pa.binary()), "stability": pa.array(packed.tolist(), pa.binary())}
     columns = [replaced.get(name, batch.column(name)) for name in PACKED_SCHEMA.names]
     return pa.RecordBatch.from_arrays(columns, schema=PACKED_SCHEMA)
+
+
+def _mean_and_sd(batch: pa.RecordBatch) -> dict[str, pa.DoubleArray]:
+    """Return the columns ``mean`` and ``sd`` from ``moments``, null for a gene without values."""
+    n, least, most = (batch.column(name).to_numpy() for name in ("n", "min", "max"))
+    without = n == 0
+    mean, sd = np.empty(len(batch)), np.empty(len(batch))
+    moments = [unpack_moments(packed) for packed in batch.column("moments").filter(pa.array(~without)).to_pylist()]
+    mean[~without], sd[~without] = mean_and_sd_of(moments, n[~without], (least == most)[~without])
+    return {"mean": pa.array(mean, mask=without), "sd": pa.array(sd, mask=without)}
 
 
 def _pack_columns(digests: DigestColumns) -> pa.BinaryArray:
@@ -261,8 +286,8 @@ def _unpack_columns(rows: pa.RecordBatch) -> DigestColumns:
     return DigestColumns(n, low, high, ends, numbers[place], numbers[place + np.repeat(sizes, sizes)])
 
 
-def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[Moments]]:
-    """Return the digests of a table of `PACKED_SCHEMA`, and the number of sources and the moments of each."""
+def unpack_table(table: pa.Table) -> tuple[list[Digest], list[int], list[tuple[float, float]]]:
+    """Return the digests of all values in a table of `PACKED_SCHEMA`, each one's number of sources, and mean and sd."""
     digests = [digest for batch in table.to_batches() for digest in _unpack_columns(batch).digests()]
-    n_sources = [len(packed) // 4 for packed in table["sources"].to_pylist()]
-    return digests, n_sources, [unpack_moments(packed) for packed in table["moments"].to_pylist()]
+    means = list(zip(table["mean"].to_pylist(), table["sd"].to_pylist(), strict=True))
+    return digests, table["n_sources"].to_pylist(), means

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
@@ -55,8 +54,8 @@ class CellGroups:
 
     def _by_id(self, part: str, dictionary: pa.Array) -> Int32s:
         try:
-            with pa.BufferReader(storage.read_buffer(self.cells)) as stream:
-                ids = pq.read_table(stream, columns=["cell"])["cell"].combine_chunks().cast(pa.string())
+            ids = storage.read_parquet(storage.read_buffer(self.cells), ["cell"])["cell"].combine_chunks()
+            ids = ids.cast(pa.string())
         except storage.UNREADABLE as error:
             message = f"{self.cells}: this file of cells cannot be read ({error}): convert its source again"
             raise TableError(message) from error

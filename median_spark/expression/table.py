@@ -125,9 +125,8 @@ class ExpressionTable:
         """Return the genes of a stored universe, ascending, by its fingerprint."""
         location = storage.join(self.location, "genes", f"{gene_list}.parquet")
         try:
-            with pa.BufferReader(storage.read_buffer(location)) as stream:
-                genes: list[str] = pq.read_table(stream).column("gene").to_pylist()
-        except (*storage.UNREADABLE, KeyError) as error:
+            genes: list[str] = storage.read_parquet(storage.read_buffer(location), ["gene"])["gene"].to_pylist()
+        except storage.UNREADABLE as error:
             message = f"{location}: this list of genes cannot be read ({error}): convert its sources again"
             raise TableError(message) from error
         return sorted(genes)

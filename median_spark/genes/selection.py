@@ -63,11 +63,7 @@ def select_genes(
     if table is not None:
         matched = _matched(source, ids, table, may_respell=gene_map is None)
         ids, table, versions_ignored, kinds = matched.ids, matched.table, matched.versions_ignored, matched.respelled
-    known, table_chosen = mapped, mapped
-    if table is not None:
-        table_types = [table.gene_types.get(gene) for gene in ids.tolist()]
-        known = mapped & np.array([gene_type is not None for gene_type in table_types], dtype=np.bool_)
-        table_chosen = mapped & np.array([gene_type in gene_types for gene_type in table_types], dtype=np.bool_)
+    known, table_chosen = (mapped, mapped) if table is None else _in_table(ids, mapped, table, gene_types)
     own_chosen = mapped if own_types is None else mapped & np.isin(own_types, gene_types)
     rows = np.flatnonzero(own_chosen & table_chosen)
     genes, gene_of_row = np.unique(ids[rows], return_inverse=True)
@@ -96,6 +92,16 @@ def select_genes(
         message = f"{source}: {why}"
         raise InputError(message, kind=kind)
     return GeneSelection(genes, rows.astype(np.int64), gene_of_row.astype(np.int64), row_counts)
+
+
+def _in_table(
+    ids: npt.NDArray[np.str_], mapped: npt.NDArray[np.bool_], table: GeneTable, gene_types: tuple[str, ...]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which of the mapped rows have an id that the table knows, and one that it knows as of a chosen type."""
+    types = [table.gene_types.get(gene) for gene in ids.tolist()]
+    known = np.array([gene_type is not None for gene_type in types], dtype=np.bool_)
+    chosen = np.array([gene_type in gene_types for gene_type in types], dtype=np.bool_)
+    return mapped & known, mapped & chosen
 
 
 def _matched(source: str, ids: npt.NDArray[np.str_], table: GeneTable, *, may_respell: bool) -> Matched:

@@ -145,7 +145,7 @@ def _parquet(content: pa.Buffer) -> pa.Table:
     file = pq.ParquetFile(pa.BufferReader(content))
     known = {*ID_COLUMNS, SOURCE_COLUMN}
     names = [name for name in file.schema_arrow.names if name.strip().lower() in known]
-    return file.read(columns=names) if names else file.schema_arrow.empty_table()
+    return file.read(columns=names, use_threads=False) if names else file.schema_arrow.empty_table()
 
 
 def _text(content: pa.Buffer) -> pa.Table:

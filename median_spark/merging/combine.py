@@ -10,7 +10,7 @@ from median_spark.digests import DEFAULT_COMPRESSION, check_compression
 from median_spark.errors import InputError, UsageError, counted, listed
 from median_spark.geneformer import GeneformerOptions, geneformer_dictionaries
 from median_spark.genes import DEFAULT_GENE_TYPES, GeneTable, has_version
-from median_spark.merging.find import DigestFile, Kind, find_digests
+from median_spark.merging.find import DigestFile, FoundFiles, Kind, find_digests
 from median_spark.merging.pool import DigestPool
 from median_spark.merging.read import FileDigests, FileHead, read_digests, read_head
 from median_spark.merging.record import MergedInput, merged_figures, merged_provenance
@@ -134,11 +134,7 @@ def merge(
     check_result_target(target, overwrite=overwrite)
     options = MergeOptions(gene_table, gene_types, compression, geneformer or GeneformerOptions())
     genes = _Genes(options)
-    files, warnings = find_digests([inputs] if isinstance(inputs, str) else inputs)
-    for file in files:
-        if file.file.path.startswith(target + "/"):
-            message = f"{target}: {file.file.path} in it is an input: choose another folder for the merged result"
-            raise UsageError(message)
+    files, warnings = _find(inputs, target)
     register = SourceRegister()
     with progress.working(f"looking at {counted(len(files), 'file')} of digests"):
         heads = [read_head(file) for file in files]
@@ -178,6 +174,16 @@ def merge(
             stages=watch.stages,
             report=partial(report_page, gene_table=gene_table),
         )
+
+
+def _find(inputs: str | Sequence[str], target: str) -> FoundFiles:
+    """Return the files of digests, none of them in the result to be written, and warnings about others."""
+    found = find_digests([inputs] if isinstance(inputs, str) else inputs)
+    for file in found.files:
+        if file.file.path.startswith(target + "/"):
+            message = f"{target}: {file.file.path} in it is an input: choose another folder for the merged result"
+            raise UsageError(message)
+    return found
 
 
 def _merge_file(

@@ -46,7 +46,7 @@ class DigestPool:
         for begin in range(0, len(changed), _GENES_AT_ONCE):
             genes = changed[begin : begin + _GENES_AT_ONCE]
             pairs = DigestColumns.of([each for gene in genes for each in (self.digests[gene], digests[gene])])
-            merged = merge_runs(pairs, np.arange(0, len(pairs) + 1, 2), self.compression, into_first=True)
+            merged = merge_runs(pairs, np.arange(0, len(pairs.n) + 1, 2), self.compression, into_first=True)
             self.digests.update(zip(genes, merged.digests(), strict=True))
         for gene in digests:
             self.n_sources[gene] = self.n_sources.get(gene, 0) + n_sources[gene]

@@ -10,7 +10,6 @@ from functools import partial
 from itertools import pairwise
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.digests import Digest, check_digests
@@ -65,9 +64,7 @@ def read_head(file: DigestFile) -> FileHead:
     if file.kind is not Kind.RESULT:
         return FileHead(first_compression(_content(path, _BEGINNING, file.file.size), path), None)
     with _naming_faults(path):
-        filesystem, inner = storage.resolve(path)
-        read = partial(pq.read_table, inner, columns=["compression"], filesystem=filesystem, partitioning=None)
-        table = storage.with_retries(path, read)
+        table = storage.with_retries(path, partial(_compressions, path))
     provenance = _provenance(path, table.schema.metadata or {})
     compressions = sorted(set(table["compression"].to_pylist()))
     if len(compressions) > 1:
@@ -118,6 +115,12 @@ def _content(path: str, size: int | None = None, whole: int = 0) -> bytes:
         raise InputError(message) from error
 
 
+def _compressions(path: str) -> pa.Table:
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as stream:
+        return storage.read_parquet(stream, ["compression"])
+
+
 def _provenance(path: str, metadata: dict[bytes, bytes]) -> Provenance:
     try:
         document = json.loads(metadata[b"median_spark"])
@@ -136,7 +139,7 @@ def _provenance(path: str, metadata: dict[bytes, bytes]) -> Provenance:
 
 def _read_result(path: str, content: bytes, head: FileHead, sha256: str) -> FileDigests:
     with _naming_faults(path):
-        table = pq.read_table(pa.BufferReader(content)).combine_chunks().select(DIGESTS_SCHEMA.names)
+        table = storage.read_parquet(content, DIGESTS_SCHEMA.names).combine_chunks()
         if not table.schema.equals(DIGESTS_SCHEMA):
             message = f"its columns are not those of digests.parquet: {table.schema.to_string()}"
             raise ValueError(message)
@@ -175,8 +178,7 @@ def _beside(path: str, digests: dict[str, Digest]) -> tuple[list[str], dict[str,
     if storage.stat(location) is None:
         return list(digests), None
     with _naming_faults(location):
-        content = pa.BufferReader(_content(location))
-        table = pq.read_table(content, columns=["gene", "n_cells", "n_sources"])
+        table = storage.read_parquet(_content(location), ["gene", "n_cells", "n_sources"])
         genes: list[str] = table["gene"].to_pylist()
         cells = dict(zip(genes, table["n_cells"].to_pylist(), strict=True))
         if {gene: n for gene, n in cells.items() if n} != {gene: digest.n for gene, digest in digests.items()}:

@@ -101,30 +101,20 @@ def write_result(
     staging = Path(storage.new_folder_for(location))
     beside = ThreadPoolExecutor(1)
     try:
-        stored = encode_sources(provenance.sources)
-        recorded = provenance.as_json(stored)
-        carried = {"median_spark": json.dumps(_versioned(recorded))}
-        _write_table(table, staging / layout.MEDIANS, carried)
-        carried |= {layout.SOURCES_KEY: base64.b64encode(stored.content).decode()}
+        recorded, sources = _write_records(staging, provenance, summary)
         # The largest file is compressed beside the rest, which is Python's work for one core.
-        written = beside.submit(
-            pq.write_table, digests.replace_schema_metadata(carried), staging / layout.DIGESTS, compression="zstd"
-        )
-        for name, content in published_pickles(merged, table).items():
-            (staging / name).write_bytes(content)
+        carried = digests.replace_schema_metadata(recorded | sources)
+        written = beside.submit(pq.write_table, carried, staging / layout.DIGESTS, compression="zstd")
+        _write_table(table, staging / layout.MEDIANS, recorded)
+        _write_files(staging, published_pickles(merged, table))
+        _write_files(staging / layout.GENEFORMER, dictionaries.files())
         if comparison is not None:
             _write_table(comparison.table, staging / layout.GROUPS)
             shutil.move(comparison.by_group, staging / layout.BY_GROUP)
         if stability is not None:
             pq.write_table(stability, staging / layout.STABILITY, compression="zstd")
-        (staging / layout.GENEFORMER).mkdir()
-        for name, content in dictionaries.files().items():
-            (staging / layout.GENEFORMER / name).write_bytes(content)
         plot = detection_histogram(table["n_cells"].to_numpy(), corpus.gene_types)
         (staging / layout.HISTOGRAM).write_bytes(plot)
-        (staging / layout.SOURCES).write_bytes(stored.content)
-        _write_json(staging / layout.PROVENANCE, recorded)
-        _write_json(staging / layout.SUMMARY, summary.as_json())
         if report is not None:
             groups = comparison.table if comparison else None
             by_group = str(staging / layout.BY_GROUP) if comparison else None
@@ -142,6 +132,26 @@ def write_result(
         beside.shutdown()
         shutil.rmtree(staging, ignore_errors=True)
     return summary
+
+
+def _write_records(
+    folder: Path, provenance: Provenance, summary: ResultSummary
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Write what is recorded of a result; return the metadata of Parquet files that repeat it, and its sources."""
+    stored = encode_sources(provenance.sources)
+    recorded = provenance.as_json(stored)
+    (folder / layout.SOURCES).write_bytes(stored.content)
+    _write_json(folder / layout.PROVENANCE, recorded)
+    _write_json(folder / layout.SUMMARY, summary.as_json())
+    sources = base64.b64encode(stored.content).decode()
+    return {"median_spark": json.dumps(_versioned(recorded))}, {layout.SOURCES_KEY: sources}
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by name."""
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
 
 
 def _write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from median_spark.digests import Digest, Moments, mean_and_sd_of, medians_of, quantiles_of
+from median_spark.digests import Digest, DigestColumns, medians_of, quantiles_of
 from median_spark.gene_values import Floats
 from median_spark.results.layout import DIGESTS_SCHEMA, MEDIANS_SCHEMA
 
@@ -22,7 +22,7 @@ class GeneDigests:
     digests: dict[str, Digest]  # of the detected genes
     n_sources: dict[str, int]  # sources in which each detected gene has a value
     compression: float
-    moments: Mapping[str, Moments] | None = None  # of the detected genes; None where others made the digests
+    means: Mapping[str, tuple[float, float]] | None = None  # with sd, NaN for one value; None where others made these
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ def median_table(
     as are the other quantiles.
     """
     genes = [gene for gene in merged.universe if gene in merged.digests]
-    digests = [merged.digests[gene] for gene in genes]
+    digests = DigestColumns.of([merged.digests[gene] for gene in genes])
     estimates = medians_of(digests)
     quantiles = quantiles_of(digests, [[q] for q in _QUANTILES.values()])
-    least, most = np.array([digest.min for digest in digests]), np.array([digest.max for digest in digests])
-    n_cells = np.array([digest.n for digest in digests], dtype=np.int64)
-    mean, sd = means_of(merged, genes) if merged.moments is not None else (None, None)
+    n_cells, least, most = digests.n, digests.min, digests.max
+    mean, sd = means_of(merged, genes) if merged.means is not None else (None, None)
     detected: dict[str, Any] = {
         "gene": genes,
         "mean": mean,
@@ -78,14 +77,12 @@ def median_table(
 
 
 def means_of(merged: GeneDigests, genes: Sequence[str]) -> tuple[Floats, Floats]:
-    """Return the mean and the standard deviation of detected genes whose moments are known, shape (genes,) each."""
-    if merged.moments is None:
-        message = "these digests have no moments"
+    """Return the mean and the standard deviation of detected genes whose values made the digests, shape (genes,)."""
+    if merged.means is None:
+        message = "these digests have no means"
         raise ValueError(message)
-    digests = [merged.digests[gene] for gene in genes]
-    n = np.array([digest.n for digest in digests], dtype=np.int64)
-    constant = np.array([digest.min == digest.max for digest in digests], dtype=np.bool_)
-    return mean_and_sd_of([merged.moments[gene] for gene in genes], n, constant)
+    mean, sd = np.array([merged.means[gene] for gene in genes], dtype=np.float64).reshape(-1, 2).T
+    return mean, sd
 
 
 def digest_table(merged: GeneDigests) -> pa.Table:

@@ -62,7 +62,7 @@ def read_result(folder: str) -> Result:
     stability = storage.join(folder, layout.STABILITY)
     medians = read_columns(storage.join(folder, layout.MEDIANS), _MEDIAN_COLUMNS)
     digests = read_columns(storage.join(folder, layout.DIGESTS), _DIGEST_COLUMNS)
-    if not medians.filter(pc.field("n_cells") > 0)["gene"].equals(digests["gene"]):
+    if not medians.filter(pc.greater(medians["n_cells"], 0))["gene"].equals(digests["gene"]):
         message = f"{folder}: medians.parquet and digests.parquet are of different genes, and so of different results"
         raise TableError(message)
     return Result(
@@ -126,12 +126,11 @@ def read_columns(
     Raises TableError if it cannot be read, or lacks one of them that it `may_lack` not, or one that is required.
     """
     try:
-        # Not as Python's bytes: pyarrow's own threads may still hold them when the interpreter ends, and abort it.
         file = pq.ParquetFile(pa.BufferReader(storage.read_buffer(location)))
         held = file.schema_arrow.names
         missing = sorted({*(columns or ()), *required} - {*held, *may_lack})
         wanted = held if columns is None else [name for name in columns if name in held]
-        table = None if missing else file.read(columns=wanted).combine_chunks()
+        table = None if missing else file.read(columns=wanted, use_threads=False).combine_chunks()
     except storage.UNREADABLE as error:
         message = f"{location}: this file of a result cannot be read ({error})"
         raise TableError(message) from error
@@ -151,7 +150,7 @@ def read_medians_of_groups(
     """
     try:
         with storage.open_random(location) as stream:
-            file = pq.ParquetFile(stream, read_dictionary=[*by, "gene"])
+            file = pq.ParquetFile(stream, read_dictionary=[*by, "gene"], pre_buffer=False)
             wanted = [*by, *columns]
             missing = [name for name in wanted if name not in file.schema_arrow.names]
             if missing:
@@ -159,10 +158,10 @@ def read_medians_of_groups(
                 raise TableError(message)
             found = [file.schema_arrow.empty_table().select(wanted)]
             for number in range(file.num_row_groups):
-                runs = group_runs(file.read_row_group(number, columns=list(by)), by)
+                runs = group_runs(file.read_row_group(number, columns=list(by), use_threads=False), by)
                 runs = [run for run in runs if run[0] in groups]
                 if runs:
-                    rows = file.read_row_group(number, columns=wanted)
+                    rows = file.read_row_group(number, columns=wanted, use_threads=False)
                     chosen = pa.concat_tables([rows.slice(begin, end - begin) for _, begin, end in runs])
                     found.append(chosen.combine_chunks())  # a copy, so that the row group is freed
             return pa.concat_tables(found).unify_dictionaries().combine_chunks()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from median_spark.errors import TableError
 from median_spark.expression import SourceRecord
 from median_spark.results.layout import SOURCES, SOURCES_SCHEMA
-from median_spark.storage import FileStat
+from median_spark.storage import FileStat, read_parquet
 
 _FROM_INPUT = ("path", "size", "mtime_ns")
 _APART = (*_FROM_INPUT, "setting", "row_census")
@@ -135,7 +135,7 @@ def decode_sources(content: pa.Buffer, document: Mapping[str, Any], beginning: s
         if hashlib.sha256(content).hexdigest() != document["sources_file"]["sha256"]:
             message = f"{beginning} is damaged or of another result: its hash is not that in the provenance"
             raise TableError(message)
-        rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+        rows = read_parquet(content).to_pylist()
         settings = [
             {name: each[name] for name in ("parameters", "software", "layout")} for each in document["settings"]
         ]

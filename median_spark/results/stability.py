@@ -38,7 +38,7 @@ def stability_table(medians: pa.Table, packed: Mapping[str, bytes], buckets: int
 
     Its metadata has the number of buckets that the sources were dealt into.
     """
-    detected = medians.filter(pc.field("n_cells") > 0).select(["gene", "n_cells", "median"])
+    detected = medians.filter(pc.greater(medians["n_cells"], 0)).select(["gene", "n_cells", "median"])
     found = Stability.unpack([packed[gene] for gene in detected["gene"].to_pylist()])
     ratios, distances = found.ratios.T, found.distances.T
     exact = detected["median"].to_numpy()

@@ -28,6 +28,7 @@ from median_spark.storage.locations import is_text as is_text
 from median_spark.storage.locations import join as join
 from median_spark.storage.locations import shown as shown
 from median_spark.storage.locations import without_secrets as without_secrets
+from median_spark.storage.parquets import read_parquet as read_parquet
 from median_spark.storage.paths import FileStat as FileStat
 from median_spark.storage.paths import files_below as files_below
 from median_spark.storage.paths import folder_stat as folder_stat

@@ -159,11 +159,7 @@ def read_range(location: str, start: int, stop: int) -> bytes:
 
 
 def read_buffer(location: str) -> pa.Buffer:
-    """Return the whole content of a file in memory that is Arrow's own.
-
-    Arrow's threads may release memory only when the process ends; if that is an object of Python's, they need an
-    interpreter that is gone, and end the process by a signal.
-    """
+    """Return the whole content of a file as a buffer, which readers of Arrow's take without a copy."""
     filesystem, path = resolve(location)
 
     def read() -> pa.Buffer:

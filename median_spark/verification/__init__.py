@@ -4,8 +4,6 @@ Shares no code with reading, digesting or refining, and must not: they would che
 """
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import UsageError
@@ -85,7 +83,7 @@ def verify(
     done = Verification()
     rng = np.random.default_rng(seed)
     provenance = document(result, "provenance.json")
-    medians = pq.read_table(pa.BufferReader(read(result, "medians.parquet")))
+    medians = storage.read_parquet(read(result, "medians.parquet"))
     records = stored_records(expression)
     folders = SourceFolders(expression)
     sources = [

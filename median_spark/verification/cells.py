@@ -94,7 +94,7 @@ def _read(location: str) -> pd.DataFrame:
     try:
         content = storage.read_bytes(location)
         if content[:4] == b"PAR1":
-            frame = pd.read_parquet(io.BytesIO(content)).reset_index()
+            frame = storage.read_parquet(content).to_pandas().reset_index()
         else:
             content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
             header = content.decode("utf-8-sig").splitlines()[0]

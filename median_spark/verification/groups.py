@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from median_spark import storage
 from median_spark.errors import TableError, counted
 from median_spark.verification.documents import read
 from median_spark.verification.outcome import Verification
@@ -96,10 +96,8 @@ class CellsOfResult:
 
 
 def _cells(location: str, columns: list[str]) -> pa.Table:
-    from median_spark import storage
-
     try:
-        return pq.read_table(pa.BufferReader(storage.read_buffer(location)), columns=columns)
+        return storage.read_parquet(storage.read_buffer(location), columns)
     except storage.UNREADABLE as error:
         message = f"{location}: this file of cells cannot be read ({error})"
         raise TableError(message) from error
@@ -125,7 +123,7 @@ def check_groups(
 ) -> None:
     """Recompute the figures of all groups, and everything of some genes in each."""
     by = cells.by
-    groups = pq.read_table(pa.BufferReader(read(result, "groups.parquet"))).to_pylist()
+    groups = storage.read_parquet(read(result, "groups.parquet")).to_pylist()
     found = {tuple(row[name] for name in by): (row["sources"], row["cells"], row["values"]) for row in groups}
     expected = cells.figures(sources)
     done.check("groups.parquet", "the list of groups", sorted(found, key=str), sorted(expected, key=str))
@@ -135,7 +133,7 @@ def check_groups(
     for source in sources:
         for (key, gene), part in cells.rows(source, genes).groupby(["group", "gene"], observed=True)["value"]:
             values[key, str(gene)].append(part.to_numpy())
-    table = pq.read_table(pa.BufferReader(read(result, "by_group.parquet")))
+    table = storage.read_parquet(read(result, "by_group.parquet"))
     rows = table.filter(pc.is_in(table["gene"], pa.array(genes, pa.string()))).to_pylist()
     by_row = {(tuple(row[name] for name in by), row["gene"]): row for row in rows}
     done.check("by_group.parquet", "the list of groups and genes", sorted(by_row, key=str), sorted(values, key=str))

@@ -88,8 +88,8 @@ def _read(location: str, columns: list[str]) -> tuple[pa.Table, int]:
     filesystem, path = storage.resolve(location)
     try:
         with storage.with_retries(location, lambda: filesystem.open_input_file(path)) as stream:
-            file = pq.ParquetFile(stream)
-            return storage.with_retries(location, lambda: file.read(columns)), file.metadata.num_rows
+            file = pq.ParquetFile(stream, pre_buffer=False)
+            return storage.with_retries(location, lambda: file.read(columns, use_threads=False)), file.metadata.num_rows
     except storage.UNREADABLE as error:
         message = f"{location}: this file of cells cannot be read ({error})"
         raise TableError(message) from error

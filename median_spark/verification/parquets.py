@@ -22,7 +22,7 @@ class Parquet:
 
     def __init__(self, location: str, layer: str, names: dict[str, str | None]) -> None:
         filesystem, path = storage.resolve(location)
-        self._file = pq.ParquetFile(filesystem.open_input_file(path))
+        self._file = pq.ParquetFile(filesystem.open_input_file(path), pre_buffer=False)
         self._names = self._file.schema_arrow.names
         lists = {
             name for name in self._names if str(self._file.schema_arrow.field(name).type).split("<")[0].endswith("list")
@@ -112,7 +112,7 @@ class Parquet:
     def _column(self, name: str) -> pd.Series:
         if not self._by_cell:
             return self._first[name]
-        return self._file.read([name]).to_pandas()[name]
+        return self._file.read([name], use_threads=False).to_pandas()[name]
 
     def _cells_of_rows(self) -> pd.DataFrame:
         """Return the first row of each cell of a table of an entry per row."""
@@ -122,7 +122,9 @@ class Parquet:
         rows = []
         for group in range(self._file.num_row_groups):
             beat()
-            rows.append(self._file.read_row_group(group, others).to_pandas().drop_duplicates(self._cell))
+            rows.append(
+                self._file.read_row_group(group, others, use_threads=False).to_pandas().drop_duplicates(self._cell)
+            )
         return pd.concat(rows, ignore_index=True).drop_duplicates(self._cell, ignore_index=True)
 
     def _entries(self) -> Iterator[tuple[npt.NDArray[Any], ...]]:
@@ -132,7 +134,7 @@ class Parquet:
         for group in range(self._file.num_row_groups):
             beat()
             columns = [self._gene, self._count] if self._by_cell else [self._gene, self._count, self._cell]
-            frame = self._file.read_row_group(group, columns).to_pandas()
+            frame = self._file.read_row_group(group, columns, use_threads=False).to_pandas()
             if self._by_cell:
                 lengths = frame[self._gene].map(len).to_numpy()
                 cells = np.repeat(row + np.arange(len(frame)), lengths)
@@ -172,5 +174,5 @@ def _gene_table(location: str) -> pd.DataFrame | None:
         path = f"{place}/gene_metadata.parquet"
         if storage.stat(path) is not None:
             filesystem, name = storage.resolve(path)
-            return pq.ParquetFile(filesystem.open_input_file(name)).read().to_pandas().sort_values("token_id")
+            return storage.read_parquet(filesystem.open_input_file(name)).to_pandas().sort_values("token_id")
     return None

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import TableError
 from median_spark.verification.documents import TABLE_VERSIONS, check_version, document, read
+
+_READ_AT_ONCE = 4
 
 _LONGEST_FOLDER = 200
 """Bytes of the name of a folder that is url-encoded for certain."""
@@ -29,9 +32,7 @@ def recorded_sources(result: str, provenance: dict[str, Any]) -> list[dict[str, 
         if hashlib.sha256(content).hexdigest() != told["sha256"]:
             message = f"{location}: its content is not what provenance.json says: the result is damaged"
             raise TableError(message)
-        rows: list[dict[str, Any]] = pq.read_table(
-            pa.BufferReader(content), columns=["source", "conversion"]
-        ).to_pylist()
+        rows: list[dict[str, Any]] = storage.read_parquet(content, ["source", "conversion"]).to_pylist()
     except (KeyError, TypeError, pa.ArrowException) as error:
         message = f"{location}: this file is damaged ({type(error).__name__}: {error})"
         raise TableError(message) from error
@@ -126,14 +127,11 @@ class StoredSource:
         """Return the rows of some genes, in the order they are stored."""
         if not self.parts:
             return pa.table({"gene": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
-        filesystem = storage.resolve(self.parts[0])[0]
-        paths = [storage.resolve(part)[1] for part in self.parts]
-        chosen = ds.field("gene").isin(genes)
+        chosen = pa.array(genes, pa.string())
         try:
-            parts = storage.with_retries(
-                self.parts[0], lambda: ds.dataset(paths, format="parquet", filesystem=filesystem)
-            )
-            return storage.with_retries(self.parts[0], lambda: parts.to_table(columns=columns, filter=chosen))
+            with ThreadPoolExecutor(_READ_AT_ONCE) as readers:
+                parts = readers.map(lambda part: _rows_of(part, chosen, columns), self.parts)
+                return pa.concat_tables(parts)
         except storage.UNREADABLE as error:
             message = f"source '{self.name}': its parts cannot be read ({error})"
             raise TableError(message) from error
@@ -149,3 +147,20 @@ class StoredSource:
                 message = f"{part}: this part cannot be read ({error})"
                 raise TableError(message) from error
         return total
+
+
+def _rows_of(part: str, genes: pa.Array, columns: list[str]) -> pa.Table:
+    """Return some columns of the rows of some genes in a Parquet part, in the order they are stored."""
+    filesystem, path = storage.resolve(part)
+
+    def read() -> pa.Table:
+        with filesystem.open_input_file(path) as stream:
+            file = pq.ParquetFile(stream, pre_buffer=False)
+            found = [file.schema_arrow.empty_table().select(columns)]
+            for number in range(file.num_row_groups):
+                rows = file.read_row_group(number, {*columns, "gene"}, use_threads=False)
+                found.append(rows.select(columns).filter(pc.is_in(rows["gene"], genes)))
+            return pa.concat_tables(found)
+
+    table: pa.Table = storage.with_retries(part, read)
+    return table

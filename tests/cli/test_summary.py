@@ -42,6 +42,13 @@ class TestLines:
     def test_a_group_with_room_for_one_line_is_counted(self):
         assert warnings(7, "groups.csv").first(1) == [Line("warning", "7, see groups.csv", Mark.WARNING)]
 
+    @pytest.mark.parametrize("room", [1, 2])
+    def test_a_line_that_counts_the_others_names_their_place_where_none_fits(self, room):
+        lines = [Line("failed", "2 sources", Mark.FAILED), *(Line("", name, Mark.FAILED) for name in ("a", "b"))]
+        headed = Problems(lines, "summary.json", headed=True)
+        assert headed.first(room) == [Line("failed", "2 sources, see summary.json", Mark.FAILED)]
+        assert headed.first(3) == lines
+
     def test_lines_left_out_are_counted_under_their_own_label(self):
         lines = [
             Line("warning", "2 apart", Mark.WARNING),

@@ -72,7 +72,7 @@ def test_the_longest_summary_of_a_run_fits_and_loses_no_kind_of_problem(result):
     lines = aligned(said.lines())
     assert len(lines) == MOST_LINES
     assert [line.split()[0] for line in lines[-4:]] == ["warning", "warning", "failed", "report"]
-    assert lines[-2] == f"failed        10, see {result}/summary.json"
+    assert lines[-2] == f"failed        9 sources, see {result}/summary.json"
     assert lines[-1] == f"report        {result}/report.html"
     assert len(said.warnings()) == 2 + 6
     assert said.notes()[-1] == "the 2 sources least far apart were not left out"

@@ -33,7 +33,7 @@ from median_spark.digests import (
     sort_values,
 )
 from median_spark.digests.build import cluster_ends, sorted_medians
-from median_spark.digests.moments import Moments, unpack_moments
+from median_spark.digests.moments import Moments, mean_and_sd_of
 from median_spark.errors import DigestError
 from median_spark.expression import plan_sweeps, write_part
 from median_spark.gene_values import GeneValues
@@ -351,7 +351,7 @@ class TestMergesAsCrick:
 
     def test_is_compiled_once_whatever_the_columns_are(self):
         digests = DigestColumns.of([digest_of([float(number)]) for number in range(3)])
-        stored = DigestColumns(*(pa.array(column).to_numpy() for column in digests.arrays()))  # read-only
+        stored = DigestColumns(*(pa.array(column).to_numpy() for column in digests))  # read-only
         before = set(merge_loops.merge_in_order.signatures)
         for columns in (digests, stored):
             for compression in (200, 200.0, np.float64(200)):
@@ -650,7 +650,9 @@ class TestMergeBatches:
         assert [row["gene"] for row in merged] == ["A", "B", "C"]
         for row in merged:
             assert_equal(digest_in(row), merge_digests(parts[row["gene"]], 100))
-            assert unpack_moments(row["moments"]) == Moments(3 * row["n"], 5 * row["n"])
+            moments, constant = [Moments(3 * row["n"], 5 * row["n"])], np.array([row["min"] == row["max"]])
+            mean, sd = mean_and_sd_of(moments, np.array([row["n"]]), constant)
+            assert (row["mean"], row["sd"], row["moments"]) == (mean[0], sd[0], None)
 
     def test_takes_batches_with_64_bit_offsets(self):
         """As sessions make them that set spark.sql.execution.arrow.useLargeVarTypes."""
@@ -666,7 +668,7 @@ class TestMergeBatches:
     def test_counts_each_source_once(self):
         one = digest_of([1.0])
         rows = [packed_row("A", 0, one, [0, 2]), packed_row("A", 1, one, [2, 700]), packed_row("B", 0, one, [5])]
-        assert [len(row["sources"]) // 4 for row in merged_rows(rows)] == [3, 1]
+        assert [row["n_sources"] for row in merged_rows(rows)] == [3, 1]
 
     def test_a_merged_digest_claims_no_exact_median(self):
         rows = [
@@ -749,8 +751,14 @@ class TestDigestSweep:
             "C": (4, 5.0, 9.0),
         }
 
-    def test_names_the_sources_of_each_gene(self, plan):
-        assert [np.frombuffer(row["sources"], "<i4").tolist() for row in digested(plan)] == [[0], [0, 1], [0, 1]]
+    def test_counts_the_sources_of_each_gene_whose_list_would_fill_the_driver(self, plan):
+        assert [(row["n_sources"], row["sources"]) for row in digested(plan)] == [(1, None), (2, None), (2, None)]
+
+    def test_names_the_sources_of_each_gene_that_has_more_in_other_bundles(self, split):
+        found = [row for number in range(split.sweeps) for row in digested(split, number)]
+        assert {row["n_sources"] for row in found} == {None}
+        numbers = [(row["gene"], np.frombuffer(row["sources"], "<i4").tolist()) for row in found]
+        assert numbers == [("A", [0]), ("B", [0]), ("C", [0]), ("B", [1]), ("C", [1])]
 
     def test_takes_exact_medians_where_it_sees_all_values(self, plan):
         rows = digested(plan)
@@ -786,7 +794,7 @@ class TestDigestSweep:
         )
         merged = {row["gene"]: row for row in merged_rows(rows)}
         assert digest_in(merged["C"]).means.tolist() == [5.0, 6.0, 7.0, 9.0]
-        assert {gene: len(row["sources"]) // 4 for gene, row in merged.items()} == {"A": 1, "B": 2, "C": 2}
+        assert {gene: row["n_sources"] for gene, row in merged.items()} == {"A": 1, "B": 2, "C": 2}
 
     def test_part_that_is_gone_yields_one_row_with_the_error(self, plan):
         missing = replace(plan, parts=(plan.parts[0], "/nowhere/part.parquet"))

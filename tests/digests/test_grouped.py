@@ -22,7 +22,6 @@ from median_spark.digests import (
     unpack_table,
     write_group_medians,
 )
-from median_spark.digests.moments import mean_and_sd_of
 from median_spark.errors import EngineError
 from median_spark.expression import CellGroups
 
@@ -85,10 +84,8 @@ def swept(plan, works):
         if plan.bundles > 1:
             ordered = table.sort_by([("gene", "ascending"), ("bundle", "ascending")])
             table = pa.Table.from_batches(merge_batches(iter(ordered.to_batches()), 200.0), PACKED_SCHEMA)
-        digests, _, moments = unpack_table(table)
-        n = np.array([digest.n for digest in digests], dtype=np.int64)
-        means, deviations = mean_and_sd_of(moments, n, np.array([d.min == d.max for d in digests], dtype=np.bool_))
-        for key, digest, mean, sd in zip(table["gene"].to_pylist(), digests, means, deviations, strict=True):
+        digests, _, means = unpack_table(table)
+        for key, digest, (mean, sd) in zip(table["gene"].to_pylist(), digests, means, strict=True):
             gene, group = gene_and_group(key)
             row = (digest.n, float(np.median(digest.means)), mean, sd)
             if group is None:

@@ -160,8 +160,8 @@ class TestMedianTable:
         table = median_table(digests_of(VALUES), None, 3_000)
         assert table["share_detected"].to_pylist() == [len(values) / 3_000 for values in VALUES.values()]
 
-    def test_of_digests_that_others_made_moments_are_null(self):
-        table = median_table(replace(digests_of(VALUES), moments=None), None)
+    def test_of_digests_that_others_made_means_are_null(self):
+        table = median_table(replace(digests_of(VALUES), means=None), None)
         assert table["mean"].null_count == table["sd"].null_count == len(VALUES)
 
     def test_without_any_detected_gene(self):

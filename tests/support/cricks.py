@@ -5,7 +5,6 @@ import pyarrow as pa
 from crick import TDigest
 
 from median_spark.digests import PACKED_SCHEMA, Digest, DigestColumns, check_digests, merge_runs, unpack_table
-from median_spark.digests.moments import Moments
 
 CENTROID = np.dtype([("mean", "<f8"), ("weight", "<f8")])
 
@@ -46,5 +45,5 @@ def pack(digest):
 
 def unpack(n, low, high, packed):
     """Return a digest from such bytes, and from its n, min and max."""
-    row = {"n": n, "min": low, "max": high, "centroids": packed, "sources": b"", "moments": Moments(0, 0).pack()}
+    row = {"n": n, "min": low, "max": high, "centroids": packed, "sources": b""}
     return unpack_table(pa.Table.from_pylist([row], schema=PACKED_SCHEMA))[0][0]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.digests import digest_values, sort_values
-from median_spark.digests.moments import packed_moments, unpack_moments
+from median_spark.digests.moments import mean_and_sd
 from median_spark.expression import SourceRecord, UnitRecord, committed_name, write_cells, write_part
 from median_spark.gene_values import GeneValues
 from median_spark.genes import RowCounts
@@ -160,8 +160,8 @@ def digests_of(values, n_sources=1):
     runs = GeneValues(np.array(list(detected), dtype=np.str_), offsets, np.concatenate([[], *detected.values()]))
     sort_values(runs)
     digests = dict(zip(detected, digest_values(runs, COMPRESSION), strict=True))
-    moments = dict(zip(detected, map(unpack_moments, packed_moments(runs.values, offsets)), strict=True))
-    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION, moments)
+    means = dict(zip(detected, zip(*mean_and_sd(runs.values, offsets), strict=True), strict=True))
+    return GeneDigests(tuple(sorted(values)), digests, dict.fromkeys(detected, n_sources), COMPRESSION, means)
 
 
 @contextmanager

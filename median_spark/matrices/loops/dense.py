@@ -53,6 +53,33 @@ def inflate_all(
     return -1
 
 
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _not_zero(_: Any, address: Any, like: Any, lanes: Any) -> tuple[Any, Any]:
+    """Return which of so many integers of the type of `like` at an address are not 0, the first one in the lowest bit.
+
+    The number of `lanes` is a constant, at most 64.
+    """
+    vector = ir.VectorType(ir.IntType(like.bitwidth), lanes.literal_value)
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        integers = builder.load(builder.inttoptr(arguments[0], vector.as_pointer()), align=1)
+        differ = builder.icmp_unsigned("!=", integers, ir.Constant(vector, None))
+        bits = builder.bitcast(differ, ir.IntType(lanes.literal_value))
+        return builder.zext(bits, ir.IntType(64)) if lanes.literal_value < 64 else bits
+
+    return types.uint64(address, like, lanes), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lowest(_: Any, bits: Any) -> tuple[Any, Any]:
+    """Return the place of the lowest bit that is set, of at least one."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
 @compiled
 def scatter(
     block: Numbers,
@@ -75,34 +102,30 @@ def scatter(
     each row.
     """
     tiles, _, width = block.shape
-    whole = width - width % 8
+    memory, size = np.int64(bits.ctypes.data), bits.itemsize
     for number in range(len(rows)):
         row = rows[number]
         begun = filled
         for tile in range(tiles):
             first = first_cell[tile]
-            for group in range(0, whole, 8):
-                # Most groups of eight are empty in sparse data: one test passes over them.
-                if (
-                    bits[tile, row, group]
-                    | bits[tile, row, group + 1]
-                    | bits[tile, row, group + 2]
-                    | bits[tile, row, group + 3]
-                    | bits[tile, row, group + 4]
-                    | bits[tile, row, group + 5]
-                    | bits[tile, row, group + 6]
-                    | bits[tile, row, group + 7]
-                ):
-                    for column in range(group, group + 8):
-                        count = block[tile, row, column]
-                        cells[filled] = first + column - shift
-                        counts[filled] = count
-                        filled += (count != 0) & taken[first + column]
-            for column in range(whole, width):
-                count = block[tile, row, column]
-                cells[filled] = first + column - shift
-                counts[filled] = count
-                filled += (count != 0) & taken[first + column]
+            group = 0
+            while group < width:
+                # Most entries of sparse data are 0: those that are not are found by a few comparisons of many at once.
+                address = memory + tile * bits.strides[0] + row * bits.strides[1] + group * size
+                if width - group >= 64:
+                    lanes, found = 64, _not_zero(address, bits[tile, row, group], 64)
+                elif width - group >= 8:
+                    lanes, found = 8, _not_zero(address, bits[tile, row, group], 8)
+                else:
+                    lanes, found = 1, np.uint64(bits[tile, row, group] != 0)
+                while found:
+                    column = group + np.int64(_lowest(found))
+                    found &= found - np.uint64(1)
+                    count = block[tile, row, column]
+                    cells[filled] = first + column - shift
+                    counts[filled] = count
+                    filled += (count != 0) & taken[first + column]  # a 0 may have a sign, and so a bit
+                group += lanes
         lengths[number] = filled - begun
     return filled
 

@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from median_spark import storage
 from median_spark.errors import InputError, counted, listed
@@ -64,7 +63,7 @@ def tabled_genes(location: str, names: AttributeNames) -> GeneAxis | None:
     if stat is not None and stat.size > _LARGEST:
         _refuse(location, found, f"has {stat.size:,} bytes, too many for a table of genes")
     with naming_damage(found, "this table of genes"):
-        table = storage.with_retries(found, lambda: pq.ParquetFile(filesystem.open_input_file(path)).read())
+        table = storage.with_retries(found, lambda: storage.read_parquet(filesystem.open_input_file(path)))
     require_distinct(found, table.column_names)
     id_column = names.gene_id if names.gene_id in table.column_names else "ensembl_id"
     lacking = [name for name in (_NUMBER, id_column) if name not in table.column_names]

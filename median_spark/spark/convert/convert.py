@@ -133,19 +133,11 @@ def execute_conversion(
         committed = {record.source: record for record in table.sources()}
         parameters = plan.reading.as_json() | plan.options.as_parameters()
         wanted = {source.name: conversion_fingerprint(source.name, source.file, parameters) for source in plan.sources}
-        up_to_date = {
-            name
-            for name, conversion in wanted.items()
-            if not plan.options.overwrite
-            and name in committed
-            and committed[name].conversion == conversion
-            and current(committed[name].layout)
-        }
-        unchanged = [name for name in wanted if name in up_to_date]
-        to_convert = [source for source in plan.sources if source.name not in up_to_date]
+        records = {} if plan.options.overwrite else _up_to_date(committed, wanted)
+        unchanged = list(records)
+        to_convert = [source for source in plan.sources if source.name not in records]
         staged = set() if plan.options.overwrite else {wanted[source.name] for source in to_convert}
         table.discard_leftovers(keep=staged, records=committed.values())
-        records = {name: committed[name] for name in unchanged}
         cells = ListedCells(plan.reading.cell_list)
         if to_convert:
             plan = replace(plan, reading=_for_workers(plan.reading))
@@ -182,6 +174,15 @@ def execute_conversion(
         stages=watch.stages,
         cell_list=cells.used(records.values()),
     )
+
+
+def _up_to_date(committed: Mapping[str, SourceRecord], wanted: Mapping[str, str]) -> dict[str, SourceRecord]:
+    """Return the records of the sources that were converted as is wanted now, in the order of the wanted ones."""
+    return {
+        name: committed[name]
+        for name, conversion in wanted.items()
+        if name in committed and committed[name].conversion == conversion and current(committed[name].layout)
+    }
 
 
 def looking_text(sources: Sequence[SourceFile]) -> str:

@@ -238,13 +238,13 @@ def _merged(packed: pa.Table, compression: float) -> GeneDigests:
     if not genes:
         message = "the DataFrame has no rows: there is nothing to take a median of"
         raise FrameError(message)
-    every, _, sums = unpack_table(packed)
+    every, _, every_mean = unpack_table(packed)
     digests = {gene: digest for gene, digest in zip(genes, every, strict=True) if digest.n}
-    moments = dict(zip(genes, sums, strict=True))
+    means = dict(zip(genes, every_mean, strict=True))
     if not digests:
         message = f"the DataFrame has no value above 0: all values of its {counted(len(genes), 'gene')} are 0"
         raise FrameError(message)
-    return GeneDigests(tuple(sorted(genes)), digests, dict.fromkeys(digests, 0), compression, moments)
+    return GeneDigests(tuple(sorted(genes)), digests, dict.fromkeys(digests, 0), compression, means)
 
 
 def _refuse_mistakes(odd: pa.Table, columns: FrameColumns) -> int:

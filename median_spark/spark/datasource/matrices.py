@@ -28,7 +28,9 @@ from median_spark.matrices import (
     values_of,
 )
 from median_spark.spark.datasource.options import chosen_sources, read_options, unit_entries, worded_for_readers
+from median_spark.spark.engine.same_code import check_code
 from median_spark.spark.engine.tasks import ddl_of
+from median_spark.versions import code_version
 
 _COLUMNS = {"gene": pa.string(), "cell": pa.string(), "value": pa.float64(), "source": pa.string()}
 """Of the rows: the expression table's, and the source that a folder's name tells there."""
@@ -79,6 +81,7 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
         self._options = options
         self._entries = entries
         self._schema = schema
+        self._code = code_version()
 
     def partitions(self) -> list[InputPartition]:
         """Return what the tasks are to read: units of few sources, or many sources whole."""
@@ -93,7 +96,10 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
         ------
         InputError
             If the matrix cannot be read, or has changed since the tasks were planned.
+        RuntimeError
+            If the worker has another median_spark than the driver.
         """
+        check_code(self._code)
         source, unit = partition.source, partition.unit
         if matrix_stat(source.file.path) != source.file:
             message = f"{source.file.path}: this file was changed after it was loaded; load it again"

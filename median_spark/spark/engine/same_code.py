@@ -45,6 +45,14 @@ def for_workers(work: Work) -> Work:
     return on_worker
 
 
+def check_code(expected: str) -> None:
+    """Check that this process, a worker, has the median_spark whose `code_version` is `expected`; else RuntimeError."""
+    found = code_version()
+    if found != expected:
+        message = f"different versions of median_spark: the driver runs {expected} and a worker {found}"
+        raise RuntimeError(message)
+
+
 _spared = 0
 """Number of modules that the garbage collector of this process leaves alone."""
 

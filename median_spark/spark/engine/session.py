@@ -185,12 +185,13 @@ def _stop(spark: SparkSession) -> None:
 def _end_accumulators(spark: SparkSession) -> None:
     """End the server to which the JVM sends accumulators of finished jobs, and do not wait for it.
 
-    It looks twice a second if it should end, and pyspark, when Spark is stopped, waits for that.
+    It looks twice a second if it should end, and pyspark, when Spark is stopped, waits for that; so would Python at its
+    end for a thread that is no daemon.
     """
     context = spark.sparkContext
     server = getattr(context, "_accumulatorServer", None)
     if server is not None:
-        threading.Thread(target=server.shutdown, name="median-spark accumulators").start()
+        threading.Thread(target=server.shutdown, name="median-spark accumulators", daemon=True).start()
         context._accumulatorServer = None
 
 

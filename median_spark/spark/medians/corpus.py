@@ -260,7 +260,7 @@ class CorpusJob:
         if len(set(genes)) < len(genes):
             message = "Spark yielded a gene twice"
             raise EngineError(message)
-        digests, n_sources, moments = (dict(zip(genes, column, strict=True)) for column in unpack_table(packed))
+        digests, n_sources, means = (dict(zip(genes, column, strict=True)) for column in unpack_table(packed))
         medians, errors = packed["median"].to_pylist(), packed["rank_error"].to_pylist()
         exact_ones = {
             gene: ExactMedian(median, error)
@@ -268,7 +268,7 @@ class CorpusJob:
             if median is not None
         }
         moved = packed["stability"].to_pylist() if buckets is not None else []
-        merged = GeneDigests(tuple(universe), digests, n_sources, compression, moments)
+        merged = GeneDigests(tuple(universe), digests, n_sources, compression, means)
         return _Found(merged, exact_ones, dict(zip(genes, moved, strict=bool(moved)))), packed.nbytes
 
 
@@ -297,12 +297,12 @@ class _Found:
     def _only(self, keys: list[str]) -> "_Found":
         if len(keys) == len(self.merged.digests):
             return self
-        every, moments = self.merged, self.merged.moments or {}
+        every, means = self.merged, self.merged.means or {}
         merged = replace(
             every,
             digests={key: every.digests[key] for key in keys},
             n_sources={key: every.n_sources[key] for key in keys},
-            moments={key: moments[key] for key in keys},
+            means={key: means[key] for key in keys},
         )
         return _Found(merged, {key: self.exact[key] for key in keys if key in self.exact})
 

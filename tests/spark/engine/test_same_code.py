@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from looms import random_counts, write_loom
 from pyspark import cloudpickle
 
 import median_spark
+from median_spark.matrices import ReadOptions, find_sources
+from median_spark.spark.datasource.matrices import MatrixReader
 from median_spark.spark.engine.same_code import for_workers
 from median_spark.versions import code_version
 
@@ -35,6 +40,18 @@ def copy(tmp_path):
     return tmp_path / "median_spark"
 
 
+def run_in(copy, program):
+    """Run a program on the file `work` beside that copy of the package."""
+    return subprocess.run(
+        [sys.executable, "-c", program, str(copy.parent / "work")],
+        cwd=copy.parent,
+        env=os.environ | {"PYTHONPATH": str(copy.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def called_with(copy, worker=WORKER):
     """Call a function for workers in a process that has that copy of the package."""
     prefix = "seen: "
@@ -46,14 +63,24 @@ def called_with(copy, worker=WORKER):
         yield from (prefix + batch for batch in batches)
 
     (copy.parent / "work").write_bytes(cloudpickle.dumps(for_workers(work)))
-    return subprocess.run(
-        [sys.executable, "-c", worker, str(copy.parent / "work")],
-        cwd=copy.parent,
-        env=os.environ | {"PYTHONPATH": str(copy.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_in(copy, worker)
+
+
+READER = """
+import pickle, sys
+reader, shares = pickle.load(open(sys.argv[1], "rb"))
+print(sum(len(batch) for share in shares for batch in reader.read(share)))
+"""
+
+
+def read_with(copy):
+    """Read a loom as Spark's data source does, in a process that has that copy of the package."""
+    loom = copy.parent / "study.loom"
+    write_loom(loom, random_counts(np.random.default_rng(5), 30, 20))
+    wanted = pa.schema({"value": pa.float64()})
+    reader = MatrixReader(find_sources([str(loom)]), ReadOptions(), 1_000_000, wanted)
+    (copy.parent / "work").write_bytes(cloudpickle.dumps((reader, reader.partitions())))
+    return run_in(copy, READER)
 
 
 def edit(copy, file, what, instead):
@@ -96,3 +123,14 @@ def test_an_older_version_is_refused_before_it_unpickles_the_work(copy):
     said = called_with(copy).stderr.splitlines()[-1]
     assert said.startswith("RuntimeError: different versions of median_spark: the driver runs")
     assert said.endswith("and a worker 0.1.0")
+
+
+def test_a_data_source_reads_with_the_same_code_in_another_place(copy):
+    done = read_with(copy)
+    assert int(done.stdout) > 0, done.stderr
+
+
+def test_a_data_source_refuses_another_build(copy):
+    edit(copy, "spark/tables.py", "import", "import ")
+    said = read_with(copy).stderr.splitlines()[-1]
+    assert said.startswith("RuntimeError: different versions of median_spark: the driver runs"), said

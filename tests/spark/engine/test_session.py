@@ -101,15 +101,30 @@ with median_spark.spark_session("local[1]") as spark:
 """
 
 
+JVM_OUT_OF_MEMORY = """
+import os
+import median_spark
+from median_spark.spark.engine.tasks import collect, run_tasks
+import pyarrow as pa
+schema = pa.schema({"content": pa.binary()})
+def large(task):
+    yield pa.RecordBatch.from_pydict({"content": [os.urandom(110_000_000)]}, schema)
+with median_spark.spark_session("local[4]") as spark:
+    collect(run_tasks(spark, 4, schema, large), schema, "collecting")
+"""
+
+
 @pytest.mark.spark
 @pytest.mark.slow
-def test_the_end_of_a_jvm_that_was_killed_does_not_hide_what_failed():
+@pytest.mark.parametrize(("program", "what"), [(JVM_KILLED, "counting"), (JVM_OUT_OF_MEMORY, "collecting")])
+def test_a_jvm_that_ends_is_an_error_which_its_end_does_not_hide(program, what):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", JVM_KILLED]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("median_spark.errors.EngineError: counting: the Spark job failed: ")
+    assert said.startswith(f"median_spark.errors.EngineError: {what}: the Spark job failed: ")
     assert "Spark's own process, beside this one, has ended" in said
+    assert ("java.lang.OutOfMemoryError" in done.stdout + done.stderr) == (program == JVM_OUT_OF_MEMORY)
 
 
 @pytest.mark.slow
