@@ -45,6 +45,18 @@ class Entries:
     cells: Int32s
     counts: Numbers
 
+    def only(self, rows: Flags) -> "Entries":
+        """Return those of some of the rows; `rows` says of each whether it is taken, shape (rows,)."""
+        if rows.all():
+            return self
+        taken = np.repeat(rows, self.lengths)
+        return Entries(self.lengths[rows], self.cells[taken], self.counts[taken])
+
+    def totals(self, cells: int) -> Floats:
+        """Sum the counts of each of `cells` cells, row after row, shape (cells,)."""
+        totals = np.bincount(self.cells, weights=self.counts.astype(np.float64), minlength=cells)
+        return totals.astype(np.float64, copy=False)
+
 
 class CountMatrix(Protocol):
     """A matrix of counts, genes (rows) by cells, open for reading; formats subclass it."""

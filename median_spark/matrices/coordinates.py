@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from median_spark.matrices.contract import Entries, Flags, Floats, Int32s, Ints, Numbers
+from median_spark.matrices.contract import Entries, Flags, Int32s, Ints, Numbers
 from median_spark.matrices.hdf5.row_blocks import with_room
 from median_spark.matrices.transpose import row_numbers, summed, transposed
 
@@ -137,9 +137,3 @@ class CoordinateEntries:
         new_rows, new_counts = np.empty_like(rows), np.empty_like(counts)
         order_by_cell(cells, rows, counts, ends, new_rows, new_counts)
         return transposed(np.arange(self._cell_count), ends, new_rows, new_counts, lengths)
-
-
-def totals_of(entries: Entries, cells: int) -> Floats:
-    """Sum the counts of each of `cells` cells, by ascending row."""
-    totals = np.bincount(entries.cells, weights=entries.counts.astype(np.float64), minlength=cells)
-    return totals.astype(np.float64, copy=False)

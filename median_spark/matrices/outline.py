@@ -12,7 +12,7 @@ from median_spark.guard import beat
 from median_spark.matrices.cell_columns import ALL_COLUMNS, CellColumns, KeptColumns, kept_columns
 from median_spark.matrices.cell_filter import passing_cells, ranges_of_cells, require_passing
 from median_spark.matrices.chosen_cells import listed_in
-from median_spark.matrices.contract import CountMatrix, Entries, Flags, Ints, Texts
+from median_spark.matrices.contract import CountMatrix, Entries, Flags, Floats, Ints, Texts
 from median_spark.matrices.layouts import AppliedLayout, layout_warnings, open_source
 from median_spark.matrices.options import ReadOptions
 from median_spark.matrices.units import Unit, read_unit, refuse_fractions, select_rows
@@ -73,7 +73,7 @@ def outline(
     selection = selection or select_rows(matrix, options)
     passed = passing_cells(matrix, options)
     require_passing(matrix, options, passed)
-    sample = _look(matrix, selection.rows, passed)
+    sample = _look(matrix, selection.rows, passed, summed=not options.compute_n_counts)
     matrix.cell_ids(sample.first, sample.last)
     if not options.allow_non_integer:
         refuse_fractions(matrix, selection, sample.entries, sample.first)
@@ -88,7 +88,7 @@ def outline(
             strip_version=options.strip_version,
         ),
         *spelling_warnings(selection.row_counts, selection.genes, options.gene_table),
-        None if options.compute_n_counts else _totals_warning(matrix, sample.first, sample.last, passed, options),
+        None if sample.totals is None else _totals_warning(matrix, sample, passed, sample.totals, options),
     ]
     kept = kept_columns(matrix, cell_columns)  # after the warnings, which are of what else was read
     return SourceOutline(
@@ -153,26 +153,36 @@ def _median_total(matrix: CountMatrix, passed: Flags) -> float | None:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The cells ``first <= cell < last``, and the entries of those that pass."""
+    """The cells ``first <= cell < last``, the entries of those that pass, and, if asked for, their totals."""
 
     first: int
     last: int
     entries: Entries
+    totals: Floats | None
 
 
-def _look(matrix: CountMatrix, rows: Ints, passed: Flags) -> _Sample:
-    """Read whole tiles of cells around the middle of those that pass."""
+def _look(matrix: CountMatrix, rows: Ints, passed: Flags, *, summed: bool) -> _Sample:
+    """Read whole tiles of cells around the middle of those that pass: some rows or, where totals are wanted, all."""
     numbers = np.flatnonzero(passed)
     tile = matrix.cells_per_tile()
     first = int(numbers[len(numbers) // 2]) // tile * tile
     last = min(first + max(tile, _SAMPLED_CELLS), matrix.shape[1])
-    return _Sample(first, last, matrix.entries(rows, first, last, passed[first:last]))
+    taken = passed[first:last]
+    if not summed:
+        return _Sample(first, last, matrix.entries(rows, first, last, taken), None)
+    chosen = np.zeros(matrix.shape[0], dtype=np.bool_)
+    chosen[rows] = True
+    every = matrix.entries(np.arange(matrix.shape[0]), first, last, taken)
+    return _Sample(first, last, every.only(chosen), every.totals(last - first)[taken])
 
 
-def _totals_warning(matrix: CountMatrix, first: int, last: int, passed: Flags, options: ReadOptions) -> str | None:
+def _totals_warning(
+    matrix: CountMatrix, sample: _Sample, passed: Flags, totals: Floats, options: ReadOptions
+) -> str | None:
     """Compare n_counts with the matrix's own column sums in the sampled cells that pass; warn if they contradict."""
-    sampled = np.flatnonzero(passed[first:last])
-    totals, declared = matrix.cell_totals(first, last)[sampled], matrix.n_counts(first, last)[sampled]
+    first = sample.first
+    sampled = np.flatnonzero(passed[first : sample.last])
+    declared = matrix.n_counts(first, sample.last)[sampled]
     with np.errstate(invalid="ignore"):  # infinite counts are refused where they are read, by gene and cell
         apart = ~(np.abs(totals - declared) <= np.maximum(0.5, 1e-5 * np.abs(totals)))
     if not apart.any():

@@ -11,7 +11,7 @@ import numpy as np
 
 from median_spark.errors import InputError, listed
 from median_spark.matrices.contract import Entries, Flags, Floats, Ints, Numbers, Texts, brief, like_ensembl
-from median_spark.matrices.coordinates import CoordinateEntries, UnknownError, totals_of
+from median_spark.matrices.coordinates import CoordinateEntries, UnknownError
 from median_spark.matrices.options import AUTO_LAYER, CELL_ID_CANDIDATES, DEFAULT_NAMES, AttributeNames
 from median_spark.matrices.soma.frames import JOIN_ID, SomaFrame
 from median_spark.matrices.soma.layers import choose_layer, find_layers
@@ -115,7 +115,7 @@ class SomaMatrix(TabledMatrix):
         while begin < last:
             end = min((begin // step + 1) * step, last) if tile > 1 else last
             everything = self.entries(rows, begin, end, np.ones(end - begin, dtype=np.bool_))
-            totals[begin - first : end - first] = totals_of(everything, end - begin)
+            totals[begin - first : end - first] = everything.totals(end - begin)
             begin = end
         return totals
 

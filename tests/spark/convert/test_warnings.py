@@ -64,6 +64,20 @@ def test_rounding_is_no_contradiction(spark, tmp_path, counts, capsys):
     assert warnings_of(tmp_path, capsys, "--allow-non-integer") == []
 
 
+def test_totals_count_all_rows_and_are_compared_in_passing_cells_only(spark, tmp_path, counts, capsys):
+    """Half of the rows are no chosen genes'; every third cell does not pass and has a total of nothing."""
+    passed = np.arange(70) % 3 > 0
+    totals = np.where(passed, counts.sum(axis=0), 1)
+    write_loom(tmp_path / "corpus" / "half.loom", counts, n_counts=totals, filter_pass=passed.astype(int))
+    lines = [f"ENSG{number:011d},{'protein_coding' if number % 2 else 'lncRNA'}" for number in range(90)]
+    (tmp_path / "g.csv").write_text("\n".join(["ensembl_id,gene_type", *lines]) + "\n")
+    given = ("--gene-table", str(tmp_path / "g.csv"), "--overwrite")
+    assert warnings_of(tmp_path, capsys, *given) == []
+    totals[50] += 1
+    write_loom(tmp_path / "corpus" / "half.loom", counts, n_counts=totals, filter_pass=passed.astype(int))
+    assert "column sums in 1 of" in warnings_of(tmp_path, capsys, *given)[0]
+
+
 def test_totals_that_are_computed_are_not_compared(spark, tmp_path, counts, capsys):
     write_loom(tmp_path / "corpus" / "odd.loom", counts, n_counts=np.ones(70))
     assert warnings_of(tmp_path, capsys, "--compute-n-counts") == []
