@@ -4,6 +4,7 @@ Knows no Spark. NumPy's logarithms have other last bits on other processors and 
 which groups stand apart is decided by Python's own.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,14 @@ _CHANGED = 1.1
 
 _ROW_GROUP_ROWS = 1_000_000
 
+_ROW_GROUPS_TOGETHER = 8
+"""The groups of so many row groups fill these, but for the last of them."""
+
 _DICTIONARY_BYTES = 8 << 20
 """Room for the names of all genes; above it, Parquet writes each name out."""
 
-_ROWS_AT_ONCE = 8_000_000
-"""Rows that are put in order at once, 40 bytes each."""
+_ROWS_AT_ONCE = 1_500_000
+"""Rows that are put in order at once, 40 bytes each several times over."""
 
 NO_VALUE = "(none)"
 """Stands for the value of cells that have none."""
@@ -142,33 +146,61 @@ def assemble_by_group(locations: Sequence[str], grouping: Grouping, table: pa.Ta
     texts = [
         pa.array([group[place] for group in grouping.groups], pa.string()) for place in range(len(grouping.columns))
     ]
-    schema = pa.schema([
-        each.with_type(pa.dictionary(pa.int32(), pa.string())) if each.type == pa.string() else each
-        for each in with_groups(grouping.columns, BY_GROUP_SCHEMA)
-    ])  # fmt: skip  # numbers are less work for the writer than names
-    with pq.ParquetWriter(
-        target,
-        schema,
-        store_schema=False,
-        compression="zstd",
-        use_dictionary=[*grouping.columns, "gene", "n_cells"],
-        dictionary_pagesize_limit=_DICTIONARY_BYTES,
-    ) as writer:
-        for first, last in _ranges(rows):
-            held = _of_groups(locations, first, last)
-            numbers, places = (held[name].combine_chunks() for name in ("group", "gene"))
-            named = [_dictionary(numbers, column) for column in texts]
-            figures = [held[name].combine_chunks() for name in ("n_cells", "median", "mean", "sd")]
-            if len(held):
-                rows_of = pa.table([*named, pa.DictionaryArray.from_arrays(places, genes), *figures], schema=schema)
-                writer.write_table(rows_of, row_group_size=_ROW_GROUP_ROWS)
-            bounds = np.searchsorted(numbers.to_numpy(), np.arange(first, last + 1))
-            of_gene, n_cells, medians = (held[name].to_numpy() for name in ("gene", "n_cells", "median"))
-            for group, (begin, end) in enumerate(pairwise(bounds.tolist()), first):
-                own = slice(begin, end)
-                ratios[group] = compare_group(of_gene[own], n_cells[own], medians[own], corpus_cells, corpus_medians)
-                _require_values(grouping, group, int(n_cells[own].sum()))
+    with _RowGroups(target, grouping.columns) as written:
+        for first, last in _ranges(rows, 0, len(rows), _ROW_GROUPS_TOGETHER * _ROW_GROUP_ROWS):
+            for begin, end in _ranges(rows, first, last, _ROWS_AT_ONCE):
+                held = _of_groups(locations, begin, end)
+                numbers, places = (held[name].combine_chunks() for name in ("group", "gene"))
+                named = [_dictionary(numbers, column) for column in texts]
+                figures = [held[name].combine_chunks() for name in ("n_cells", "median", "mean", "sd")]
+                written.add([*named, pa.DictionaryArray.from_arrays(places, genes), *figures])
+                bounds = np.searchsorted(numbers.to_numpy(), np.arange(begin, end + 1))
+                of_gene, n_cells, medians = (held[name].to_numpy() for name in ("gene", "n_cells", "median"))
+                for group, (start, stop) in enumerate(pairwise(bounds.tolist()), begin):
+                    own = slice(start, stop)
+                    ratios[group] = compare_group(
+                        of_gene[own], n_cells[own], medians[own], corpus_cells, corpus_medians
+                    )
+                    _require_values(grouping, group, int(n_cells[own].sum()))
+            written.fill()
     return ratios
+
+
+class _RowGroups(contextlib.AbstractContextManager["_RowGroups"]):
+    """A file of `BY_GROUP_SCHEMA` that is being written, a row group as soon as it is full."""
+
+    def __init__(self, target: Path, columns: Sequence[str]) -> None:
+        self._schema = pa.schema([
+            each.with_type(pa.dictionary(pa.int32(), pa.string())) if each.type == pa.string() else each
+            for each in with_groups(columns, BY_GROUP_SCHEMA)
+        ])  # fmt: skip  # numbers are less work for the writer than names
+        self._writer = pq.ParquetWriter(
+            target,
+            self._schema,
+            store_schema=False,
+            compression="zstd",
+            use_dictionary=[*columns, "gene", "n_cells"],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        )
+        self._held = self._schema.empty_table()
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, columns: Sequence[pa.Array]) -> None:
+        """Add rows, and write the row groups that they fill."""
+        self._held = pa.concat_tables([self._held, pa.table(columns, schema=self._schema)])
+        while len(self._held) >= _ROW_GROUP_ROWS:
+            self._write(_ROW_GROUP_ROWS)
+
+    def fill(self) -> None:
+        """Write the rows that are left as a row group that is not full."""
+        if len(self._held):
+            self._write(len(self._held))
+
+    def _write(self, rows: int) -> None:
+        self._writer.write_table(self._held.slice(0, rows).combine_chunks(), row_group_size=rows)
+        self._held = self._held.slice(rows)
 
 
 def _dictionary(numbers: pa.Array, texts: pa.StringArray) -> pa.DictionaryArray:
@@ -193,15 +225,15 @@ def name_of(group: Group) -> str:
     return ", ".join(NO_VALUE if value is None else value for value in group)
 
 
-def _ranges(rows: Ints) -> Iterator[tuple[int, int]]:
-    """Cut groups into ranges of at most a few million rows, or of one group."""
-    begin, held = 0, 0
-    for group, number in enumerate(rows.tolist()):
-        if held and held + number > _ROWS_AT_ONCE:
+def _ranges(rows: Ints, first: int, last: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut the groups ``first <= group < last`` into ranges of at most `most` rows, or of one group."""
+    begin, held = first, 0
+    for group, number in enumerate(rows[first:last].tolist(), first):
+        if held and held + number > most:
             yield begin, group
             begin, held = group, 0
         held += number
-    yield begin, len(rows)
+    yield begin, last
 
 
 def _of_groups(locations: Sequence[str], first: int, last: int) -> pa.Table:

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import anndata
@@ -37,6 +38,7 @@ from median_spark.cli import main
 from median_spark.errors import OutputError, TableError, UsageError
 from median_spark.expression import WINDOW_ROWS, open_table, plan_sweeps, rows_at_once
 from median_spark.results import GROUPS_SCHEMA, compare_group, read_summary, with_groups
+from median_spark.results import groups as result_groups
 
 pytestmark = pytest.mark.spark
 
@@ -137,6 +139,20 @@ def test_sources_too_large_for_a_window_are_as_exact(spark, expression, truth, t
     source = min(sources)
     digests = pickle.loads((tmp_path / "pickles" / f"{source}{ENDING}").read_bytes())
     assert {g: d.size() for g, d in digests.items() if d.size()} == {g: len(v) for g, (_, v) in truth[source].items()}
+
+
+def test_groups_are_put_in_order_a_few_rows_at_a_time(spark, expression, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(result_groups, "_ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(result_groups, "_ROW_GROUP_ROWS", 900)
+    medians(expression, str(tmp_path / "r"), spark=spark, outputs=ResultOptions(by=("source",)))
+    found, whole = (pq.ParquetFile(folder / "r" / "by_group.parquet") for folder in (tmp_path, result))
+    assert found.read().equals(whole.read())
+    of_source = dict(Counter(whole.read()["source"].to_pylist()))
+    assert max(of_source.values()) > 700  # a group that is more than what is put in order at once
+    assert sum(of_source.values()) > 8 * 900  # and several times what is cut into row groups together
+    rows = [found.metadata.row_group(number).num_rows for number in range(found.num_row_groups)]
+    assert max(rows) == 900
+    assert found.num_row_groups > 8
 
 
 def test_sources_are_described(result, demo, truth, spark, expression):
