@@ -4,7 +4,7 @@ Pure numpy. Knows neither files nor formats.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,13 @@ class GeneValues:
             return self
         offsets = np.append(0, self.offsets[1:][keep])
         return GeneValues(self.genes[keep], offsets, self.values, self.cells, self.groups)
+
+
+def read_only(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view that cannot be written to, as Arrow's are: loops are compiled for one type of array."""
+    view = numbers.view()
+    view.setflags(write=False)
+    return view
 
 
 def distinct_in_runs(numbers: npt.NDArray[_Number], offsets: Ints) -> tuple[npt.NDArray[_Number], Ints, Ints]:

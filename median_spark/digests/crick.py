@@ -11,7 +11,7 @@ from crick import TDigest
 
 from median_spark.digests.build import Digest, DigestColumns, sorted_medians
 from median_spark.errors import DigestError
-from median_spark.gene_values import Floats, Ints
+from median_spark.gene_values import Floats, Ints, read_only
 from median_spark.options import COMPRESSION
 
 DEFAULT_COMPRESSION = 200.0
@@ -149,17 +149,11 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         np.empty(places),
     )
     # What comes from Arrow is read-only. All is taken so: types that differ would be compiled for, some seconds each.
-    read_only = DigestColumns(*map(_read_only, digests))
-    merge_in_order(float(compression), room, buffer, np.bool_(into_first), runs, read_only, merged)
+    given = DigestColumns(*map(read_only, digests))
+    merge_in_order(float(compression), room, buffer, np.bool_(into_first), runs, given, merged)
     used = merged.offsets[-1]
     # Copies, for there was room for about twice as many.
     return merged._replace(means=merged.means[:used].copy(), weights=merged.weights[:used].copy())
-
-
-def _read_only(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = column.view()
-    view.setflags(write=False)
-    return view
 
 
 def most_centroids(compression: float) -> int:

@@ -308,6 +308,26 @@ def few_values() -> int:
 
 
 @compiled
+def count_by_gene(ranks: npt.NDArray[np.int32], indices: npt.NDArray[np.int32], values: Floats, lengths: Ints) -> None:
+    """Add to `lengths` how many values above 0 each gene has; value i is of the gene ``ranks[indices[i]]``."""
+    for place in range(len(values)):
+        lengths[ranks[indices[place]]] += values[place] > 0
+
+
+@compiled
+def place_by_gene(
+    ranks: npt.NDArray[np.int32], indices: npt.NDArray[np.int32], values: Floats, ends: Ints, placed: Floats
+) -> None:
+    """Write each value above 0 where the next one of its gene, see `count_by_gene`, goes: at ``ends[gene]``."""
+    for place in range(len(values)):
+        value = values[place]
+        if value > 0:
+            gene = ranks[indices[place]]
+            placed[ends[gene]] = value
+            ends[gene] += 1
+
+
+@compiled
 def cut_clusters(sizes: Ints, compression: float, offsets: Ints, ends: Ints) -> None:
     """Fill in where the clusters of each gene begin among all clusters, and where each ends within its gene.
 

@@ -14,7 +14,7 @@ from median_spark.digests.moments import Moments
 from median_spark.digests.packed import PACKED_SCHEMA, digest_block
 from median_spark.expression import GeneBlock
 from median_spark.expression.parts import cut_at_genes
-from median_spark.gene_values import Floats, GeneValues
+from median_spark.gene_values import Floats, GeneValues, read_only
 
 ROWS_AT_ONCE = 16_000_000
 """Rows that are digested together: 12 bytes each as they come in, and about 40 while they are sorted. Digests of half
@@ -132,18 +132,20 @@ def _digest_window(
 
 def _values_of(genes: list[pa.DictionaryArray], values: list[Floats]) -> GeneValues:
     """Return the values above 0 by gene; genes without any are kept."""
+    from median_spark.digests.loops import count_by_gene, place_by_gene  # numba takes half a second: only workers wait
+
     unified = pa.chunked_array(genes).unify_dictionaries()
     genes.clear()
     names = np.asarray(unified.chunk(0).dictionary.to_pylist(), dtype=np.str_)
     order = np.argsort(names)
-    # numpy sorts 16-bit numbers by counting, much faster than it sorts 32-bit ones by comparing.
-    rank = np.empty(len(names), dtype=np.uint16 if len(names) <= 1 << 16 else np.int32)
-    rank[order] = np.arange(len(names))
-    gene = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in unified.chunks])
-    numbers = np.concatenate(values)
-    values.clear()
-    above = numbers > 0
-    if not above.all():
-        gene, numbers = gene[above], numbers[above]
-    offsets = np.append(0, np.cumsum(np.bincount(gene, minlength=len(names))))
-    return GeneValues(names[order], offsets, numbers[np.argsort(gene, kind="stable")])
+    ranks = np.empty(len(names), dtype=np.int32)
+    ranks[order] = np.arange(len(names))
+    indices = [chunk.indices.to_numpy() for chunk in unified.chunks]
+    lengths = np.zeros(len(names), dtype=np.int64)
+    for numbers, some in zip(values, indices, strict=True):
+        count_by_gene(ranks, some, read_only(numbers), lengths)
+    offsets = np.append(0, np.cumsum(lengths))
+    ends, placed = offsets[:-1].copy(), np.empty(offsets[-1])
+    for some in indices:
+        place_by_gene(ranks, some, read_only(values.pop(0)), ends, placed)
+    return GeneValues(names[order], offsets, placed)
