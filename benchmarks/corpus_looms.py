@@ -21,10 +21,10 @@ def write_looms(folder: Path, *, looms: int, distinct: int, genes: int, cells: i
     Parameters
     ----------
     folder : Path
-        Where; looms that are there already stay as they are.
+        Folder of the looms; those that are there already stay as they are.
     looms, distinct : int
     genes, cells : int
-        Of each.
+        Size of each loom.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"study{number:03d}.loom" for number in range(looms)]

@@ -46,7 +46,7 @@ def draw_expected(rng: np.random.Generator, shares: npt.NDArray[np.float64], cel
     ----------
     rng : numpy.random.Generator
     shares : ndarray of float64, shape (genes,)
-        What the genes have in common over all sources: their means, up to a factor.
+        Expression that the sources have in common: means of the genes, up to a factor.
     cells : int
     density : float
     """

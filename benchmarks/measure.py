@@ -28,7 +28,7 @@ class Way:
     Attributes
     ----------
     name : str
-        Where its function is, see `subject.ROOMS`.
+        Module and name of its function, see `subject.ROOMS`.
     label : str
         For people.
     options : dict
@@ -36,9 +36,9 @@ class Way:
     memory : int
         Bytes it is likely to need: what does not fit beside others is measured alone.
     discard : bool
-        Whether its first run does not count.
+        Do not count its first run.
     repeats : int, optional
-        Where it is to be repeated so often, however long it takes.
+        Number of repeats, however long they take; by default that of the limits.
     skip : str
         Why it is not measured at all, if it is not.
     environment : dict of str to str
@@ -62,7 +62,7 @@ class Limits:
     Attributes
     ----------
     repeats : int
-        Of each way.
+        Repeats of each way.
     each : float
         Seconds that a single run may take.
     patience : float

@@ -23,7 +23,7 @@ class TreeMemory:
     peaks : dict of str to int
         Bytes: the most that any one ``driver`` (Python), ``worker`` (Python) and ``jvm`` took, and of ``all`` together.
     exhausted : bool
-        Whether the machine ran out of memory, and the processes were ended.
+        True if the machine ran out of memory, and the processes were ended.
     """
 
     def __init__(self, pid: int) -> None:

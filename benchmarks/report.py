@@ -9,6 +9,7 @@ from targets import cost_per_row, format_floor, reads_small, verdicts, with_star
 
 _EXACT_WAYS = (
     "ours.medians_exact",
+    "ours.medians_unwritten",
     "ours.medians_bundles",
     "ours.frame_exact",
     "table.duckdb_median",
@@ -30,7 +31,7 @@ class Table:
         The first is of words, the others of figures.
     rows : list of list of str
     below : str
-        What is to be said about it.
+        Text below the table.
     """
 
     title: str

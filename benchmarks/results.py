@@ -18,7 +18,7 @@ class Result:
     section : str
         ``loom``, ``h5ad``, ``zarr``, ``formats``, ``profile``, ``shuffle``, ``plan``, ``medians`` or ``run``.
     case : str
-        Which piece of work of the section: a number of rows, or what was read.
+        Piece of work of the section: a number of rows, or the input.
     way : str
         Its key, see `subject.ROOMS`; what people read is `label`.
     seconds : list of float
@@ -59,9 +59,9 @@ class Measurements:
     Attributes
     ----------
     sizes : dict
-        What was written and measured, see `sizes.Sizes`.
+        Sizes of what was written and measured, see `sizes.Sizes`.
     machine : dict of str to str
-        What it ran on.
+        Processor, memory and versions of the machine.
     date : str
     results : list of Result
     """

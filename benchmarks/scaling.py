@@ -42,7 +42,7 @@ class Rates:
     convert, medians : float
         Core-seconds a value: of conversion, and of exact medians in several bundles.
     bytes, shuffled : float
-        Of the table a value, and shuffled a byte of the table.
+        Bytes of the table per value, and bytes shuffled per byte of the table.
     cores : int
     """
 

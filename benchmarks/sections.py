@@ -178,6 +178,7 @@ def _worker_environment() -> dict[str, str]:
 def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     table = corpus.table(rows)
     ours = {"table": str(table), "warm_up": str(corpus.warm_up_table), "scratch": str(corpus.scratch)}
+    unwritten = {name: ours[name] for name in ("table", "warm_up")}
     peer = {"values": str(table / "values")}
     heap = max(2 * _GIB, min(40 * rows, memory * 6 // 10))
     spark = {**peer, "warm_up": str(corpus.warm_up_table / "values"), "heap": heap}
@@ -201,6 +202,7 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
     return [
         Way("ours.medians_exact", "median_spark, exact", ours, OURS_MEMORY, repeats=often),
+        Way("ours.medians_unwritten", "median_spark, exact, nothing written", unwritten, OURS_MEMORY, repeats=peers),
         Way("table.duckdb_median", "DuckDB median", peer, _GIB + 16 * rows, repeats=peers),
         Way("ours.medians_no_exact", "median_spark --no-exact", ours, OURS_MEMORY, repeats=peers),
         Way("table.duckdb_approximate", "DuckDB approx_quantile", peer, skip=other),

@@ -13,18 +13,18 @@ class Sizes:
     looms, distinct : int
         Looms that are converted, and how many of them are not copies.
     loom_genes, loom_cells : int
-        Of each.
+        Size of each loom.
     tables : tuple of int
         Rows of each expression table, ascending; all are made of the same sources.
     source_rows : int
         Rows of each of those sources.
     copies : int
-        How often the largest table's sources are in the table that is cut into bundles.
+        Times that the largest table's sources are in the table that is cut into bundles.
     slow_rows, other_rows : int
         Up to these sizes of a table, peers are measured that take many minutes on a larger one: Spark's own functions,
         and all others but the one that `targets` compares with at any size.
     repeats : int
-        Of each way.
+        Repeats of each way.
     each_minutes, patience_minutes, budget_minutes : float
         See `measure.Limits`.
     """

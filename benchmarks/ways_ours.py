@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -42,6 +43,21 @@ def run_warm(looms: str, warm_up: str, scratch: str) -> Iterator[Work]:
 @contextlib.contextmanager
 def medians_exact(table: str, warm_up: str, scratch: str, window_rows: int = WINDOW_ROWS) -> Iterator[Work]:
     with _medians_warm(table, warm_up, scratch, exact=True, window_rows=window_rows) as work:
+        yield work
+
+
+@contextlib.contextmanager
+def medians_unwritten(table: str, warm_up: str) -> Iterator[Work]:
+    """Give exact medians as all other programs give theirs, in memory."""
+    from median_spark import spark_session, table_medians
+
+    with spark_session() as spark:
+
+        def work(location: str = table) -> Found:
+            medians = table_medians(location, spark=spark).table["median"].drop_null().to_pylist()
+            return figures(median for median in medians if not math.isnan(median))
+
+        work(warm_up)
         yield work
 
 

@@ -25,7 +25,7 @@ class MedianSparkError(Exception):
         Lines of the message, usually one. A line break or control character within one comes from a file, and is
         shown as an escape.
     kind : str
-        What is wrong, in a few words that stay the same while file, options and figures change; empty where nobody
+        Kind of error, in a few words that stay the same while file, options and figures change; empty where nobody
         asks.
 
     Examples

@@ -44,7 +44,7 @@ class Option:
     name : str
         Name for Spark's reader, and with dashes for the command line.
     takes : Takes
-        What it takes; what takes nothing sets its field, or clears it if the name begins with ``no_``.
+        Kind of its argument; what takes nothing sets its field, or clears it if the name begins with ``no_``.
     owner : str
         Python class with a field for it; empty for an argument of functions.
     argument : str

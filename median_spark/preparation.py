@@ -43,7 +43,7 @@ class ConvertPlan:
     sources : tuple of SourceFile
         Sources that can be opened, ascending by name.
     failures : tuple of FailureRecord
-        Those of which looking at their folder has shown that they cannot.
+        Sources that cannot be converted, as their folder shows.
     notes : tuple of str
         Notes for the user, before work begins.
     reading : ReadOptions
@@ -80,7 +80,7 @@ class MediansPlan:
     target : str
         Canonical location of the result folder.
     options : MedianOptions
-        How medians are computed.
+        Options of the computation.
     outputs : ResultOptions
         Files to write besides.
     """
@@ -111,7 +111,7 @@ class RunPlan:
     target : str
         Canonical location of the result, ``medians`` in this folder.
     options : MedianOptions
-        How medians are computed.
+        Options of the computation.
     outputs : ResultOptions
         Files to write besides.
     """

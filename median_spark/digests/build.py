@@ -33,7 +33,7 @@ class DigestColumns(NamedTuple):
     offsets : numpy.ndarray
         Gene i has the centroids ``offsets[i]:offsets[i + 1]``, shape (genes + 1,), int64.
     means, weights : numpy.ndarray
-        Of all centroids, float64.
+        Means and weights of all centroids, float64.
     """
 
     n: Ints
@@ -93,14 +93,14 @@ def cluster_ends(sizes: Ints, compression: float) -> tuple[Ints, Ints]:
     sizes
         Number of values of each gene, shape (genes,).
     compression
-        That of the digests.
+        Compression of the digests.
 
     Returns
     -------
     offsets : numpy.ndarray
         Gene i has the clusters ``offsets[i]:offsets[i + 1]``, shape (genes + 1,), int64.
     ends : numpy.ndarray
-        Where each cluster ends within its gene: it has the values before that one, shape (clusters,), int64.
+        End of each cluster within its gene: it has the values before that one, shape (clusters,), int64.
     """
     from median_spark.digests.loops import cut_clusters  # numba takes half a second: only who digests waits
 

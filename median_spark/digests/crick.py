@@ -117,10 +117,10 @@ def merge_runs(digests: DigestColumns, runs: Ints, compression: float, *, into_f
         Run i has the digests ``runs[i]:runs[i + 1]``, at least one; shape (runs + 1,), int64. A digest that is alone in
         its run is taken as it is.
     compression
-        That of the merged digests.
+        Compression of the merged digests.
     into_first
-        Whether the others of a run are merged into its first one, which then has this compression; else all are merged
-        into an empty digest.
+        Merge the others of a run into its first one, which then has this compression; otherwise, merge all into an
+        empty digest.
 
     Raises
     ------

@@ -162,7 +162,7 @@ def runs_in_order(held: Sequence[npt.NDArray[_Value]], lengths: Sequence[Ints], 
     held
         Arrays of runs that lie one after the other.
     lengths
-        Those of the runs of each array.
+        Lengths of the runs of each array.
     order
         Numbers of all runs, counted through the arrays.
     """

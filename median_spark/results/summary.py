@@ -68,7 +68,7 @@ class ResultSummary:
     medians_are : str
         ``"exact"``, or ``"digest estimates"``, which are exact for genes with few values.
     worst_digest_rank_error, p99_digest_rank_error : float or None
-        How far the digests' medians are from the middle rank, over detected genes, as a fraction of a gene's values;
+        Distance of the digests' medians from the middle rank, over detected genes, as a fraction of a gene's values;
         None where they were not refined.
     geneformer : DictionaryFigures or None
         Figures of the dictionaries that a tokenizer loads.

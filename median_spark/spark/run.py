@@ -62,9 +62,9 @@ def run(
     reading : ReadOptions, optional
         Options that decide the values.
     conversion : ConvertOptions, optional
-        How the conversion works.
+        Options of the conversion.
     options : MedianOptions, optional
-        How medians are computed.
+        Options of the computation.
     outputs : ResultOptions, optional
         Files to write besides the medians.
     progress : ProgressReporter, optional

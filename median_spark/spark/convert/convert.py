@@ -46,7 +46,7 @@ class ConversionSummary:
     stages : tuple of Stage
         The same, by stage, with the figures of each.
     cell_list : CellListUse or None
-        How many cells of the list were found, if there is one.
+        Number of cells of the list that were found, if there is one.
     """
 
     records: list[SourceRecord]

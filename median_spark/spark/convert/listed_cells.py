@@ -21,9 +21,9 @@ class CellListUse:
     cells : int
         Cells in it.
     missing : int
-        Those that no source in the table has.
+        Cells that no source in the table has.
     repeated : int
-        Those that several sources have, all of which were taken; 0 if the list names sources.
+        Cells that several sources have, all of which were taken; 0 if the list names sources.
     """
 
     path: str

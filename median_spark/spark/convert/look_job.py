@@ -31,13 +31,13 @@ class LookJob:
     Attributes
     ----------
     looking : Looking
-        What the workers need.
+        Everything that the workers need.
     wanted : list of WantedSource
         The sources.
     software : dict of str to str
         Versions for the records of those that are converted at once.
     limits : Limits
-        What reading a source may use.
+        Time and memory that reading a source may take.
     outcomes : list of LookedAt
         When it has run: what the look at each source brought.
     """

@@ -17,9 +17,9 @@ class PendingSource:
     conversion : str
         Fingerprint of file and parameters.
     head : SourceHead
-        What is known before its counts are read.
+        Facts that are known before its counts are read.
     done : dict of int to UnitRecord
-        What each unit yielded, by its number.
+        Record of each finished unit, by its number.
     """
 
     source: SourceFile

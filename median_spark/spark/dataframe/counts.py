@@ -73,7 +73,7 @@ class CountTable:
     genes
         All genes, also those whose counts are all 0; ascending.
     detected
-        Those with a count above 0.
+        Genes with a count above 0.
     zeros
         Number of counts of 0.
     whole

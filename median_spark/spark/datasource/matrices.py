@@ -67,9 +67,9 @@ class MatrixReader(DataSourceReader):  # type: ignore[misc]
     Parameters
     ----------
     sources : sequence of SourceFile
-        What to read.
+        Sources to read.
     options : ReadOptions
-        What decides the values.
+        Options that decide the values.
     entries : int
         Entries other than zero that are read at once at most, about.
     schema : pyarrow.Schema

@@ -131,7 +131,7 @@ class _Start:
     Attributes
     ----------
     builder
-        What starts it.
+        Builder of the session.
     remote
         True if it is a Connect server's.
     own_jvm

@@ -80,8 +80,8 @@ def merge_by_gene(
     Parameters
     ----------
     partitions
-        How many to shuffle into; with None, adaptive query execution finds the number by the bytes there are, or else
-        the session has it. Neither is asked of the session: serverless compute does not tell.
+        Number of partitions to shuffle into. With None, adaptive query execution derives it from the bytes to shuffle,
+        or the session's setting applies. The session is asked for neither: serverless compute does not tell.
     order
         Columns by which `merge` finds rows ordered, first of all ``gene``.
     merge

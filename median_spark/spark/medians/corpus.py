@@ -66,7 +66,7 @@ class CorpusMedians:
     pieces : tuple of str
         Files with the medians of groups, see `median_spark.digests.read_group_medians`; empty where there are none.
     stability : pyarrow.Table or None
-        How far each median moves with the sources, see `median_spark.results.STABILITY_SCHEMA`; where it was asked for.
+        Movement of each median with the sources, see `median_spark.results.STABILITY_SCHEMA`; where it was asked for.
     """
 
     table: pa.Table
@@ -97,7 +97,7 @@ def table_medians(
     sources : sequence of str, optional
         Names of the sources to take; by default all.
     options : MedianOptions, optional
-        How medians are computed.
+        Options of the computation.
     progress : ProgressReporter, optional
         Progress reporter; by default nothing is said.
 
@@ -137,7 +137,7 @@ class CorpusJob:
     table : ExpressionTable
         The table.
     options : MedianOptions
-        How medians are computed.
+        Options of the computation.
     progress : ProgressReporter
         Progress reporter.
     """

@@ -61,7 +61,7 @@ def medians(
     sources : sequence of str, optional
         Names of the sources to take; by default all.
     options : MedianOptions, optional
-        How medians are computed.
+        Options of the computation.
     outputs : ResultOptions, optional
         Files to write besides.
     overwrite : bool
