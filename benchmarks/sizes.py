@@ -18,8 +18,8 @@ class Sizes:
         Rows of each expression table, ascending; all are made of the same sources.
     source_rows : int
         Rows of each of those sources.
-    copies : int
-        Times that the largest table's sources are in the table that is cut into bundles.
+    repeated_rows : int
+        Rows, about, of the table that is cut into bundles: it has the largest table's sources several times over.
     slow_rows, other_rows : int
         Up to these sizes of a table, peers are measured that take many minutes on a larger one: Spark's own functions,
         and all others but the one that `targets` compares with at any size.
@@ -36,13 +36,18 @@ class Sizes:
     loom_cells: int
     tables: tuple[int, ...]
     source_rows: int
-    copies: int
+    repeated_rows: int
     slow_rows: int
     other_rows: int
     repeats: int
     each_minutes: float
     patience_minutes: float
     budget_minutes: float
+
+    @property
+    def copies(self) -> int:
+        """Times that the largest table's sources are in the table that is cut into bundles."""
+        return max(1, round(self.repeated_rows / max(self.tables)))
 
     @property
     def bytes(self) -> int:
@@ -62,7 +67,7 @@ SIZES = {
             loom_cells=1_000,
             tables=(1_000_000, 2_000_000),
             source_rows=1_000_000,
-            copies=4,
+            repeated_rows=8_000_000,
             slow_rows=2_000_000,
             other_rows=2_000_000,
             repeats=2,
@@ -78,7 +83,7 @@ SIZES = {
             loom_cells=3_000,
             tables=(13_000_000, 50_000_000),
             source_rows=13_000_000,
-            copies=24,
+            repeated_rows=1_200_000_000,
             slow_rows=50_000_000,
             other_rows=50_000_000,
             repeats=3,
@@ -94,7 +99,7 @@ SIZES = {
             loom_cells=10_000,
             tables=(50_000_000, 200_000_000, 500_000_000, 1_000_000_000),
             source_rows=13_000_000,
-            copies=7,
+            repeated_rows=7_000_000_000,
             slow_rows=200_000_000,
             other_rows=500_000_000,
             repeats=5,
