@@ -189,14 +189,13 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
     often = corpus.sizes.repeats
     peers = often if rows <= corpus.sizes.other_rows else None
     smallest = rows == corpus.sizes.tables[0]
-    few = 3 if smallest else 1
     frames = [
         Way("ours.frame_exact", "median_spark of a DataFrame, exact", spark, heap + _GIB),
         Way("ours.frame_no_exact", "median_spark of a DataFrame, not exact", spark, heap + _GIB),
-        Way("ours.frame_counts", "median_spark of a DataFrame of counts, exact", spark, heap + _GIB, False, few),
-        Way("table.spark_counts", "Spark SQL of the same counts", spark, heap + _GIB, False, few),
-        Way("table.pandas_udf", "grouped pandas UDF with crick", spark, heap + _GIB, False, few),
-        Way("table.apply_in_pandas", "applyInPandas with crick", spark, heap + _GIB, False, few),
+        Way("ours.frame_counts", "median_spark of a DataFrame of counts, exact", spark, heap + _GIB, False, 1),
+        Way("table.spark_counts", "Spark SQL of the same counts", spark, heap + _GIB, False, 1),
+        Way("table.pandas_udf", "grouped pandas UDF with crick", spark, heap + _GIB, False, 1),
+        Way("table.apply_in_pandas", "applyInPandas with crick", spark, heap + _GIB, False, 1),
     ]
     numpy = _GIB + 45 * rows
     large = "" if numpy < memory else f"left out: it needs some {numpy / _GIB:.0f} GiB"
@@ -211,8 +210,8 @@ def _medians_ways(corpus: Corpus, rows: int, memory: int) -> list[Way]:
         Way("table.polars_streaming", "Polars median, streaming", peer, _GIB + 40 * rows, skip=other),
         Way("table.numpy_median", "numpy in memory, 1 process", peer, numpy, False, 2, large),
         *(frames if smallest else []),
-        Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, few, slow),
-        Way("table.spark_median", "Spark median", spark, heap + _GIB, False, few, slow),
+        Way("table.spark_approximate", "Spark percentile_approx", spark, heap + _GIB, False, 1, slow),
+        Way("table.spark_median", "Spark median", spark, heap + _GIB, False, 1, slow),
     ]
 
 

@@ -219,7 +219,8 @@ def _median_figures(out: Path) -> Found:
 
 
 def _group_figures(out: Path) -> Found:
-    return figures(pq.read_table(out / "by_group.parquet", columns=["median"]).column(0).to_numpy().tolist())
+    batches = pq.ParquetFile(out / "by_group.parquet").iter_batches(columns=["median"])
+    return figures(median for batch in batches for median in batch.column(0).to_pylist())
 
 
 def _stored(values: Path) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """What a way of doing the work gives to be measured, see `subject`."""
 
+import math
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 Found = dict[str, Any]
@@ -10,6 +12,7 @@ Work = Callable[[], Found | Callable[[], Found]]
 
 
 def figures(medians: Iterable[float]) -> Found:
-    """Return what tells whether two ways found the same: how many genes, and the sum of their medians."""
-    found = sorted(medians)
-    return {"genes": len(found), "sum": sum(found)}
+    """Return what tells whether two ways found the same: how many genes, and the exact sum of their medians."""
+    number = count()
+    total = math.fsum(median for median, _ in zip(medians, number, strict=False))
+    return {"genes": next(number), "sum": total}

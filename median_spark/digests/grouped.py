@@ -5,7 +5,7 @@ of its genes; it writes their medians to a file. Values of other groups are dige
 key that is made of the gene and the group.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,9 +31,13 @@ GROUP_MEDIANS_SCHEMA = pa.schema(
         pa.field("sd", pa.float64()),
     ]
 )
-"""What is known of the genes that groups have values of, both by their numbers; files ascend by group and gene."""
+"""What is known of the genes that groups have values of, both by their numbers. A file has one stretch of rows or more,
+each of genes that come after those of the one before; a stretch ascends by group and gene."""
 
-_ROW_GROUP_ROWS = 1 << 18
+_STRETCH_ROWS = 1 << 20
+"""Rows, about, that a worker puts in order at once."""
+
+_ROW_GROUP_ROWS = 1 << 16
 """Rows per row group of a file: few enough that a reader of some groups reads little else."""
 
 _KEY = "\t"  # comes before all that ids have; Arrow ends texts of numpy at a NUL
@@ -191,16 +195,26 @@ def in_order_of_groups(medians: pa.Table) -> pa.Table:
 
 def write_group_medians(location: str, tables: Sequence[pa.Table]) -> None:
     """Write tables of `GROUP_MEDIANS_SCHEMA`, with genes that ascend within a group, as one file that appears whole."""
-    medians = in_order_of_groups(pa.concat_tables(tables or [GROUP_MEDIANS_SCHEMA.empty_table()]))
-    with storage.atomic_write(location) as sink:
-        pq.write_table(
-            medians,
-            sink,
-            row_group_size=_ROW_GROUP_ROWS,
-            compression="lz4",
-            use_dictionary=["group"],
-            write_statistics=["group"],
-        )
+    with (
+        storage.atomic_write(location) as sink,
+        pq.ParquetWriter(
+            sink, GROUP_MEDIANS_SCHEMA, compression="lz4", use_dictionary=["group"], write_statistics=["group"]
+        ) as writer,
+    ):
+        for stretch in _stretches(tables):
+            writer.write_table(in_order_of_groups(stretch), row_group_size=_ROW_GROUP_ROWS)
+
+
+def _stretches(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """Bring consecutive tables together into larger ones of about `_STRETCH_ROWS` rows."""
+    together: list[pa.Table] = []
+    for table in tables:
+        together.append(table)
+        if sum(map(len, together)) >= _STRETCH_ROWS:
+            yield pa.concat_tables(together)
+            together = []
+    if together:
+        yield pa.concat_tables(together)
 
 
 def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple[int, int] | None = None) -> pa.Table:
@@ -225,14 +239,14 @@ def read_group_medians(location: str, columns: Sequence[str] = (), groups: tuple
 
 
 def _rows_of_groups(stream: pa.NativeFile, first: int, last: int) -> pa.Table:
-    """Read the rows of the groups ``first <= group < last`` from a file that ascends by group."""
+    """Read the rows of the groups ``first <= group < last`` from a file of `GROUP_MEDIANS_SCHEMA`."""
     file = pq.ParquetFile(stream, pre_buffer=False)
     place = file.schema_arrow.get_field_index("group")
     ranges = [file.metadata.row_group(number).column(place).statistics for number in range(file.num_row_groups)]
     wanted = [number for number, seen in enumerate(ranges) if seen and seen.max >= first and seen.min < last]
     rows = file.read_row_groups(wanted, use_threads=False)
-    begin, end = np.searchsorted(rows["group"].to_numpy(), [first, last]).tolist()
-    return rows.slice(begin, end - begin)
+    groups = rows["group"].to_numpy()
+    return rows.filter(pa.array((groups >= first) & (groups < last)))
 
 
 def key_of(gene: str, group: int) -> str:

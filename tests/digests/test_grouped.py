@@ -5,6 +5,7 @@ from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from corpora import GENES, write_corpus
 from hypothesis import given
@@ -16,7 +17,10 @@ from median_spark.digests import (
     PACKED_SCHEMA,
     digest_sweep,
     gene_and_group,
+    group_medians,
     group_works,
+    grouped,
+    in_order_of_groups,
     merge_batches,
     read_group_medians,
     unpack_table,
@@ -184,3 +188,25 @@ def test_rows_of_any_groups_are_put_in_order_and_those_of_some_are_read_back(tmp
     assert read_group_medians(location, groups=(2, 70_000)).to_pylist() == [
         row for row in wanted if 2 <= row["group"] < 70_000
     ]
+
+
+def test_a_file_of_several_stretches_is_read_by_group(tmp_path, monkeypatch):
+    """Four tables of five genes each, of which two make a stretch, with row groups smaller than a group."""
+    monkeypatch.setattr(grouped, "_STRETCH_ROWS", 60)
+    monkeypatch.setattr(grouped, "_ROW_GROUP_ROWS", 7)
+    tables = []
+    for first in range(0, 20, 5):
+        pairs = [(gene, group) for gene in range(first, first + 5) for group in range(8) if (gene + group) % 4]
+        genes, groups = np.array(pairs).T
+        figures = 100.0 * genes + groups
+        tables.append(group_medians(genes, groups, genes + 1, figures, figures, figures))
+    location = str(tmp_path / "piece.parquet")
+    write_group_medians(location, tables)
+    rows = pa.concat_tables(tables)
+    for first, last in ((0, 8), (2, 3), (3, 7), (7, 8), (5, 5)):
+        wanted = rows.filter(pc.and_(pc.greater_equal(rows["group"], first), pc.less(rows["group"], last)))
+        found = in_order_of_groups(read_group_medians(location, groups=(first, last)))
+        assert found.equals(wanted.sort_by([("group", "ascending"), ("gene", "ascending")]))
+    assert sorted(read_group_medians(location, ["group"])["group"].to_pylist()) == sorted(rows["group"].to_pylist())
+    write_group_medians(location, [])
+    assert len(read_group_medians(location, groups=(0, 8))) == len(read_group_medians(location, ["group"])) == 0
